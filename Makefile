@@ -1,0 +1,56 @@
+# One command runs the demo, one the tests, one checks everything. Each sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+
+.PHONY: help demo test check bench run clean
+
+help:
+	@echo "make demo    the main job on an empty machine: one API call becomes a running VM"
+	@echo "make test    all tests"
+	@echo "make check   formatting, lint, types, import contracts, ansible-lint, and all tests"
+	@echo "make bench   benchmarks, into docs/benchmarks.md"
+	@echo "make run     service and worker with the settings of the environment"
+	@echo "make clean   remove what the others made"
+
+demo: $(VENV)/.runtime
+	@$(BIN)/jotunheim demo
+
+test: $(VENV)/.dev
+	@$(BIN)/pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+	@$(MAKE) --no-print-directory test
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+run: $(VENV)/.runtime
+	$(BIN)/jotunheim up
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .ansible
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Jotunheim needs Python 3.11 or newer; give another one with: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "This Python cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing Jotunheim into $(VENV) …"
+	@$(PIP) --editable '.[sandbox]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "Installing the development tools into $(VENV) …"
+	@$(PIP) --editable '.[sandbox,postgres,redis,dev]'
+	@touch $@
