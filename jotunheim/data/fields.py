@@ -1,0 +1,133 @@
+"""Field types that several shapes share, each with the rule it enforces and where the rule comes from."""
+
+import base64
+import binascii
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MIB = 1024 * 1024
+_DNS_LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+_SSH_KEY_TYPES = {
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+}
+SQL_INTEGER_MAX = 2**31 - 1
+
+
+class Shape(BaseModel):
+    """Base of what callers send: no unknown fields, no guessing of types, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _dns_name(value: str) -> str:
+    labels = value.split(".")
+    if len(value) > 253 or not all(_DNS_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(
+            "must be a host name as in RFC 1123: letters, digits and hyphens, "
+            "labels of at most 63 characters joined by dots"
+        )
+    return value
+
+
+def _dns_label(value: str) -> str:
+    if not _DNS_LABEL.fullmatch(value):
+        raise ValueError(
+            "must be letters, digits and hyphens, at most 63, not beginning or ending with a hyphen"
+        )
+    return value
+
+
+def _host(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return _dns_name(value)
+    return value
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not contain line breaks or control characters")
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _whole_mebibytes(value: int) -> int:
+    if value % MIB:
+        raise ValueError("must be a multiple of 1048576 (1 MiB)")
+    return value
+
+
+def _ssh_public_key(value: str) -> str:
+    """One line of an authorized_keys file without options; RFC 4253 section 6.6 gives the blob's format."""
+    _printable(value)
+    type_, _, rest = value.strip().partition(" ")
+    encoded = rest.strip().partition(" ")[0]
+    if type_ not in _SSH_KEY_TYPES:
+        raise ValueError(
+            f"must be an OpenSSH public key of one of the types {', '.join(sorted(_SSH_KEY_TYPES))}"
+        )
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        raise ValueError("is not an OpenSSH public key: its second word is not base64") from None
+    parts = _ssh_strings(blob)
+    if len(parts) < 2 or parts[0] != type_.encode() or not all(parts):
+        raise ValueError("is not an OpenSSH public key: it is cut off or its type does not match its content")
+    if type_ == "ssh-ed25519" and len(parts[1]) != 32:
+        raise ValueError("is not an OpenSSH public key: an Ed25519 key has 32 bytes")
+    return value
+
+
+def _ssh_strings(blob: bytes) -> list[bytes]:
+    """The length-prefixed strings of a blob; empty when they do not fill it exactly."""
+    parts = []
+    while blob:
+        size = int.from_bytes(blob[:4], "big")
+        if len(blob) < 4 + size:
+            return []
+        parts.append(blob[4 : 4 + size])
+        blob = blob[4 + size :]
+    return parts
+
+
+def _label_key(value: str) -> str:
+    if not LABEL_KEY.fullmatch(value):
+        raise ValueError("must be letters, digits and ._/- inside, at most 63 characters")
+    return value
+
+
+DnsName = Annotated[str, AfterValidator(_dns_name)]
+DnsLabel = Annotated[str, AfterValidator(_dns_label)]
+Host = Annotated[str, AfterValidator(_host)]
+"""A host name or an IP address."""
+ShortText = Annotated[
+    str, Field(min_length=1, max_length=255), AfterValidator(_printable), AfterValidator(_not_blank)
+]
+MebiBytes = Annotated[int, Field(gt=0, le=2**60), AfterValidator(_whole_mebibytes)]
+"""Bytes, in whole mebibytes: what PVE can set."""
+Id = Annotated[int, Field(gt=0, le=SQL_INTEGER_MAX)]
+Vmid = Annotated[int, Field(ge=100, le=999_999_999)]
+"""PVE's range of VMIDs."""
+SshPublicKey = Annotated[str, Field(max_length=16_384), AfterValidator(_ssh_public_key)]
+PveTag = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9_][a-z0-9_\-+.]*$")]
+"""PVE's tag rule; it would lower-case others by itself."""
+LabelKey = Annotated[str, AfterValidator(_label_key)]
+LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
+StorageId = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]$")]
+BridgeName = Annotated[str, Field(max_length=15, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]

@@ -1,0 +1,125 @@
+"""What operators send when they add infrastructure."""
+
+import ipaddress
+import re
+from typing import Annotated, Literal, Self
+
+from cryptography import x509
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from jotunheim.data.fields import BridgeName, DnsLabel, Host, Id, MebiBytes, Shape, ShortText, StorageId, Vmid
+
+MAX_POOL_ADDRESSES = 65_536
+_SHA256_FINGERPRINT = re.compile(r"([0-9A-F]{2}:){31}[0-9A-F]{2}")
+
+
+def _fingerprint(value: str) -> str:
+    digits = value.upper().replace(":", "")
+    colons = ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
+    if not _SHA256_FINGERPRINT.fullmatch(colons):
+        raise ValueError(
+            "must be a SHA-256 fingerprint: 32 bytes in hex, as the node's certificate page shows it"
+        )
+    return colons
+
+
+def _certificates(value: str) -> str:
+    try:
+        x509.load_pem_x509_certificates(value.encode())
+    except ValueError:
+        raise ValueError("must be one or more certificates in PEM") from None
+    return value
+
+
+def _token_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be the token's secret as PVE showed it")
+    return value
+
+
+class LocationSpec(Shape):
+    """A place that nodes stand in."""
+
+    name: ShortText
+    short_code: Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+
+
+class TlsSpec(Shape):
+    """How the node's certificate is verified; there is no way to leave it unverified."""
+
+    verify: bool = True
+    """False: not against certificate authorities, but against `fingerprint`, which must be given."""
+    ca_pem: Annotated[str, Field(max_length=65_536), AfterValidator(_certificates)] | None = None
+    """Certificate authorities; None: those of the system."""
+    fingerprint: Annotated[str, AfterValidator(_fingerprint)] | None = None
+    """SHA-256 of the one certificate to accept."""
+
+    @model_validator(mode="after")
+    def _verified(self) -> Self:
+        if not self.verify and self.fingerprint is None:
+            raise ValueError(
+                "without verify, a fingerprint must be given: certificates are never left unchecked"
+            )
+        if self.ca_pem and self.fingerprint:
+            raise ValueError("give ca_pem or fingerprint, not both")
+        return self
+
+
+class NodeSpec(Shape):
+    """A Proxmox VE host that servers may be placed on."""
+
+    name: DnsLabel
+    """The PVE node name."""
+    location_id: Id
+    host: Host
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8006
+    token_id: Annotated[
+        str, Field(max_length=255, pattern=r"^[^\s@!=:/]+@[A-Za-z][A-Za-z0-9._-]+![A-Za-z][A-Za-z0-9._-]*$")
+    ]
+    """`user@realm!tokenname`."""
+    token_secret: Annotated[SecretStr, AfterValidator(_token_secret)]
+    tls: TlsSpec = TlsSpec()
+    vm_storage: StorageId = "local-lvm"
+    backup_storage: StorageId = "local"
+    iso_storage: StorageId = "local"
+    bridge: BridgeName = "vmbr0"
+    memory_overcommit: Annotated[float, Field(ge=0.1, le=100)] = 1.0
+    disk_overcommit: Annotated[float, Field(ge=0.1, le=100)] = 1.0
+    max_concurrent_clones: Annotated[int, Field(ge=1, le=100)] = 2
+
+
+class TemplateSpec(Shape):
+    """A PVE template that servers are cloned from."""
+
+    name: ShortText
+    node_id: Id
+    vmid: Vmid
+    group_id: None = None
+    """Template groups come with a later version; only null is accepted."""
+    os_family: Literal["linux", "windows"] = "linux"
+    default_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] | None = None
+    """Account that cloud-init sets up; None: the one that the template names."""
+    minimum_disk_bytes: MebiBytes | None = None
+    """None: read from the node, if it answers."""
+
+
+class AddressPoolSpec(Shape):
+    """Addresses of one subnet, as a range or as a prefix."""
+
+    name: ShortText
+    family: Literal["ipv4", "ipv6"]
+    first: str | None = None
+    last: str | None = None
+    prefix: str | None = None
+    """Instead of a range: all usable addresses of this network, e.g. `10.0.0.0/24`."""
+    prefix_length: Annotated[int, Field(ge=1, le=128)] | None = None
+    gateway: str | None = None
+    vlan: Annotated[int, Field(ge=1, le=4094)] | None = None
+    nameservers: Annotated[list[str], Field(max_length=8)] = []
+    node_ids: Annotated[list[Id], Field(max_length=1000)] = []
+    """Nodes that the pool serves; empty: all."""
+
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -1,0 +1,98 @@
+"""What the API answers about infrastructure. Token secrets are in none of it."""
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+
+class LocationView(BaseModel):
+    """A location."""
+
+    id: int
+    name: str
+    short_code: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class TlsView(BaseModel):
+    """How a node's certificate is verified."""
+
+    verify: bool
+    ca_pem: str | None
+    fingerprint: str | None
+
+
+class NodeView(BaseModel):
+    """A node, without its token secret."""
+
+    id: int
+    name: str
+    location_id: int
+    host: str
+    port: int
+    token_id: str
+    tls: TlsView
+    vm_storage: str
+    backup_storage: str
+    iso_storage: str
+    bridge: str
+    memory_overcommit: float
+    disk_overcommit: float
+    max_concurrent_clones: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Check(BaseModel):
+    """One thing that was looked at on a node."""
+
+    name: str
+    """`connection`, `version`, `node`, `permissions` or `storage …`."""
+    ok: bool
+    message: str
+    hint: str | None = None
+
+
+class NodeTest(BaseModel):
+    """What a node answered when it was tried out."""
+
+    ok: bool
+    code: str | None
+    """Code of the first failure, e.g. `node_unavailable`."""
+    version: str | None
+    checks: list[Check]
+
+
+class TemplateView(BaseModel):
+    """A template."""
+
+    id: int
+    name: str
+    node_id: int
+    vmid: int
+    group_id: int | None
+    os_family: str
+    default_user: str | None
+    minimum_disk_bytes: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class AddressPoolView(BaseModel):
+    """An address pool and how much of it is free."""
+
+    id: int
+    name: str
+    family: str
+    first: str
+    last: str
+    prefix_length: int
+    gateway: str | None
+    vlan: int | None
+    nameservers: list[str]
+    node_ids: list[int]
+    total: int
+    free: int
+    created_at: datetime
+    updated_at: datetime

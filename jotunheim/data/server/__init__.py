@@ -1,0 +1,1 @@
+"""Servers: what a caller asks for, what the API answers, and the words for their state."""

@@ -1,0 +1,82 @@
+"""What a caller asks for when creating a server."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+
+from jotunheim.data.fields import (
+    DnsName,
+    Id,
+    LabelKey,
+    LabelValue,
+    MebiBytes,
+    PveTag,
+    Shape,
+    ShortText,
+    SshPublicKey,
+)
+
+MIB = 1024 * 1024
+DEFAULT_MEMORY_BYTES = 1024 * MIB
+_PASSWORD_LENGTHS = range(8, 129)
+
+
+class AddressCounts(Shape):
+    """How many addresses to take from the node's pools. None of a family: that family is left to DHCP."""
+
+    ipv4: int = Field(default=0, ge=0, le=16)
+    ipv6: int = Field(default=0, ge=0, le=16)
+
+
+class Limits(Shape):
+    """What the owner may use up. None means without limit; 0 means nothing."""
+
+    snapshots: int | None = Field(default=2, ge=0, le=1000)
+    backups: int | None = Field(default=2, ge=0, le=1000)
+    traffic_bytes: int | None = Field(default=None, ge=0, le=2**60)
+    rate_bytes_per_second: int | None = Field(default=None, ge=1000, le=10**12)
+
+
+class ServerSpec(Shape):
+    """A server as its creator wants it."""
+
+    name: DnsName
+    """Unique among the owner's servers; also the VM's name on the node."""
+    hostname: DnsName | None = None
+    """Host name inside the guest; by default the name."""
+    owner_id: Id | None = None
+    """By default whoever asks."""
+    node_id: Id | None = None
+    """None: a node is chosen."""
+    location_id: Id | None = None
+    template_id: Id
+    cpu: Annotated[int, Field(ge=1, le=512)] = 1
+    """Cores."""
+    memory_bytes: Annotated[MebiBytes, Field(ge=16 * MIB)] = DEFAULT_MEMORY_BYTES
+    disk_bytes: MebiBytes | None = None
+    """Size of the system disk; None: as large as the template's."""
+    addresses: AddressCounts = AddressCounts()
+    ssh_keys: Annotated[list[SshPublicKey], Field(max_length=100)] = []
+    password: SecretStr | None = None
+    """8 to 128 printable characters. None without keys: one is generated and answered once."""
+    start: bool = True
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] = {}
+    tags: Annotated[list[PveTag], Field(max_length=32)] = []
+    external_id: ShortText | None = None
+    """The caller's own id for this server, unique among the owner's servers."""
+    expires_in_seconds: None = None
+    """Servers that expire come with a later version; only null is accepted."""
+    protected: bool = False
+    """A protected server refuses to be deleted."""
+    limits: Limits = Limits()
+    profiles: Annotated[list[str], Field(max_length=0)] = []
+    """Profiles come with a later version; only an empty list is accepted."""
+
+    @field_validator("password")
+    @classmethod
+    def _password(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            text = value.get_secret_value()
+            if len(text) not in _PASSWORD_LENGTHS or not text.isprintable():
+                raise ValueError("must have 8 to 128 printable characters")
+        return value

@@ -1,0 +1,154 @@
+"""What the store and Proxmox VE can answer when they do not do what was asked."""
+
+from collections.abc import Iterable, Mapping
+
+from jotunheim.exceptions import JotunheimError
+
+
+class NotFoundError(JotunheimError):
+    """No such row, or none that the caller may see."""
+
+    code = "not_found"
+
+    def __init__(self, what: str, identity: object) -> None:
+        super().__init__(f"There is no {what} {identity}.")
+
+
+class UniquenessError(JotunheimError):
+    """A row with the same unique value exists."""
+
+    code = "uniqueness_error"
+
+
+class LeaseLostError(JotunheimError):
+    """The job's lease moved to another worker; whoever gets this must stop writing at once."""
+
+    code = "lease_lost"
+
+
+class SecretError(JotunheimError):
+    """A secret is missing, or the key that encrypted it is not at hand."""
+
+    code = "secret_unavailable"
+
+
+class ProxmoxRequestError(JotunheimError):
+    """Proxmox VE refused a request, failed it, or did not answer.
+
+    Attributes:
+        status: HTTP status, or None when there was no answer.
+        parameters: PVE's messages by parameter, from a 400.
+    """
+
+    code = "proxmox_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        parameters: Mapping[str, str] | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.parameters = dict(parameters or {})
+
+
+class ProxmoxUnavailableError(ProxmoxRequestError):
+    """No connection, a broken one, no answer in time, or the proxy's 595/596: the effect is unknown."""
+
+    code = "node_unavailable"
+    retryable = True
+
+
+class ProxmoxCertificateError(ProxmoxRequestError):
+    """The node's certificate is not the one that was promised. Nothing was sent."""
+
+    code = "certificate_mismatch"
+
+
+class ProxmoxUnauthorizedError(ProxmoxRequestError):
+    """401: the token is wrong, expired or revoked."""
+
+    code = "node_unauthorized"
+
+
+class ProxmoxPermissionError(ProxmoxRequestError):
+    """403: the token is valid and lacks a privilege."""
+
+    code = "node_permission"
+
+
+class ProxmoxNotFoundError(ProxmoxRequestError):
+    """A VM, node, storage, pool, snapshot or task that does not exist."""
+
+    code = "node_not_found"
+
+
+class ProxmoxVmNotFoundError(ProxmoxNotFoundError):
+    """The node has no configuration file for the VMID. Another node of the cluster may have one."""
+
+    code = "vm_not_found"
+
+
+class ProxmoxLockedError(ProxmoxRequestError):
+    """The VM is locked by another operation, or its lock could not be had in time."""
+
+    code = "vm_locked"
+    retryable = True
+
+
+class ProxmoxConfigChangedError(ProxmoxRequestError):
+    """The configuration changed between our read and our write; nothing was written."""
+
+    code = "config_changed"
+    retryable = True
+
+
+class ProxmoxTimeoutError(ProxmoxRequestError):
+    """A task did not end within the time we were willing to wait. It may still end well."""
+
+    code = "task_timeout"
+    retryable = True
+
+
+class ProxmoxTaskFailedError(ProxmoxRequestError):
+    """A task ended with another exit status than OK.
+
+    Attributes:
+        upid: the task's id, for `pvesh` or the node's task log.
+    """
+
+    code = "task_failed"
+
+    def __init__(self, message: str, *, upid: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.upid = upid
+
+
+class VmNotOursError(ProxmoxRequestError):
+    """The VM under this VMID does not carry our server's UUID; it must not be touched."""
+
+    code = "vm_not_ours"
+
+
+class VmidTakenError(ProxmoxRequestError):
+    """The VMID belongs to a VM that is not ours; another one has to be chosen.
+
+    Attributes:
+        taken_vmids: all VMIDs of the cluster that the token can see, sorted; empty while unknown.
+    """
+
+    code = "vmid_taken"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        taken_vmids: Iterable[int] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, hint=hint)
+        self.taken_vmids = tuple(sorted(taken_vmids))

@@ -1,0 +1,157 @@
+"""Settings of the service: defaults, then a TOML file, then the environment.
+
+Every setting has one name: `listen` here, `listen` in the TOML file, `JOTUNHEIM_LISTEN` in the
+environment. The file is `JOTUNHEIM_CONFIG`, or `/etc/jotunheim/jotunheim.toml` if that exists. Unknown
+names and bad values are refused with the name of the setting; a typing error never runs with a default.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+
+PREFIX = "JOTUNHEIM_"
+DEFAULT_FILE = Path("/etc/jotunheim/jotunheim.toml")
+
+# Of the command line's remote commands and of this module itself, not settings of the service.
+NOT_SETTINGS = {
+    "JOTUNHEIM_CONFIG",
+    "JOTUNHEIM_URL",
+    "JOTUNHEIM_TOKEN",
+    "JOTUNHEIM_CA_FILE",
+    "JOTUNHEIM_RUN_FILE",
+}
+
+
+def default_state_dir() -> Path:
+    """`$XDG_STATE_HOME/jotunheim`, by default `~/.local/state/jotunheim`."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "jotunheim"
+
+
+def _listen_address(value: str) -> str:
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
+    return value
+
+
+def _absolute(value: Path | None) -> Path | None:
+    # Ansible runs in another working directory and reads the same settings.
+    return value and value.expanduser().absolute()
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Settings(BaseModel):
+    """What the service was told. Built by `load()`; frozen afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state_dir: AbsolutePath = Field(default_factory=default_state_dir)
+    database_url: str = ""
+    """`sqlite:///path` or `postgresql://…`; empty: `jotunheim.db` in the state directory."""
+    queue_url: str = ""
+    """`sqlite:///path`, `postgresql://…` or `redis://…`; empty: beside the database."""
+    secret_key: SecretStr | None = None
+    """Keys that encrypt secrets at rest, one per line, the first one encrypts. Wins over the file."""
+    secret_key_file: AbsolutePath | None = None
+    """The same from a file; empty: `secret.key` in the state directory."""
+    listen: Annotated[str, AfterValidator(_listen_address)] = "127.0.0.1:8080"
+    worker_concurrency: int = Field(default=4, ge=1, le=64)
+    """Runs at once in one worker process."""
+    lease_seconds: float = Field(default=30.0, ge=1)
+    """How long a silent worker keeps its jobs; renewed at a third of it."""
+    sweep_seconds: float = Field(default=5.0, gt=0)
+    """How often a worker looks for jobs whose wake-up or worker was lost."""
+    drain_seconds: float = Field(default=60.0, ge=0)
+    """How long a worker that was told to stop lets its runs finish."""
+    job_timeout_seconds: int = Field(default=3600, ge=10)
+    """The longest that one run may take."""
+    guest_agent_wait_seconds: int = Field(default=0, ge=0)
+    """How long a build waits for the guest agent before it ends without it."""
+    vmid_first: int = Field(default=1000, ge=100, le=999_999_999)
+    vmid_last: int = Field(default=999_999, ge=100, le=999_999_999)
+    """The range that VMIDs are taken from."""
+    pve_connect_timeout_seconds: float = Field(default=5.0, gt=0)
+    pve_read_timeout_seconds: float = Field(default=30.0, gt=0)
+    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    """The largest request body that the API reads."""
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @property
+    def database(self) -> str:
+        """URL of the database."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'jotunheim.db'}"
+
+    @property
+    def queue(self) -> str:
+        """URL of the queue: as set; else the PostgreSQL database, or a SQLite file in the state directory."""
+        if self.queue_url:
+            return self.queue_url
+        if self.database.startswith("postgres"):
+            return self.database
+        return f"sqlite:///{self.state_dir / 'queue.db'}"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the keys are read from when `secret_key` is not set."""
+        return self.secret_key_file or self.state_dir / "secret.key"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where runs have their directories while they last."""
+        return self.state_dir / "runs"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environ: the environment; default `os.environ`.
+
+    Raises:
+        DataValidationError: naming every unknown or bad setting.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    file = Path(environ.get("JOTUNHEIM_CONFIG", DEFAULT_FILE))
+    if "JOTUNHEIM_CONFIG" in environ or file.exists():
+        values.update(_from_file(file))
+    for name, value in environ.items():
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
+            values[name.removeprefix(PREFIX).lower()] = value
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        # include_input=False: a bad value may be a secret.
+        raise DataValidationError(
+            [
+                FieldProblem(PREFIX + ".".join(map(str, problem["loc"])).upper(), problem["msg"])
+                for problem in error.errors(include_input=False, include_url=False)
+            ]
+        ) from None
+    if settings.vmid_first > settings.vmid_last:
+        raise DataValidationError(
+            [FieldProblem("JOTUNHEIM_VMID_LAST", "must not be below JOTUNHEIM_VMID_FIRST")]
+        )
+    return settings
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise DataValidationError(
+            [FieldProblem("JOTUNHEIM_CONFIG", f"{file} cannot be read: {error.strerror}")]
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataValidationError(
+            [FieldProblem("JOTUNHEIM_CONFIG", f"{file} is not TOML: {error}")]
+        ) from None
