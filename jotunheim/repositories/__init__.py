@@ -1,0 +1,1 @@
+"""Where data is kept: `peewee` for our own records, `proxmox` for what the hypervisor knows."""

@@ -1,0 +1,192 @@
+"""Address pools and the addresses in them. An address belongs to at most one server, held by the database."""
+
+import ipaddress
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from peewee import (
+    JOIN,
+    AutoField,
+    CharField,
+    Check,
+    CompositeKey,
+    ForeignKeyField,
+    IntegerField,
+    JSONField,
+    fn,
+)
+
+from jotunheim.repositories.peewee.database import Table, UtcField, now
+from jotunheim.repositories.peewee.infrastructure import Node
+from jotunheim.repositories.peewee.servers import Server
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
+INSERT_BATCH = 400  # rows; SQLite takes 32,766 parameters a statement
+
+
+class AddressPool(Table):
+    """Addresses of one subnet that servers on some nodes, or on all, may get."""
+
+    id = AutoField()
+    name = CharField(unique=True)
+    family = CharField(max_length=4, constraints=[Check("family in ('ipv4', 'ipv6')")])
+    prefix_length = IntegerField()
+    gateway = CharField(null=True)
+    vlan = IntegerField(null=True)
+    nameservers = JSONField(default=list)
+    created_at = UtcField(default=now)
+    updated_at = UtcField(default=now)
+
+    @classmethod
+    def for_node(cls, node: Node, family: str) -> "list[AddressPool]":
+        """Pools of a family that serve this node: those bound to it, and those bound to no node."""
+        bound = PoolNode.select(PoolNode.pool).where(PoolNode.node == node)
+        anywhere = ~fn.EXISTS(PoolNode.select().where(PoolNode.pool == cls.id))
+        return list(
+            cls.select().where((cls.family == family) & (cls.id.in_(bound) | anywhere)).order_by(cls.id)
+        )
+
+    def add_addresses(self, addresses: "Iterable[IPv4Address | IPv6Address]") -> None:
+        """Put addresses into the pool."""
+        rows = [
+            {"pool": self.id, "address": str(address), "sort_key": sort_key(address)} for address in addresses
+        ]
+        for start in range(0, len(rows), INSERT_BATCH):
+            Address.insert_many(rows[start : start + INSERT_BATCH]).execute()
+
+    def allocate(self, server: Server, count: int) -> int:
+        """Give the lowest free addresses of this pool to a server, in one statement.
+
+        Returns:
+            How many it got; fewer than asked for when the pool is short.
+        """
+        free = (
+            Address.select(Address.id)
+            .where((Address.pool == self) & Address.server.is_null())
+            .order_by(Address.sort_key)
+            .limit(count)
+        )
+        # The second condition holds where the subquery's view is older than a concurrent writer's commit.
+        return int(
+            Address.update(server=server, allocated_at=now())
+            .where(Address.id.in_(free) & Address.server.is_null())
+            .execute()
+        )
+
+    def bind_to(self, node_ids: Iterable[int]) -> None:
+        """Let the pool serve only these nodes."""
+        for node_id in dict.fromkeys(node_ids):
+            PoolNode.create(pool=self, node=node_id)
+
+    @classmethod
+    def node_ids(cls, pools: "Iterable[AddressPool]") -> dict[int, list[int]]:
+        """Ids of the nodes that pools are bound to, by pool id."""
+        found: dict[int, list[int]] = {}
+        query = (
+            PoolNode.select().where(PoolNode.pool.in_([pool.id for pool in pools])).order_by(PoolNode.node)
+        )
+        for binding in query:
+            found.setdefault(binding.pool_id, []).append(binding.node_id)
+        return found
+
+    @classmethod
+    def summaries(cls, pools: "Iterable[AddressPool]") -> "dict[int, PoolSummary]":
+        """Extent and use of pools, by pool id; one query for all."""
+        query: Any = (
+            Address.select(
+                Address.pool,
+                fn.COUNT(Address.id),
+                fn.COUNT(Address.server),
+                fn.MIN(Address.sort_key),
+                fn.MAX(Address.sort_key),
+            )
+            .where(Address.pool.in_([pool.id for pool in pools]))
+            .group_by(Address.pool)
+            .tuples()
+        )
+        return {
+            pool: PoolSummary(from_sort_key(first), from_sort_key(last), total, total - used)
+            for pool, total, used, first, last in query
+        }
+
+
+@dataclass(frozen=True)
+class PoolSummary:
+    """From which to which address a pool goes, how many it has and how many are free."""
+
+    first: str
+    last: str
+    total: int
+    free: int
+
+
+class PoolNode(Table):
+    """A node that a pool serves."""
+
+    pool = ForeignKeyField(AddressPool, backref="bindings", on_delete="CASCADE")
+    pool_id: int
+    node = ForeignKeyField(Node, on_delete="CASCADE")
+    node_id: int
+
+    class Meta:
+        primary_key = CompositeKey("pool", "node")
+        table_name = "address_pool_node"
+
+
+class Address(Table):
+    """One address, free while it has no server."""
+
+    id = AutoField()
+    pool = ForeignKeyField(AddressPool, backref="addresses", on_delete="RESTRICT", index=False)
+    address = CharField(max_length=39)
+    sort_key = CharField(max_length=33)
+    server = ForeignKeyField(Server, backref="addresses", null=True, on_delete="RESTRICT")
+    server_id: uuid.UUID | None
+    allocated_at = UtcField(null=True)
+
+    class Meta:
+        indexes = ((("pool", "address"), True), (("pool", "server", "sort_key"), False))
+
+    @classmethod
+    def of(cls, servers: Iterable[Server]) -> "dict[uuid.UUID, list[Address]]":
+        """Addresses with their pools, by server id."""
+        found: dict[uuid.UUID, list[Address]] = {}
+        query = (
+            cls.select(cls, AddressPool)
+            .join(AddressPool, JOIN.INNER)
+            .where(cls.server.in_([server.id for server in servers]))
+            .order_by(AddressPool.family, cls.sort_key)
+        )
+        for address in query:
+            assert address.server_id is not None
+            found.setdefault(address.server_id, []).append(address)
+        return found
+
+    @classmethod
+    def overlapping(
+        cls, first: "IPv4Address | IPv6Address", last: "IPv4Address | IPv6Address"
+    ) -> "Address | None":
+        """An address between these two that some pool has, with its pool."""
+        found: Address | None = (
+            cls.select(cls, AddressPool)
+            .join(AddressPool)
+            .where(cls.sort_key.between(sort_key(first), sort_key(last)))
+            .first()
+        )
+        return found
+
+
+def from_sort_key(key: str) -> str:
+    """The address that a sort key stands for."""
+    number = int(key[1:], 16)
+    return str(ipaddress.IPv6Address(number) if key[0] == "6" else ipaddress.IPv4Address(number))
+
+
+def sort_key(address: "IPv4Address | IPv6Address") -> str:
+    """Text that sorts as addresses do; the family stands first."""
+    width = 32 if isinstance(address, ipaddress.IPv6Address) else 8
+    return f"{address.version}{int(address):0{width}x}"

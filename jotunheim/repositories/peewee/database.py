@@ -1,0 +1,175 @@
+"""The connection to the store, the base of all tables, and the schema's version.
+
+SQLite runs in WAL mode with `synchronous=FULL`: an answer 202 is a promise that survives a power cut.
+Each thread keeps its connection; write transactions start as `BEGIN IMMEDIATE`, so that two writers queue
+up instead of failing half-way.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from peewee import (
+    BigIntegerField,
+    Database,
+    DatabaseError,
+    DatabaseProxy,
+    ImproperlyConfigured,
+    IntegrityError,
+    Model,
+    SqliteDatabase,
+)
+from playhouse import db_url
+from playhouse.migrations import Runner
+
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.repository import UniquenessError
+from jotunheim.settings import Settings
+
+BUSY_TIMEOUT_SECONDS = 30
+MIGRATIONS = Path(__file__).parent / "migrations"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+database: Any = DatabaseProxy()
+
+
+class UtcField(BigIntegerField):
+    """An aware UTC datetime, stored as microseconds since 1970: exact, sortable, the same in every database."""
+
+    def db_value(self, value: datetime | None) -> int | None:
+        return value if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def python_value(self, value: int | None) -> datetime | None:
+        return value if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Table(Model):
+    """Base of all tables."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+def now() -> datetime:
+    """The current time, as the store keeps it."""
+    return datetime.now(UTC)
+
+
+def transaction() -> AbstractContextManager[Any]:
+    """A transaction on this thread's connection; it commits at the end, an exception rolls it back."""
+    return cast("AbstractContextManager[Any]", database.atomic())
+
+
+@contextmanager
+def unique(message: str, **columns: str) -> Iterator[None]:
+    """A transaction in which a broken unique index becomes a UniquenessError.
+
+    Args:
+        message: what to say when the broken index is none of `columns`.
+        columns: for a column of an index, what to say when that one broke.
+    """
+    try:
+        with transaction():
+            yield
+    except IntegrityError as error:
+        text = str(error)
+        if "foreign key" in text.lower():
+            raise
+        for column, says in columns.items():
+            if column in text:
+                raise UniquenessError(says) from None
+        raise UniquenessError(message) from None
+
+
+def serialize(purpose: str) -> None:
+    """Let no other transaction with the same purpose go on until this one ends.
+
+    SQLite has one writer at a time anyway; PostgreSQL gets an advisory lock.
+    """
+    if not isinstance(database.obj, SqliteDatabase):
+        database.execute_sql("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"jotunheim {purpose}",))
+
+
+def connect(settings: Settings) -> None:
+    """Bind all tables to the database of these settings. Connections open when a thread first needs one.
+
+    Raises:
+        DataValidationError: the URL names no database that we support.
+    """
+    opened = _open(settings.database)
+    if database.obj is not None and not database.is_closed():
+        database.close()
+    database.initialize(opened)
+
+
+def _open(url: str) -> Database:
+    if url.startswith("sqlite:///"):
+        return SqliteDatabase(
+            url.removeprefix("sqlite:///"),
+            timeout=BUSY_TIMEOUT_SECONDS,
+            lock_type="IMMEDIATE",
+            pragmas={"journal_mode": "wal", "foreign_keys": 1, "synchronous": "full"},
+        )
+    if url.startswith(("postgresql://", "postgres://")):
+        with suppress(ImproperlyConfigured, ValueError):
+            opened: Database = db_url.connect(url, unquote_user=True, unquote_password=True)
+            return opened
+    # The URL may hold a password: it is not repeated.
+    raise DataValidationError(
+        [FieldProblem("JOTUNHEIM_DATABASE_URL", "must be sqlite:///PATH or postgresql://…")]
+    )
+
+
+def migrate() -> list[str]:
+    """Apply the pending migrations; returns their names."""
+    return list(Runner(database.obj, directory=str(MIGRATIONS)).up())
+
+
+def pending_migrations() -> list[str]:
+    """Names of migrations that this database still lacks, and of applied ones that this version lacks."""
+    status = Runner(database.obj, directory=str(MIGRATIONS)).status()
+    return [migration.name for migration in status if migration.applied is None or migration.path is None]
+
+
+def check() -> list[str]:
+    """Look for damage: file integrity and dangling foreign keys (SQLite), pending migrations.
+
+    Returns:
+        One sentence per problem; empty when all is well.
+    """
+    problems = [
+        f"Migration {name} is not applied, or unknown to this version." for name in pending_migrations()
+    ]
+    if isinstance(database.obj, SqliteDatabase):
+        try:
+            rows = [row[0] for row in database.execute_sql("PRAGMA integrity_check")]
+            problems += [f"Integrity: {row}" for row in rows if row != "ok"]
+            for table, row_id, parent, _ in database.execute_sql("PRAGMA foreign_key_check"):
+                problems.append(f"Row {row_id} of {table} refers to a missing row of {parent}.")
+        except DatabaseError as error:
+            problems.append(f"The database cannot be read: {error}")
+    return problems
+
+
+def backup(target: Path) -> None:
+    """Copy the embedded database to a new file while it is in use.
+
+    Raises:
+        DataValidationError: the file exists, or the database is not SQLite.
+    """
+    if not isinstance(database.obj, SqliteDatabase):
+        raise DataValidationError(
+            [FieldProblem("FILE", "only SQLite is copied here; use pg_dump for PostgreSQL")]
+        )
+    if target.exists():
+        raise DataValidationError([FieldProblem("FILE", f"{target} exists")])
+    target.touch(mode=0o600)
+    copy = sqlite3.connect(target)
+    try:
+        database.connection().backup(copy)
+    finally:
+        copy.close()

@@ -1,0 +1,64 @@
+"""Stored answers of requests that carried an Idempotency-Key.
+
+An answer may hold a password that is shown once, so it is kept encrypted.
+"""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from peewee import CharField, CompositeKey, ForeignKeyField, IntegerField, TextField
+
+from jotunheim.repositories.peewee.accounts import User
+from jotunheim.repositories.peewee.database import Table, UtcField, now
+from jotunheim.repositories.peewee.secrets import Keyring
+
+KEPT = timedelta(hours=24)
+
+
+class StoredAnswer(Table):
+    """The answer to the first request with this key."""
+
+    user = ForeignKeyField(User, on_delete="CASCADE")
+    key = CharField(max_length=255)
+    request_sha256 = CharField(max_length=64)
+    """Of method, path, query and body: another request under the same key is a mistake."""
+    status = IntegerField()
+    answer = TextField()
+    created_at = UtcField(default=now, index=True)
+
+    class Meta:
+        primary_key = CompositeKey("user", "key")
+
+    @classmethod
+    def claim(cls, user: User, key: str, request_sha256: str) -> "StoredAnswer | None":
+        """Take a key for the caller's transaction, or return the answer that is stored under it.
+
+        Others that come with the same key meanwhile wait here until that transaction ends.
+        """
+        cls.delete().where(cls.created_at <= now() - KEPT).execute()
+        taken = (
+            cls.insert(user=user, key=key, request_sha256=request_sha256, status=0, answer="")
+            .on_conflict_ignore()
+            .as_rowcount()
+            .execute()
+        )
+        if taken:
+            return None
+        found: StoredAnswer = cls.get((cls.user == user) & (cls.key == key))
+        return found
+
+    @classmethod
+    def fill(cls, keyring: Keyring, user: User, key: str, status: int, answer: dict[str, Any]) -> None:
+        """Store the answer under a key that was taken."""
+        sealed = keyring.encrypt(_context(user, key), json.dumps(answer))
+        cls.update(status=status, answer=sealed).where((cls.user == user) & (cls.key == key)).execute()
+
+    def read(self, keyring: Keyring) -> dict[str, Any]:
+        """The answer's body."""
+        document: dict[str, Any] = json.loads(keyring.decrypt(_context(self.user, self.key), self.answer))
+        return document
+
+
+def _context(user: User, key: str) -> str:
+    return f"idempotency/{user.id}/{key}"

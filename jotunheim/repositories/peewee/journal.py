@@ -1,0 +1,63 @@
+"""What an action plugin tells the store while it works: the task ids it got, and whether it may go on.
+
+The service hands the file `JOTUNHEIM_RUN_FILE` to a run: which inventory host belongs to which job, under
+which fencing number. A run by hand has no such file and no journal.
+"""
+
+import json
+import os
+import uuid
+from pathlib import Path
+
+from jotunheim import settings as settings_module
+from jotunheim.data.job import JobStatus
+from jotunheim.exceptions.repository import LeaseLostError
+from jotunheim.repositories.peewee import database
+from jotunheim.repositories.peewee.jobs import Job, JobEvent, PveTask
+
+RUN_FILE_VARIABLE = "JOTUNHEIM_RUN_FILE"
+
+
+class Journal:
+    """The journal of one job, for the worker that holds its lease."""
+
+    def __init__(self, job_id: uuid.UUID, fence: int) -> None:
+        self._job_id = job_id
+        self._fence = fence
+
+    def check_lease(self) -> None:
+        """Raise LeaseLostError unless the job still belongs to the worker that started this run."""
+        held = (
+            Job.select()
+            .where((Job.id == self._job_id) & (Job.fence == self._fence) & (Job.status == JobStatus.RUNNING))
+            .exists()
+        )
+        if not held:
+            raise LeaseLostError(f"Job {self._job_id} belongs to another worker now.")
+
+    def remember(self, operation: str, upid: str) -> None:
+        """Save a task id; call it before the task is waited for."""
+        with database.transaction():
+            self.check_lease()
+            PveTask.insert(job=self._job_id, operation=operation, upid=upid).on_conflict_ignore().execute()
+            JobEvent.add(self._job_id, "task.started", {"operation": operation, "upid": upid})
+
+    def recall(self, operation: str) -> str | None:
+        """The last task id that this job saved for an operation, also in an earlier attempt."""
+        task = (
+            PveTask.select()
+            .where((PveTask.job == self._job_id) & (PveTask.operation == operation))
+            .order_by(PveTask.id.desc())
+            .first()
+        )
+        return task.upid if task else None
+
+
+def open_journal(inventory_hostname: str) -> Journal | None:
+    """The journal of the job that this host of the inventory stands for; None when run by hand."""
+    run_file = os.environ.get(RUN_FILE_VARIABLE)
+    if not run_file:
+        return None
+    entry = json.loads(Path(run_file).read_text())[inventory_hostname]
+    database.connect(settings_module.load())
+    return Journal(uuid.UUID(entry["job_id"]), entry["fence"])
