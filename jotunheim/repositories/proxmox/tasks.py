@@ -1,0 +1,60 @@
+"""Proxmox VE's background tasks: their ids, how long to wait between looks, and who remembers them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+
+
+class TaskJournal(Protocol):
+    """What a job keeps about its tasks, so that another worker can continue it.
+
+    An operation is a name that is unique within the job's host, e.g. ``clone``.
+    """
+
+    def check_lease(self) -> None:
+        """Raise LeaseLostError when the job has moved to another worker."""
+
+    def remember(self, operation: str, upid: str) -> None:
+        """Store the task id; called before the task is waited for."""
+
+    def recall(self, operation: str) -> str | None:
+        """The task id that this job's earlier attempt stored, or None."""
+
+
+@dataclass(frozen=True)
+class Upid:
+    """A task id's readable parts: ``UPID:node:pid:pstart:starttime:type:id:user:``."""
+
+    text: str
+    node: str
+    type: str
+    id: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Upid":
+        """Raises ValueError when the text is no task id."""
+        parts = text.split(":")
+        if len(parts) != 9 or parts[0] != "UPID":
+            raise ValueError(f"not a task id: {text!r}")
+        return cls(text, node=parts[1], type=parts[5], id=parts[6])
+
+
+def is_upid(value: Any) -> bool:
+    """Whether an answer's data is a task id."""
+    return isinstance(value, str) and value.startswith("UPID:")
+
+
+def pauses() -> Iterator[float]:
+    """Seconds between two looks at something that takes time: 50 ms, growing by half up to 1 s."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+
+def succeeded(exit_status: str) -> bool:
+    """Whether a task's exit status means success; ``WARNINGS: n`` does."""
+    return exit_status == "OK" or exit_status.startswith("WARNINGS:")
