@@ -1,0 +1,151 @@
+"""What the action plugins share: reading arguments and variables, one session, results, no tracebacks."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.options import Spec
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.target import VARIABLES, Target, read_target
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
+
+# proxmoxer and requests are imported here, at module level: Ansible loads action classes before it
+# forks, so its children inherit the import.
+from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.repository import VmidTakenError
+from jotunheim.lifeline import die_with_parent
+from jotunheim.repositories.proxmox import ProxmoxClient, TaskJournal
+
+# Imported before Ansible forks, like the rest: the store takes as long to import as a task takes to run.
+# A run by hand has no job, hence no journal, and needs no store.
+_open_journal: Callable[[str], TaskJournal | None] | None = None
+if os.environ.get("JOTUNHEIM_RUN_FILE"):
+    from jotunheim.repositories.peewee import journal
+
+    _open_journal = journal.open_journal
+
+# The name of the fact by which one task tells the next ones of the same play what it proved.
+_FACT = "jotunheim_pve"
+
+# How long a proof of ownership holds for tasks that destroy nothing. Saves one request per task.
+_PROOF_SECONDS = 60
+
+
+class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
+    """Base of all action plugins of this collection; runs in the controller, connects to no guest."""
+
+    _requires_connection = False
+    ARGUMENTS: ClassVar[Spec] = {}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ansible's entry point. Expected errors become results; see the README for their shape."""
+        die_with_parent()
+        self._variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        client: ProxmoxClient | None = None
+        try:
+            _, args = self.validate_argument_spec(argument_spec=self.ARGUMENTS)
+            self.target = self._read_target()
+            client = ProxmoxClient(self.target.endpoint, self._journal())
+            with client:
+                result.update(self.act(Vm(client, self.target), args))
+        except JotunheimError as error:
+            result.update(_failure(error))
+        except AnsibleActionFail as error:
+            result.update(_failure(JotunheimError(error.message), code="invalid_input"))
+        if client is not None and client.upids:
+            result["upids"] = client.upids
+        return result
+
+    @abstractmethod
+    def act(self, vm: Vm, args: dict[str, Any]) -> dict[str, Any]:
+        """Do the work; returns the result. In check mode (`self.checking`) changes nothing."""
+
+    @property
+    def checking(self) -> bool:
+        """Whether this is check mode."""
+        return bool(self._task.check_mode)
+
+    def outcome(self, plan: Plan, **values: Any) -> dict[str, Any]:
+        """The result for a plan that was carried out, or would be."""
+        result: dict[str, Any] = {"changed": bool(plan), **values}
+        if self._task.diff and plan:
+            result["diff"] = plan.diff()
+        return result
+
+    def variable(self, name: str) -> Any:
+        """The templated value of a variable; None when it is not defined.
+
+        A value that came from a caller is not trusted as a template, so it comes back as it is.
+        """
+        if name not in self._variables:
+            return None
+        try:
+            return self._templar.template(self._variables[name])
+        except AnsibleError as error:
+            # Not Ansible's text, which may quote the value.
+            problem = FieldProblem(name, "cannot be evaluated")
+            raise _ours(error) or DataValidationError([problem]) from None
+
+    def proven(self) -> bool:
+        """Whether an earlier task of this play saw our mark on this VM within the last minute."""
+        known = self._known()
+        return time.time() - float(known.get("proven_at", 0)) < _PROOF_SECONDS
+
+    def predicted_config(self) -> dict[str, Any] | None:
+        """In check mode: the configuration that an earlier task would have given the VM."""
+        return self._known().get("predicted_config") if self.checking else None
+
+    def tell(self, **known: Any) -> dict[str, Any]:
+        """The part of a result that tells later tasks of this play about this VM."""
+        about = {"vmid": self.target.vmid, "node": self.target.node, "uuid": self.target.uuid}
+        return {"ansible_facts": {_FACT: about | known}}
+
+    def tell_proven(self) -> dict[str, Any]:
+        """The part of a result that says: this task saw our mark on this VM."""
+        return self.tell(proven_at=time.time())
+
+    def _known(self) -> Mapping[str, Any]:
+        known = self._variables.get("ansible_facts", {}).get(_FACT, {})
+        same = all(known.get(key) == getattr(self.target, key) for key in ("vmid", "node", "uuid"))
+        return known if same else {}
+
+    def _read_target(self) -> Target:
+        return read_target({name: self.variable(name) for name in VARIABLES})
+
+    def _journal(self) -> TaskJournal | None:
+        return None if _open_journal is None else _open_journal(str(self._variables["inventory_hostname"]))
+
+
+def _failure(error: JotunheimError, code: str | None = None) -> dict[str, Any]:
+    message = error.message
+    if isinstance(error, DataValidationError):
+        message = " ".join(f"{problem.field}: {problem.message}." for problem in error.problems)
+    failure: dict[str, Any] = {
+        "failed": True,
+        "changed": False,
+        "msg": message,
+        "error": {
+            "code": code or error.code,
+            "message": message,
+            "retryable": error.retryable,
+            "hint": error.hint,
+        },
+    }
+    if isinstance(error, VmidTakenError):
+        failure["taken_vmids"] = list(error.taken_vmids)
+    return failure
+
+
+def _ours(error: BaseException | None) -> JotunheimError | None:
+    """Our own error below Ansible's, e.g. the lookup plugin's."""
+    while error is not None and not isinstance(error, JotunheimError):
+        error = error.__cause__ or error.__context__
+    return error

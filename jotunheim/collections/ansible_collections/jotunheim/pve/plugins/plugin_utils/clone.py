@@ -1,0 +1,133 @@
+"""Making a VM from a template exactly once, also after a crash at any moment."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours, mark
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
+
+from jotunheim.exceptions.repository import (
+    ProxmoxLockedError,
+    ProxmoxTimeoutError,
+    VmidTakenError,
+)
+from jotunheim.repositories.proxmox import api_path
+from jotunheim.repositories.proxmox.reads import used_vmids
+from jotunheim.repositories.proxmox.tasks import pauses
+
+OPERATION = "clone"
+
+# A clone's lock and its task do not appear at the same instant: one look without a task proves nothing.
+_LOOKS_WITHOUT_TASK = 5
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A wanted clone.
+
+    Attributes:
+        full: copy the disks; otherwise they are linked to the template's.
+        storage: where a full clone's disks go; None: where the template's are.
+    """
+
+    template_vmid: int
+    name: str
+    full: bool = False
+    storage: str | None = None
+    pool: str | None = None
+    timeout_seconds: float = 1800
+
+
+def existing(vm: Vm, wanted: Clone) -> Config | None:
+    """Our finished VM, waiting for a clone that is being made; None: there is none.
+
+    While PVE clones, the configuration shows only ``lock: clone``: whose it is is known at the end.
+
+    Raises:
+        VmidTakenError: the VMID belongs to a VM that is not ours.
+    """
+    config = _settled(vm, wanted)
+    if config is None or is_ours(config, vm.uuid):
+        return config
+    raise VmidTakenError(
+        f"VMID {vm.vmid} belongs to a VM that does not carry the UUID {vm.uuid}.",
+        taken_vmids=used_vmids(vm.client) | {vm.vmid},
+        hint="Choose another VMID.",
+    )
+
+
+def create(vm: Vm, wanted: Clone) -> None:
+    """Clone the template; the new VM carries our mark from its first readable moment.
+
+    Raises:
+        VmidTakenError: someone else took the VMID in the meantime.
+    """
+    try:
+        vm.client.run(
+            OPERATION,
+            "POST",
+            api_path("nodes", vm.node, "qemu", wanted.template_vmid, "clone"),
+            timeout_seconds=wanted.timeout_seconds,
+            newid=vm.vmid,
+            name=wanted.name,
+            description=mark(vm.uuid),
+            full=wanted.full,
+            storage=wanted.storage if wanted.full else None,
+            pool=wanted.pool,
+        )
+    except VmidTakenError as error:
+        # Perhaps by a request of our own that arrived late, after the process that sent it was killed.
+        if existing(vm, wanted) is None:
+            raise VmidTakenError(
+                error.message, taken_vmids=used_vmids(vm.client) | {vm.vmid}, hint=error.hint
+            ) from error
+
+
+def predicted(vm: Vm, wanted: Clone) -> Config:
+    """The configuration that the clone will have, from the template's, for check mode."""
+    config = dict(vm.client.get(api_path("nodes", vm.node, "qemu", wanted.template_vmid, "config")))
+    for key in ("template", "digest", "lock"):
+        config.pop(key, None)
+    return config | {"name": wanted.name, "description": mark(vm.uuid)}
+
+
+def _settled(vm: Vm, wanted: Clone) -> Config | None:
+    """The configuration once no clone or create is running; None: there is none (any more)."""
+    config = vm.config()
+    if not _in_the_making(config):
+        return config
+    if vm.client.settle(OPERATION, wanted.timeout_seconds) is not None:
+        config = vm.config()
+    # The crash came between the request and the journal's note. PVE's task list names a clone's template,
+    # not its target, so the lock is what is watched; the list only tells a living clone from a dead one.
+    deadline = time.monotonic() + wanted.timeout_seconds
+    looks = 0
+    for pause in pauses():
+        if not _in_the_making(config):
+            return config
+        if time.monotonic() > deadline:
+            raise ProxmoxTimeoutError(
+                f"VM {vm.vmid} was still being cloned after {wanted.timeout_seconds:g} s."
+            )
+        looks = 0 if _clones_running(vm) else looks + 1
+        if looks > _LOOKS_WITHOUT_TASK:
+            raise ProxmoxLockedError(
+                f"VM {vm.vmid} on node {vm.node} is locked (clone), and no clone is running.",
+                hint=f"The node lost its task. `qm unlock {vm.vmid}`, then remove that VM.",
+            )
+        time.sleep(pause)
+        config = vm.config()
+    raise AssertionError("pauses() does not end")
+
+
+def _in_the_making(config: Config | None) -> bool:
+    return config is not None and config.get("lock") in {"clone", "create"}
+
+
+def _clones_running(vm: Vm) -> bool:
+    tasks = vm.client.get(api_path("nodes", vm.node, "tasks"), source="active")
+    return any(
+        task.get("type") in {"qmclone", "qmcreate", "qmrestore"} and "endtime" not in task for task in tasks
+    )

@@ -1,0 +1,89 @@
+"""Name, CPU, memory, tags, autostart and guest agent: what differs from what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties, flag
+
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+
+MIB = 1024 * 1024
+
+# What PVE assumes for absent keys (qemu-server's configuration schema).
+_DEFAULT_CORES = 1
+_DEFAULT_MEMORY_MIB = 512
+_DEFAULT_CPU = "kvm64"
+
+
+@dataclass(frozen=True)
+class General:
+    """Wanted values; None leaves a setting as it is."""
+
+    name: str | None = None
+    cores: int | None = None
+    memory_bytes: int | None = None
+    cpu_type: str | None = None
+    tags: Sequence[str] | None = None
+    onboot: bool | None = None
+    agent: bool | None = None
+
+
+def general(config: Mapping[str, Any], wanted: General) -> Plan:
+    """The plan that makes the general settings as wanted.
+
+    Raises:
+        DataValidationError: the memory is not a whole number of MiB.
+    """
+    plan = Plan()
+    if wanted.name is not None:
+        plan.set("name", config.get("name"), wanted.name)
+    if wanted.cores is not None:
+        plan.set("cores", int(config.get("cores", _DEFAULT_CORES)), wanted.cores)
+    if wanted.memory_bytes is not None:
+        _memory(plan, config, wanted.memory_bytes)
+    if wanted.cpu_type is not None:
+        before = Properties(str(config.get("cpu", _DEFAULT_CPU)), "cputype")
+        after = Properties(str(before), "cputype")
+        after["cputype"] = wanted.cpu_type
+        plan.set_properties("cpu", before, after)
+    if wanted.tags is not None:
+        _tags(plan, config, wanted.tags)
+    if wanted.onboot is not None:
+        plan.set("onboot", bool(int(config.get("onboot", 0))), wanted.onboot, sent=int(wanted.onboot))
+    if wanted.agent is not None:
+        agent = Properties(str(config.get("agent", "0")), "enabled")
+        after = Properties(str(agent), "enabled")
+        after["enabled"] = flag(wanted.agent)
+        plan.set_properties("agent", agent, after)
+    return plan
+
+
+def memory_bytes(config: Mapping[str, Any]) -> int:
+    """The configured memory."""
+    value = Properties(str(config.get("memory", _DEFAULT_MEMORY_MIB)), "current")["current"]
+    return int(value) * MIB
+
+
+def tag_list(config: Mapping[str, Any]) -> list[str]:
+    """The configured tags in PVE's order."""
+    return [tag for tag in str(config.get("tags", "")).replace(",", ";").replace(" ", ";").split(";") if tag]
+
+
+def _memory(plan: Plan, config: Mapping[str, Any], wanted: int) -> None:
+    if wanted % MIB:
+        raise DataValidationError([FieldProblem("memory_bytes", f"must be a multiple of {MIB} (1 MiB)")])
+    plan.set("memory", memory_bytes(config), wanted, sent=wanted // MIB, shown_as="memory_bytes")
+
+
+def _tags(plan: Plan, config: Mapping[str, Any], wanted: Sequence[str]) -> None:
+    # PVE sorts tags and, as it comes, folds their case.
+    before = sorted({tag.lower() for tag in tag_list(config)})
+    after = sorted({tag.strip().lower() for tag in wanted} - {""})
+    if after:
+        plan.set("tags", before, after, sent=";".join(after))
+    elif before:
+        plan.remove("tags", before)

@@ -1,0 +1,91 @@
+"""One VM on its node: reading it, proving that it is ours, writing a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.target import Target
+
+from jotunheim.exceptions.repository import ProxmoxLockedError, ProxmoxVmNotFoundError, VmNotOursError
+from jotunheim.repositories.proxmox import ProxmoxClient, api_path
+
+Config = dict[str, Any]
+
+
+class Vm:
+    """The VM under the target's VMID. Its methods raise the subclasses of ProxmoxRequestError."""
+
+    def __init__(self, client: ProxmoxClient, target: Target) -> None:
+        self.client = client
+        self.node = target.node
+        self.vmid = target.vmid
+        self.uuid = target.uuid
+
+    def path(self, *parts: object) -> str:
+        """A path below this VM's, e.g. ``path("status", "start")``."""
+        return api_path("nodes", self.node, "qemu", self.vmid, *parts)
+
+    def config(self) -> Config | None:
+        """The configuration, with changes that wait for a restart; None: the node has no such VM.
+
+        Only PVE's own sentence about the missing file means None; every other failure is raised.
+        """
+        try:
+            return dict(self.client.get(self.path("config")))
+        except ProxmoxVmNotFoundError:
+            return None
+
+    def owned_config(self) -> Config:
+        """The configuration of a VM that exists and is ours."""
+        config = self.config()
+        if config is None:
+            raise ProxmoxVmNotFoundError(
+                f"There is no VM {self.vmid} on node {self.node}.", hint="Build the server first."
+            )
+        self.prove_ours(config)
+        return config
+
+    def prove_ours(self, config: Mapping[str, Any]) -> None:
+        """Raise VmNotOursError when the configuration does not carry our UUID."""
+        if is_ours(config, self.uuid):
+            return
+        if config.get("lock") in {"clone", "create"}:  # hides everything else until it ends
+            raise ProxmoxLockedError(
+                f"VM {self.vmid} on node {self.node} is being made ({config['lock']}).",
+                hint="Try again when the node's task has ended.",
+            )
+        self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Raise VmNotOursError."""
+        raise VmNotOursError(
+            f"VM {self.vmid} on node {self.node} does not carry the UUID {self.uuid}; it was not touched.",
+            hint="Check pve_vmid and pve_uuid. To adopt the VM, write `jotunheim:server=<uuid>` "
+            "as the first line of its notes.",
+        )
+
+    def status(self) -> dict[str, Any]:
+        """PVE's current status: `status`, `qmpstatus`, `uptime`, `lock`, …."""
+        return dict(self.client.get(self.path("status", "current")))
+
+    def write(self, plan: Plan, config: Mapping[str, Any], timeout_seconds: float) -> None:
+        """Carry a plan out: one configuration write, which PVE refuses if `config` is outdated, then resizes."""
+        digest = config.get("digest")
+        if plan.writes or plan.deletes:
+            deletes = ",".join(plan.deletes) or None
+            self.client.put(self.path("config"), digest=digest, delete=deletes, **plan.writes)
+            digest = None  # ours is a new version
+        for resize in plan.resizes:
+            self.client.run(
+                f"resize {resize.disk}",
+                "PUT",
+                self.path("resize"),
+                timeout_seconds=timeout_seconds,
+                disk=resize.disk,
+                size=resize.size_bytes,
+                digest=digest,
+            )
+            digest = None
