@@ -1,0 +1,48 @@
+"""The HTTP API as one Starlette application."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from jotunheim import bootstrap
+from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.http import on_http_exception, on_jotunheim_error, on_unexpected_error
+from jotunheim.routes import api_admin, health, openapi
+from jotunheim.routes.middleware import RequestIdMiddleware
+from jotunheim.settings import Settings
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Build the application. Raises SecretError when the secret key is missing, before it serves anything."""
+    described = openapi.document(api_admin.operations)
+    page = openapi.page(described)
+
+    async def document(request: Request) -> JSONResponse:
+        del request
+        return JSONResponse(described)
+
+    async def docs(request: Request) -> HTMLResponse:
+        del request
+        return HTMLResponse(
+            page, headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        )
+
+    app = Starlette(
+        routes=[
+            *health.routes,
+            Route(f"{openapi.PREFIX}/openapi.json", document),
+            Route(f"{openapi.PREFIX}/docs", docs),
+            *(operation.route(openapi.PREFIX) for operation in api_admin.operations),
+        ],
+        middleware=[Middleware(RequestIdMiddleware)],
+        exception_handlers={
+            JotunheimError: on_jotunheim_error,
+            HTTPException: on_http_exception,
+            Exception: on_unexpected_error,
+        },
+    )
+    app.state.context = bootstrap.api_context(settings)
+    return app

@@ -1,0 +1,5 @@
+"""The operators' API: `/api/v1/admin`. Everything, for tokens of administrators."""
+
+from jotunheim.routes.api_admin import infrastructure, jobs, servers
+
+operations = [*infrastructure.operations.found, *servers.operations.found, *jobs.operations.found]

@@ -1,0 +1,292 @@
+"""What a route is: a handler with its method, path, scope and shapes; and how a call of it goes.
+
+    body read → one hop into a thread → who asks, what they may → query and body parsed, all bad fields at
+    once → transaction { idempotency key looked up → handler → answer stored } → workers woken → answer
+
+Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]) -> Reply`.
+"""
+
+import hashlib
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from jotunheim.data.actor import Actor
+from jotunheim.data.paging import MAX_PER_PAGE, Page
+from jotunheim.exceptions.http import PayloadTooLargeError, from_pydantic
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.service import ConflictError
+from jotunheim.repositories.peewee.accounts import User
+from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.idempotency import StoredAnswer
+from jotunheim.repositories.peewee.secrets import Keyring
+from jotunheim.routes.guards import authorize
+from jotunheim.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Body = TypeVar("Body", bound=BaseModel | None)
+Query = TypeVar("Query", bound=BaseModel)
+
+
+class NoQuery(BaseModel):
+    """The query of routes that take none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ListQuery(NoQuery):
+    """The query of all list routes."""
+
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    per_page: int = Field(default=50, ge=1, le=MAX_PER_PAGE)
+    sort: str | None = Field(default=None, max_length=64)
+    """A field's name; a leading hyphen turns the order round."""
+
+    def wanted_page(self) -> Page:
+        """The part of the list that is asked for."""
+        return Page(self.page, self.per_page, self.sort)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What handlers need of the running service; built in `bootstrap`."""
+
+    settings: Settings
+    keyring: Keyring
+    wake: Callable[[uuid.UUID], None]
+    """Tells a worker that a job waits."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Body, Query]):
+    """One request, checked and parsed."""
+
+    context: Context
+    actor: Actor
+    path: dict[str, Any]
+    query: Query
+    body: Body
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a handler answers."""
+
+    body: BaseModel
+    location: str | None = None
+    wakes: tuple[uuid.UUID, ...] = ()
+    """Jobs that a worker shall look at, once the transaction is committed."""
+
+
+Handler = Callable[[Call[Any, Any]], Reply]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route of the API."""
+
+    method: str
+    path: str
+    """Below `/api/v1`, with Starlette's converters: `/admin/servers/{id:uuid}`."""
+    scope: str
+    """What the token must have, e.g. `servers:write`."""
+    handler: Handler
+    answer: type[BaseModel]
+    status: int
+    body: type[BaseModel] | None
+    query: type[BaseModel]
+    asks_node: bool
+    """It waits for a node's answer, so no transaction may be open meanwhile."""
+    stream: Callable[[Request, Context], Any] | None = None
+    """Answers `Accept: text/event-stream` in the handler's place."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the handler's docstring."""
+        return (self.handler.__doc__ or "").strip().splitlines()[0]
+
+    def route(self, prefix: str) -> Route:
+        """The route for Starlette."""
+        return Route(prefix + self.path, self._endpoint, methods=[self.method], name=self.handler.__name__)
+
+    async def _endpoint(self, request: Request) -> Response:
+        context: Context = request.app.state.context
+        if self.stream and "text/event-stream" in request.headers.get("accept", ""):
+            actor = await run_in_threadpool(authorize, request, self.scope)
+            log.debug("%s streams %s", actor.email, request.url.path)
+            response: Response = await self.stream(request, context)
+            return response
+        body = await read_body(request, context.settings.max_body_bytes)
+        return await run_in_threadpool(self._call, request, context, body)
+
+    def _call(self, request: Request, context: Context, body: bytes) -> Response:
+        actor = authorize(request, self.scope)
+        call: Call[Any, Any] = Call(
+            context=context,
+            actor=actor,
+            path=request.path_params,
+            query=_parse_query(self.query, request),
+            body=_parse_body(self.body, request, body),
+        )
+        key = _idempotency_key(request) if self.method == "POST" else None
+        if key is None or self.asks_node:
+            return self._respond(self.handler(call), context)
+        return self._call_once(call, key, _digest(request, body))
+
+    def _call_once(self, call: Call[Any, Any], key: str, digest: str) -> Response:
+        keyring = call.context.keyring
+        with transaction():
+            user = User.get_by_id(call.actor.user_id)
+            stored = StoredAnswer.claim(user, key, digest)
+            if stored is not None:
+                if stored.request_sha256 != digest:
+                    raise ConflictError(
+                        "This Idempotency-Key was used for another request.",
+                        details=[FieldProblem("Idempotency-Key", "was used for another request")],
+                    )
+                answer = stored.read(keyring)
+                return JSONResponse(
+                    answer["body"],
+                    status_code=stored.status,
+                    headers={**answer["headers"], "Idempotency-Replayed": "true"},
+                )
+            reply = self.handler(call)
+            body = reply.body.model_dump(mode="json")
+            headers = {"Location": reply.location} if reply.location else {}
+            StoredAnswer.fill(keyring, user, key, self.status, {"body": body, "headers": headers})
+        return self._respond(reply, call.context)
+
+    def _respond(self, reply: Reply, context: Context) -> Response:
+        for job_id in reply.wakes:
+            try:
+                context.wake(job_id)
+            except Exception:
+                log.warning(
+                    "Job %s could not be announced; a worker's sweep will find it.", job_id, exc_info=True
+                )
+        return Response(
+            reply.body.model_dump_json(),
+            status_code=self.status,
+            media_type="application/json",
+            headers={"Location": reply.location} if reply.location else None,
+        )
+
+
+@dataclass
+class Operations:
+    """The operations of one module, collected by decorators."""
+
+    prefix: str
+    found: list[Operation] = field(default_factory=list)
+
+    def get(
+        self,
+        path: str,
+        *,
+        scope: str,
+        answer: type[BaseModel],
+        query: type[BaseModel] = NoQuery,
+        stream: Callable[[Request, Context], Any] | None = None,
+    ) -> Callable[[Handler], Handler]:
+        """Register a handler for GET."""
+        return self._add("GET", path, scope, answer, 200, None, query, asks_node=False, stream=stream)
+
+    def post(
+        self,
+        path: str,
+        *,
+        scope: str,
+        answer: type[BaseModel],
+        status: int,
+        body: type[BaseModel] | None = None,
+        asks_node: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Register a handler for POST."""
+        return self._add("POST", path, scope, answer, status, body, NoQuery, asks_node=asks_node, stream=None)
+
+    def _add(
+        self,
+        method: str,
+        path: str,
+        scope: str,
+        answer: type[BaseModel],
+        status: int,
+        body: type[BaseModel] | None,
+        query: type[BaseModel],
+        *,
+        asks_node: bool,
+        stream: Callable[[Request, Context], Any] | None,
+    ) -> Callable[[Handler], Handler]:
+        def register(handler: Handler) -> Handler:
+            self.found.append(
+                Operation(
+                    method, self.prefix + path, scope, handler, answer, status, body, query, asks_node, stream
+                )
+            )
+            return handler
+
+        return register
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The request's body.
+
+    Raises:
+        PayloadTooLargeError: it has more than `limit` bytes; reading stops there.
+    """
+    chunks = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise PayloadTooLargeError(f"The request body is larger than {limit} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _parse_query(shape: type[BaseModel], request: Request) -> BaseModel:
+    values = dict(request.query_params)
+    repeated = [name for name in values if len(request.query_params.getlist(name)) > 1]
+    if repeated:
+        raise DataValidationError([FieldProblem(name, "is given more than once") for name in repeated])
+    try:
+        return shape.model_validate(values)
+    except ValidationError as error:
+        raise from_pydantic(error) from None
+
+
+def _parse_body(shape: type[BaseModel] | None, request: Request, body: bytes) -> BaseModel | None:
+    if shape is None:
+        if body.strip() not in (b"", b"{}"):
+            raise DataValidationError([FieldProblem("body", "must be empty: this request takes none")])
+        return None
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise DataValidationError([FieldProblem("Content-Type", "must be application/json")])
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as error:
+        raise from_pydantic(error) from None
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise DataValidationError(
+            [FieldProblem("Idempotency-Key", "must be 1 to 255 printable ASCII characters")]
+        )
+    return key
+
+
+def _digest(request: Request, body: bytes) -> str:
+    head = f"{request.method} {request.url.path}?{request.url.query}\n"
+    return hashlib.sha256(head.encode() + body).hexdigest()

@@ -1,0 +1,94 @@
+"""Shows jobs and their events."""
+
+import uuid
+from collections.abc import Sequence
+
+from jotunheim.data.job import EventView, JobStatus, JobView, Resource, StepStatus, StepView
+from jotunheim.data.paging import Page, Paged
+from jotunheim.exceptions.repository import NotFoundError
+from jotunheim.repositories.peewee.jobs import LIVE, Job, JobEvent, JobStep, PveTask
+from jotunheim.repositories.peewee.paging import paginate
+
+EVENTS_PER_READ = 500
+
+
+def list_jobs(page: Page, status: JobStatus | None, server_id: uuid.UUID | None) -> Paged[JobView]:
+    """A page of all jobs, the newest first unless `sort` says otherwise."""
+    page = page if page.sort else Page(page.number, page.per_page, "-created_at")
+    rows, total = paginate(
+        Job.matching(status, server_id), page, [Job.created_at, Job.finished_at, Job.status, Job.type]
+    )
+    return Paged(views(rows), page, total)
+
+
+def read_job(id_: uuid.UUID) -> JobView:
+    """One job.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return views([_find(id_)])[0]
+
+
+def read_events(id_: uuid.UUID, after: int) -> tuple[list[EventView], bool]:
+    """Events of a job behind a cursor, and whether more may follow later.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    live = _find(id_).status in LIVE  # asked first: what happens after it is still in the events
+    events = JobEvent.after(id_, after, EVENTS_PER_READ)
+    found = [
+        EventView(seq=event.seq, job_id=event.job_id, at=event.at, type=event.type, data=event.data)
+        for event in events
+    ]
+    return found, live or len(found) == EVENTS_PER_READ
+
+
+def views(jobs: Sequence[Job]) -> list[JobView]:
+    """Jobs as the API shows them."""
+    steps = JobStep.of(jobs)
+    upids = PveTask.of(jobs)
+    return [
+        JobView(
+            id=job.id,
+            type=job.type,
+            status=JobStatus(job.status),
+            progress=job.progress,
+            check=job.check_only,
+            attempt=job.attempt,
+            max_attempts=job.max_attempts,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            requested_by=job.requested_by,
+            request_id=job.request_id,
+            resources=_resources(job),
+            steps=[
+                StepView(
+                    name=step.name,
+                    status=StepStatus(step.status),
+                    changed=step.changed,
+                    started_at=step.started_at,
+                    finished_at=step.finished_at,
+                    diff=step.diff,
+                )
+                for step in steps.get(job.id, [])
+            ],
+            upids=upids.get(job.id, []),
+            error=job.error,
+        )
+        for job in jobs
+    ]
+
+
+def _resources(job: Job) -> list[Resource]:
+    found = [("server", job.server_id), ("node", job.node_id)]
+    return [Resource(type=type_, id=str(id_)) for type_, id_ in found if id_ is not None]
+
+
+def _find(id_: uuid.UUID) -> Job:
+    job: Job | None = Job.get_or_none(Job.id == id_)
+    if job is None:
+        raise NotFoundError("job", id_)
+    return job

@@ -1,0 +1,1 @@
+"""Locations, nodes and templates."""

@@ -1,0 +1,104 @@
+"""Templates: adding and showing them."""
+
+import re
+
+from jotunheim.data.node.spec import TemplateSpec
+from jotunheim.data.node.view import TemplateView
+from jotunheim.data.paging import Page, Paged
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.repository import NotFoundError, ProxmoxNotFoundError, ProxmoxRequestError
+from jotunheim.repositories.peewee.database import unique
+from jotunheim.repositories.peewee.infrastructure import Node, Template
+from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.secrets import Keyring
+from jotunheim.repositories.proxmox import ProxmoxClient
+from jotunheim.services.nodes.nodes import endpoint
+from jotunheim.settings import Settings
+
+_SIZE = re.compile(r"(?:^|,)size=(\d+)([KMGT]?)(?:,|$)")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def create_template(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> TemplateView:
+    """Add a template. The node is asked what it is, if it answers; a node that is away is no reason to refuse.
+
+    Raises:
+        DataValidationError: no such node, or the node says that the VM is missing or no template.
+        UniquenessError: this VM is a template of ours already.
+    """
+    node = Node.get_or_none(Node.id == spec.node_id)
+    if node is None:
+        raise DataValidationError([FieldProblem("node_id", f"there is no node {spec.node_id}")])
+    disk_bytes = _disk_bytes(node, spec.vmid, keyring, settings)
+    if spec.minimum_disk_bytes and disk_bytes and spec.minimum_disk_bytes < disk_bytes:
+        raise DataValidationError(
+            [
+                FieldProblem(
+                    "minimum_disk_bytes", f"must be at least {disk_bytes}, the size of the template's disk"
+                )
+            ]
+        )
+    with unique(f"VM {spec.vmid} of node {node.name} is a template already."):
+        template: Template = Template.create(
+            name=spec.name,
+            node=node,
+            vmid=spec.vmid,
+            os_family=spec.os_family,
+            default_user=spec.default_user,
+            minimum_disk_bytes=spec.minimum_disk_bytes or disk_bytes,
+        )
+    return _view(template)
+
+
+def list_templates(page: Page) -> Paged[TemplateView]:
+    """A page of all templates."""
+    rows, total = paginate(Template.select(), page, [Template.id, Template.name, Template.vmid])
+    return Paged([_view(row) for row in rows], page, total)
+
+
+def read_template(id_: int) -> TemplateView:
+    """One template."""
+    template = Template.get_or_none(Template.id == id_)
+    if template is None:
+        raise NotFoundError("template", id_)
+    return _view(template)
+
+
+def _disk_bytes(node: Node, vmid: int, keyring: Keyring, settings: Settings) -> int | None:
+    """Size of the template's boot disk; None when the node cannot be asked or does not say."""
+    try:
+        with ProxmoxClient(endpoint(node, keyring, settings)) as client:
+            config = client.get(f"/nodes/{node.name}/qemu/{vmid}/config")
+    except ProxmoxNotFoundError as error:
+        raise DataValidationError([FieldProblem("vmid", error.message)]) from None
+    except ProxmoxRequestError:
+        return None
+    if not config.get("template"):
+        raise DataValidationError([FieldProblem("vmid", f"VM {vmid} of node {node.name} is not a template")])
+    return boot_disk_bytes(config)
+
+
+def boot_disk_bytes(config: dict[str, object]) -> int | None:
+    """Size of the first disk in a VM's boot order, from its `size=`; None when the config does not say."""
+    order = re.search(r"order=([\w;]+)", str(config.get("boot", "")))
+    for device in order[1].split(";") if order else []:
+        value = str(config.get(device, ""))
+        size = _SIZE.search(value)
+        if size and "media=cdrom" not in value:
+            return int(size[1]) * _UNITS[size[2]]
+    return None
+
+
+def _view(template: Template) -> TemplateView:
+    return TemplateView(
+        id=template.id,
+        name=template.name,
+        node_id=template.node_id,
+        vmid=template.vmid,
+        group_id=None,
+        os_family=template.os_family,
+        default_user=template.default_user,
+        minimum_disk_bytes=template.minimum_disk_bytes,
+        created_at=template.created_at,
+        updated_at=template.updated_at,
+    )

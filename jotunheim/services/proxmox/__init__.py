@@ -1,0 +1,1 @@
+"""Where a server goes: its node and its VMID."""

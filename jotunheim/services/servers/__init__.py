@@ -1,0 +1,1 @@
+"""Servers: creating, reading, and what may be done to them."""
