@@ -1,0 +1,30 @@
+"""What actions need of the running worker."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jotunheim.repositories.peewee.infrastructure import Node
+from jotunheim.repositories.peewee.secrets import Keyring, Secret
+from jotunheim.settings import Settings
+
+
+@dataclass(frozen=True)
+class ActionContext:
+    """The worker's settings and keys, and the way to stop a run.
+
+    Attributes:
+        run_environment: environment variables for runs, so that their plugins find the store.
+        stop: set when the run must end: the lease is lost, or the worker has to go.
+    """
+
+    settings: Settings
+    keyring: Keyring
+    run_environment: Mapping[str, str]
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def secrets_of(self, node: Node, *names: str) -> list[str]:
+        """Values that no event may show: the node's token and those of these names that exist."""
+        return [
+            Secret.read(self.keyring, name) for name in (node.token_reference, *names) if Secret.exists(name)
+        ]

@@ -1,0 +1,75 @@
+"""Writes inventories. Every text in them is inert, except references to secrets.
+
+Ansible templates plain strings: `{{ lookup('pipe', …) }}` as a server's name would run. So every string is
+written with the tag `!unsafe`, whoever chose it; only a `SecretReference` becomes a template, and that one
+is ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+GROUP = "servers"
+"""The group that the playbooks run on."""
+
+
+@dataclass(frozen=True)
+class SecretReference:
+    """The name of a secret, in the place of its value."""
+
+    name: str
+
+    def template(self) -> str:
+        """The lookup that reads the value at the last moment."""
+        return "{{ lookup('jotunheim.pve.secret', '%s') }}" % self.name  # noqa: UP031 - braces read better
+
+
+class _Dumper(yaml.SafeDumper):
+    """Dumps strings as inert, and secret references as lookups."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
+        """Write repeated values out: people read these files."""
+        return True
+
+
+def _inert(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    return dumper.represent_scalar("!unsafe", value, style="'")
+
+
+def _reference(dumper: yaml.SafeDumper, value: SecretReference) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value.template(), style='"')
+
+
+_Dumper.add_multi_representer(str, _inert)
+_Dumper.add_representer(SecretReference, _reference)
+
+
+class _Key(str):
+    """A host's or variable's name, as the key of a mapping."""
+
+    __slots__ = ()
+
+
+_Dumper.add_representer(
+    _Key, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", str(value))
+)
+
+
+def render(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+    """A YAML inventory of the group `servers`.
+
+    Args:
+        hosts: variables by host. Values are JSON-like; a `SecretReference` stands for a secret.
+    """
+    tree = {GROUP: {"hosts": {name: dict(variables) for name, variables in hosts.items()}}}
+    return yaml.dump(_with_plain_keys(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _with_plain_keys(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_Key(key): _with_plain_keys(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_plain_keys(item) for item in value]
+    return value

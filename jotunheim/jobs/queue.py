@@ -1,0 +1,67 @@
+"""The queue that wakes workers: Huey on SQLite, PostgreSQL or Redis.
+
+What travels is a job id in JSON and nothing else: no pickle, no secrets. A lost message is no lost job, the
+`job` table is the record, and workers sweep it.
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
+from huey.registry import Message
+from huey.serializer import Serializer
+
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+
+NAME = "jotunheim"
+
+log = logging.getLogger(__name__)
+
+
+class JsonSerializer(Serializer):  # type: ignore[misc]  # huey publishes no types
+    """Writes Huey's messages as JSON."""
+
+    def _serialize(self, data: Message) -> bytes:
+        return json.dumps(data._asdict()).encode()
+
+    def _deserialize(self, data: bytes) -> Message:
+        return Message(**json.loads(data))
+
+
+class Queue:
+    """Wake-up calls for workers."""
+
+    def __init__(self, url: str) -> None:
+        self.huey = _open(url)
+        self._handler: Callable[[uuid.UUID], None] | None = None
+        self._wake = self.huey.task(name="wake")(self._woken)
+
+    def wake(self, job_id: uuid.UUID) -> None:
+        """Tell a worker that a job waits."""
+        self._wake(str(job_id))
+
+    def on_wake(self, handler: Callable[[uuid.UUID], None]) -> None:
+        """Set what a worker does with a wake-up call."""
+        self._handler = handler
+
+    def _woken(self, job_id: str) -> None:
+        assert self._handler is not None
+        self._handler(uuid.UUID(job_id))
+
+
+def _open(url: str) -> Huey:
+    # Results are not kept: the job table has them.
+    common: dict[str, Any] = {"name": NAME, "results": False, "serializer": JsonSerializer()}
+    if url.startswith("sqlite:///"):
+        # Without fsync: losing wake-up calls in a power cut is harmless.
+        return SqliteHuey(filename=url.removeprefix("sqlite:///"), fsync=False, timeout=30, **common)
+    if url.startswith(("postgresql://", "postgres://")):
+        return PostgresHuey(dsn=url, **common)
+    if url.startswith(("redis://", "rediss://", "unix://")):
+        return RedisHuey(url=url, **common)
+    raise DataValidationError(
+        [FieldProblem("JOTUNHEIM_QUEUE_URL", "must be sqlite:///PATH, postgresql://… or redis://…")]
+    )

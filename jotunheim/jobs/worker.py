@@ -1,0 +1,170 @@
+"""The worker: claims jobs, carries them out, keeps their leases, and finds those that were lost.
+
+wake-up call or sweep → claim (lease) → run, renewing the lease → outcome, or hand-over when told to go
+"""
+
+import logging
+import os
+import shutil
+import socket
+import threading
+import uuid
+from collections.abc import Mapping
+
+from jotunheim.actions.context import ActionContext
+from jotunheim.data.job import JobError
+from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.repository import LeaseLostError
+from jotunheim.jobs.kind import JobKind
+from jotunheim.jobs.leases import LeaseKeeper
+from jotunheim.jobs.queue import Queue
+from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.secrets import Keyring
+from jotunheim.settings import Settings
+
+# Queue polling: quick after work, and rare enough to be idle when idle.
+POLL_FIRST_SECONDS = 0.05
+POLL_LAST_SECONDS = 0.25
+SWEEP_LIMIT = 500
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keyring: Keyring,
+        queue: Queue,
+        kinds: Mapping[str, JobKind],
+        run_environment: Mapping[str, str],
+    ) -> None:
+        self._settings = settings
+        self._keyring = keyring
+        self._queue = queue
+        self._kinds = kinds
+        self._run_environment = run_environment
+        self._leases = LeaseKeeper(
+            f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}", settings.lease_seconds
+        )
+        self._stopping = threading.Event()
+        self._announced: set[uuid.UUID] = set()
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT; then claim nothing more, and give runs `drain_seconds` to finish."""
+        self._queue.on_wake(self.work_on)
+        consumer = self._queue.huey.create_consumer(
+            workers=self._settings.worker_concurrency,
+            periodic=False,
+            initial_delay=POLL_FIRST_SECONDS,
+            max_delay=POLL_LAST_SECONDS,
+            shutdown_timeout=self._settings.drain_seconds,
+            graceful_signal="TERM",
+        )
+        threads = [
+            threading.Thread(target=self._repeat, args=(period, action), daemon=True)
+            for period, action in (
+                (self._settings.lease_seconds / 3, self._leases.renew),
+                (self._settings.sweep_seconds, self.sweep),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        log.info("Worker ready, %s runs at once.", self._settings.worker_concurrency)
+        consumer.run()
+        self._stopping.set()
+        # Runs that are still going hand their jobs over: each ends at its next poll.
+        self._leases.stop_all()
+        for _, process in consumer.worker_threads:
+            process.join(10)
+        log.info("Worker ended.")
+
+    def sweep(self) -> None:
+        """Announce jobs that wait although nobody was woken, or whose worker went silent."""
+        waiting = Job.claimable(SWEEP_LIMIT)
+        # A job that this worker announced and that still waits is in the queue, behind others.
+        for job_id in waiting:
+            if job_id not in self._announced:
+                self._queue.wake(job_id)
+        self._announced = set(waiting)
+
+    def work_on(self, job_id: uuid.UUID) -> None:
+        """Carry a job out, if it is to be had."""
+        if self._stopping.is_set():
+            return
+        job = self._leases.claim(job_id)
+        if job is None:
+            return
+        self._remove_leftovers(job)
+        context = ActionContext(self._settings, self._keyring, self._run_environment)
+        with self._leases.keep(job, context.stop):
+            self._carry_out(job, context)
+
+    def _carry_out(self, job: Job, context: ActionContext) -> None:
+        kind = self._kinds.get(job.type)
+        try:
+            _assert_runnable(job, kind)
+            log.info(
+                "Job %s (%s) begins, attempt %s, request_id=%s.",
+                job.id,
+                job.type,
+                job.attempt,
+                job.request_id,
+            )
+            assert kind is not None
+            kind.run(job, context)
+        except LeaseLostError as error:
+            log.warning("%s", error.message)
+        except JotunheimError as error:
+            self._give_up(job, context, kind, error)
+        except Exception:
+            log.exception("Job %s broke.", job.id)
+            unknown = JotunheimError(
+                "Something went wrong; the worker's log knows more.", hint=f"Look for {job.id}."
+            )
+            self._give_up(job, context, kind, unknown)
+        else:
+            log.info("Job %s succeeded.", job.id)
+
+    def _give_up(self, job: Job, context: ActionContext, kind: JobKind | None, error: JotunheimError) -> None:
+        try:
+            with transaction():
+                if context.stop.is_set():
+                    job.hand_over()
+                    log.info("Job %s is handed over.", job.id)
+                    return
+                job.mark_failed(
+                    JobError(
+                        code=error.code, message=error.message, retryable=error.retryable, hint=error.hint
+                    )
+                )
+                if kind is not None:
+                    kind.fail(job, error)
+            log.warning("Job %s failed: %s (%s)", job.id, error.message, error.code)
+        except LeaseLostError as lost:
+            log.warning("%s", lost.message)
+
+    def _remove_leftovers(self, job: Job) -> None:
+        """Remove run directories that earlier attempts of this job left when their workers were killed."""
+        for directory in self._settings.runs_dir.glob(f"{job.id}.*"):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _repeat(self, period: float, action: object) -> None:
+        assert callable(action)
+        while not self._stopping.wait(period):
+            try:
+                action()
+            except Exception:
+                log.exception("A periodic duty of the worker failed; it is tried again.")
+
+
+def _assert_runnable(job: Job, kind: JobKind | None) -> None:
+    if kind is None:
+        raise JotunheimError(f"This version knows no jobs of type {job.type}.", hint="Upgrade the worker.")
+    if job.attempt > job.max_attempts:
+        raise JotunheimError(
+            f"Workers died {job.max_attempts} times over this job.", hint="See the logs of the workers."
+        )
