@@ -1,0 +1,77 @@
+"""The command line: `jotunheim COMMAND`. Contract and exit codes in docs/cli.md.
+
+A module a noun (`nodes`, `servers`, …) holds the commands; this one assembles them and is the edge where
+every error becomes an exit status, lines on standard error and, with `--json`, a document on standard
+output. Commands import what is heavy when they run, so that `--help` stays quick.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from jotunheim.cli import database, jobs, locations, nodes, pools, servers, templates
+from jotunheim.cli.demo import demo
+from jotunheim.cli.errors import CommandError, ExitCode, as_command_error, error_document, error_lines
+from jotunheim.cli.initialize import init
+from jotunheim.cli.output import print_json, print_lines
+from jotunheim.cli.processes import serve, up, worker
+from jotunheim.cli.sandbox import sandbox
+from jotunheim.exceptions import JotunheimError
+
+app = typer.Typer(
+    name="jotunheim",
+    help="Virtual machines on Proxmox VE, through Ansible.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, init, up, serve, worker, sandbox):
+    app.command()(command)
+for name, group in (
+    ("db", database.app),
+    ("location", locations.app),
+    ("node", nodes.app),
+    ("template", templates.app),
+    ("pool", pools.app),
+    ("server", servers.app),
+    ("job", jobs.app),
+):
+    app.add_typer(group, name=name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `jotunheim` command; ends the process with the command's exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # text streams of CPython have it
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    as_json = "--json" in arguments
+    try:
+        return app(args=list(arguments), prog_name="jotunheim", standalone_mode=False) or 0
+    except TyperException as error:
+        error.show() if hasattr(error, "show") else print_lines([f"Error: {error.message}"], stderr=True)
+        failure = CommandError(error.format_message(), code="usage", exit_code=ExitCode(error.exit_code))
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except JotunheimError as error:
+        failure = as_command_error(error)
+        print_lines(error_lines(failure), stderr=True)
+    except Exception as error:
+        if os.environ.get("JOTUNHEIM_LOG_LEVEL") == "DEBUG":
+            raise
+        failure = CommandError(
+            f"{type(error).__name__}: {error}", code="internal", hint="JOTUNHEIM_LOG_LEVEL=DEBUG shows where."
+        )
+        print_lines(error_lines(failure), stderr=True)
+    if as_json:
+        print_json(error_document(failure))
+    return failure.exit_code

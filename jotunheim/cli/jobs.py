@@ -1,0 +1,122 @@
+"""`jotunheim job …`: what was asked for, and how it goes."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from jotunheim.cli.output import (
+    Columns,
+    Document,
+    duration,
+    local_time,
+    print_lines,
+    print_record,
+    print_rows,
+)
+from jotunheim.cli.options import Json, Timeout
+
+app = typer.Typer(no_args_is_help=True, help="Jobs: what was asked for, and how it goes.")
+
+
+class Status(StrEnum):
+    """Life of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+def _target(job: Document) -> str | None:
+    return next((resource["id"] for resource in job["resources"] if resource["type"] == "server"), None)
+
+
+COLUMNS: Columns = {
+    "id": lambda job: job["id"],
+    "type": lambda job: job["type"],
+    "status": lambda job: job["status"],
+    "progress": lambda job: f"{job['progress']} %",
+    "server": _target,
+    "created": lambda job: local_time(job["created_at"]),
+    "took": lambda job: duration(job["started_at"], job["finished_at"]),
+}
+_RECORD: Columns = {
+    **COLUMNS,
+    "attempt": lambda job: f"{job['attempt']} of {job['max_attempts']}",
+    "requested by": lambda job: job["requested_by"],
+    "request": lambda job: job["request_id"],
+    "tasks": lambda job: job["upids"],
+}
+_STEPS: Columns = {
+    "step": lambda step: step["name"],
+    "status": lambda step: step["status"],
+    "changed": lambda step: "changed" if step["changed"] else "",
+    "took": lambda step: duration(step["started_at"], step["finished_at"]),
+}
+
+
+@app.command("list")
+def list_(
+    status: Annotated[Status | None, typer.Option(help="Only jobs in this state.")] = None,
+    server: Annotated[str | None, typer.Option(metavar="ID|NAME", help="Only jobs of this server.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, the newest first."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import server_id
+
+    with Api.from_environment() as api:
+        jobs = api.all(
+            "/jobs",
+            "jobs",
+            status=status.value if status else None,
+            server_id=server_id(api, server) if server else None,
+        )
+    print_rows("jobs", jobs, COLUMNS, as_json=as_json)
+
+
+@app.command()
+def show(job: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """Show a job with its steps, its Proxmox VE tasks and its error."""
+    from jotunheim.cli.client import Api, path_part
+
+    with Api.from_environment() as api:
+        found = api.get(f"/jobs/{path_part(job)}")["job"]
+    print_record("job", found, _RECORD, as_json=as_json)
+    if not as_json:
+        print_steps(found)
+        if found["error"]:
+            print_lines(["", f"Error: {found['error']['message']} ({found['error']['code']})"])
+            if found["error"]["hint"]:
+                print_lines([f"Try: {found['error']['hint']}"])
+
+
+@app.command()
+def watch(
+    job: Annotated[str, typer.Argument(metavar="ID")], timeout: Timeout = None, as_json: Json = False
+) -> None:
+    """Follow a job until it is over. With --json, each event is a line of JSON."""
+    from jotunheim.cli.board import EventPrinter, JobBoard
+    from jotunheim.cli.checklist import Checklist
+    from jotunheim.cli.client import Api, path_part
+    from jotunheim.cli.waiting import failure_of, wait_for
+
+    with Api.from_environment() as api:
+        found = api.get(f"/jobs/{path_part(job)}")["job"]
+        if as_json:
+            ended = wait_for(api, [found["id"]], timeout, EventPrinter())
+        else:
+            with Checklist() as checklist:
+                board = JobBoard(api, checklist, {found["id"]: f"{found['type']} {_target(found) or ''}"})
+                ended = wait_for(api, [found["id"]], timeout, board)
+    failure = failure_of(ended[found["id"]])
+    if failure:
+        raise failure
+
+
+def print_steps(job: Document) -> None:
+    """A job's steps with their times, as a table."""
+    if job["steps"]:
+        print_lines([""])
+        print_rows("steps", job["steps"], _STEPS, as_json=False)

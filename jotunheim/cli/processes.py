@@ -1,0 +1,126 @@
+"""`jotunheim serve`, `worker` and `up`: the processes of the service."""
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jotunheim.cli.errors import CommandError
+from jotunheim.cli.options import Json
+from jotunheim.cli.output import print_json
+
+if TYPE_CHECKING:
+    from jotunheim.settings import Settings
+
+# Watchers of jobs hold their connections open; they come back to the next process.
+SHUTDOWN_SECONDS = 5
+BACKLOG = 2048
+
+Concurrency = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=64, help="Runs at once; else as in the settings.")
+]
+
+
+def serve(as_json: Json = False) -> None:
+    """Run the API. With --json, prints a line with its URL when it listens."""
+    import uvicorn
+
+    from jotunheim import bootstrap, settings
+    from jotunheim.app import create_app
+
+    loaded = settings.load()
+    bootstrap.configure_logging(loaded)
+    app = create_app(loaded)
+    _require_schema()
+    listening = _listen(loaded.listen)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+    if as_json:
+        print_json({"url": _url(listening)})
+    server.run(sockets=[listening])
+
+
+def worker(concurrency: Concurrency = None, as_json: Json = False) -> None:
+    """Run a worker. SIGTERM lets its runs finish for `drain_seconds`; another worker goes on with the rest."""
+    from jotunheim import bootstrap
+
+    loaded = _settings(concurrency)
+    bootstrap.configure_logging(loaded)
+    made = bootstrap.worker(loaded)
+    _require_schema()
+    if as_json:
+        print_json({"concurrency": loaded.worker_concurrency})
+    made.run()
+
+
+def up(concurrency: Concurrency = None, as_json: Json = False) -> None:
+    """Run API and worker together. With --json, prints a line with URL and pids when the API listens."""
+    from jotunheim import bootstrap
+    from jotunheim.cli.supervisor import Supervisor
+    from jotunheim.repositories.peewee import database
+    from jotunheim.repositories.peewee.secrets import Keyring
+
+    loaded = _settings(concurrency)
+    bootstrap.configure_logging(loaded)
+    Keyring.load(loaded)
+    database.connect(loaded)
+    _require_schema()
+    supervisor = Supervisor(
+        worker_arguments=[] if concurrency is None else ["--concurrency", str(concurrency)],
+        drain_seconds=loaded.drain_seconds,
+        on_ready=print_json if as_json else None,
+    )
+    raise typer.Exit(supervisor.run())
+
+
+def _settings(concurrency: int | None) -> "Settings":
+    from jotunheim import settings
+
+    loaded = settings.load()
+    return loaded if concurrency is None else loaded.model_copy(update={"worker_concurrency": concurrency})
+
+
+def _require_schema() -> None:
+    from jotunheim.repositories.peewee import database
+
+    pending = database.pending_migrations()
+    if pending:
+        raise CommandError(
+            f"The database does not have the schema of this version: {', '.join(pending)}.",
+            code="migrations_pending",
+            hint="`jotunheim db migrate`, with a backup at hand; `jotunheim init` on a new machine.",
+        )
+
+
+def _listen(address: str) -> socket.socket:
+    """The listening socket for HOST:PORT; port 0 takes any free one."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CommandError(
+                f"Port {port} of {host} is in use.",
+                code="port_in_use",
+                hint=f"stop what listens there (`ss -ltnp 'sport = :{port}'`), or set JOTUNHEIM_LISTEN.",
+            ) from None
+        raise CommandError(
+            f"Cannot listen on {address}: {error.strerror}.",
+            code="listen_failed",
+            hint="set JOTUNHEIM_LISTEN to HOST:PORT of this machine.",
+        ) from None
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,58 @@
+"""Finds what a command's argument names: by id, or by one of its names."""
+
+import uuid
+from contextlib import suppress
+
+from jotunheim.cli.client import Api
+from jotunheim.cli.errors import CommandError
+from jotunheim.cli.output import Document
+
+
+def location_id(api: Api, reference: str) -> int:
+    """Id of a location, by id, short code or name."""
+    return _integer_id(api, "location", reference, "short_code", "name")
+
+
+def node_id(api: Api, reference: str) -> int:
+    """Id of a node, by id or name."""
+    return _integer_id(api, "node", reference, "name")
+
+
+def template_id(api: Api, reference: str, on_node: int | None = None) -> int:
+    """Id of a template, by id or name; several nodes may have one of the same name."""
+    if reference.isdecimal():
+        return int(reference)
+    found = [
+        template for template in api.all("/templates", "templates") if on_node in (None, template["node_id"])
+    ]
+    chosen: int = _only("template", reference, found, ("name",))["id"]
+    return chosen
+
+
+def server_id(api: Api, reference: str) -> str:
+    """Id of a server, by id or name."""
+    with suppress(ValueError):
+        return str(uuid.UUID(reference))
+    chosen: str = _only("server", reference, api.all("/servers", "servers"), ("name",))["id"]
+    return chosen
+
+
+def _integer_id(api: Api, kind: str, reference: str, *names: str) -> int:
+    if reference.isdecimal():
+        return int(reference)
+    chosen: int = _only(kind, reference, api.all(f"/{kind}s", f"{kind}s"), names)["id"]
+    return chosen
+
+
+def _only(kind: str, reference: str, found: list[Document], names: tuple[str, ...]) -> Document:
+    matching = [entry for entry in found if reference in (entry[name] for name in names)]
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        raise CommandError(
+            f"There is no {kind} {reference}.", code="not_found", hint=f"jotunheim {kind} list shows all."
+        )
+    ids = ", ".join(str(entry["id"]) for entry in matching)
+    raise CommandError(
+        f"Several {kind}s are called {reference}: {ids}.", code="conflict", hint=f"give the {kind}'s id."
+    )

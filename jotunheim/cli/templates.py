@@ -1,0 +1,80 @@
+"""`jotunheim template …`: the VM templates that servers are cloned from."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from jotunheim.cli.options import Json, parse_size
+from jotunheim.cli.output import Columns, print_record, print_rows, size
+
+app = typer.Typer(no_args_is_help=True, help="Templates: the VMs that servers are cloned from.")
+
+
+class OsFamily(StrEnum):
+    """What runs in a template."""
+
+    LINUX = "linux"
+    WINDOWS = "windows"
+
+
+COLUMNS: Columns = {
+    "id": lambda template: template["id"],
+    "name": lambda template: template["name"],
+    "node": lambda template: template["node_id"],
+    "vmid": lambda template: template["vmid"],
+    "os": lambda template: template["os_family"],
+    "user": lambda template: template["default_user"],
+    "minimum disk": lambda template: size(template["minimum_disk_bytes"]),
+}
+_OPTIONS = {
+    "name": "NAME",
+    "node_id": "--node",
+    "vmid": "--vmid",
+    "os_family": "--os-family",
+    "default_user": "--default-user",
+    "minimum_disk_bytes": "--minimum-disk",
+}
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it, e.g. debian-12.")],
+    node: Annotated[str, typer.Option(metavar="ID|NAME", help="The node that has it.")],
+    vmid: Annotated[int, typer.Option(help="The template's VMID there.")],
+    os_family: Annotated[OsFamily, typer.Option(help="What runs in it.")] = OsFamily.LINUX,
+    default_user: Annotated[
+        str | None, typer.Option(metavar="USER", help="Account that cloud-init sets up.")
+    ] = None,
+    minimum_disk: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_size, metavar="SIZE", help="Smallest disk of a server; by default the template's."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Add a template."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import node_id
+
+    with Api.from_environment() as api:
+        body = {
+            "name": name,
+            "node_id": node_id(api, node),
+            "vmid": vmid,
+            "os_family": os_family.value,
+            "default_user": default_user,
+            "minimum_disk_bytes": minimum_disk,
+        }
+        answer = api.post("/templates", body, _OPTIONS)
+    print_record("template", answer["template"], COLUMNS, as_json=as_json)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List the templates."""
+    from jotunheim.cli.client import Api
+
+    with Api.from_environment() as api:
+        print_rows("templates", api.all("/templates", "templates"), COLUMNS, as_json=as_json)

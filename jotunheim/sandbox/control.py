@@ -1,0 +1,335 @@
+"""The control endpoint: look into the sandbox and decide what goes wrong. Documented in docs/sandbox.md.
+
+Plain HTTP and JSON on its own loopback port. Everything unknown is refused: a field that is misspelt
+must not look as if it had taken effect.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jotunheim.sandbox import state as state_module
+from jotunheim.sandbox import vms
+from jotunheim.sandbox.faults import Fault
+from jotunheim.sandbox.initial import initial_state
+from jotunheim.sandbox.settings import DURATIONS, RATES
+from jotunheim.sandbox.state import Run, Vm
+from jotunheim.sandbox.world import World
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+
+class VmChange(_Body):
+    """Fields of a VM that can be set behind PVE's back."""
+
+    config: dict[str, str | int | None] | None = None
+    status: str | None = Field(None, pattern="^(running|stopped|paused)$")
+    lock: str | None = None
+    agent: bool | None = Field(None, description="whether the guest agent answers from now on")
+
+
+class SettingsChange(_Body):
+    """Clock and speeds. Names that do not exist are refused."""
+
+    time_scale: float | None = Field(None, ge=0, le=1000)
+    durations: dict[str, float] | None = None
+    rates: dict[str, float] | None = None
+
+
+class StorageChange(_Body):
+    """A storage's capacity, in bytes."""
+
+    total: int | None = Field(None, ge=1)
+    other_used: int | None = Field(None, ge=0)
+    shared: bool | None = None
+
+
+class NodeChange(_Body):
+    """A node's reachability and bridges."""
+
+    online: bool | None = None
+    bridges: list[str] | None = None
+
+
+class ResetRequest(_Body):
+    """How many nodes the new state has."""
+
+    nodes: int | None = Field(None, ge=1, le=32)
+
+
+class ControlError(Exception):
+    """A refused control request."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+NEVER = 4_102_444_800.0
+"""A time that no test lives to see: the guest agent never answers."""
+
+Shape = TypeVar("Shape", bound=BaseModel)
+ControlHandler = Callable[[web.Request], Awaitable[Any]]
+
+
+class ControlServer:
+    """The control endpoint as an aiohttp application."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.app = web.Application(client_max_size=256 * 1024 * 1024)
+        for method, path, handler in (
+            ("GET", "/vms", self.list_vms),
+            ("GET", "/vms/{vmid}", self.show_vm),
+            ("PATCH", "/vms/{vmid}", self.change_vm),
+            ("GET", "/state", self.dump),
+            ("PUT", "/state", self.load),
+            ("POST", "/reset", self.reset),
+            ("GET", "/requests", self.list_requests),
+            ("DELETE", "/requests", self.clear_requests),
+            ("GET", "/faults", self.list_faults),
+            ("POST", "/faults", self.add_fault),
+            ("DELETE", "/faults", self.clear_faults),
+            ("DELETE", "/faults/{id}", self.remove_fault),
+            ("GET", "/settings", self.show_settings),
+            ("PATCH", "/settings", self.change_settings),
+            ("GET", "/storages", self.list_storages),
+            ("PATCH", "/storages/{name}", self.change_storage),
+            ("PATCH", "/nodes/{name}", self.change_node),
+            ("DELETE", "/tokens/{id}", self.revoke_token),
+        ):
+            self.app.router.add_route(method, path, _json(handler))
+
+    async def list_vms(self, _request: web.Request) -> list[dict[str, Any]]:
+        """All VMs as the hypervisor sees them."""
+        return [self._describe(vm) for vm in sorted(self.world.state.vms.values(), key=lambda vm: vm.vmid)]
+
+    async def show_vm(self, request: web.Request) -> dict[str, Any]:
+        """One VM."""
+        return self._describe(self._vm(request))
+
+    def _vm(self, request: web.Request) -> Vm:
+        text = request.match_info["vmid"]
+        vm = self.world.state.vms.get(int(text)) if text.isdigit() else None
+        if vm is None:
+            raise ControlError(404, f"no VM {text}")
+        return vm
+
+    def _describe(self, vm: Vm) -> dict[str, Any]:
+        disks = [
+            {"volid": v.volid, "size": v.size, "used": v.used, "parent": v.parent, "content": v.content}
+            for v in self.world.volumes.of_vm(vm.vmid)
+        ]
+        return {
+            "vmid": vm.vmid,
+            "node": vm.node,
+            "name": vm.config.get("name"),
+            "status": "stopped" if vm.run is None else "paused" if vm.run.paused else "running",
+            "lock": vm.lock,
+            "template": vm.template,
+            "agent_answers": bool(vm.run and vm.run.agent_at <= time.time()),
+            "uptime": vms.uptime(vm),
+            "config": {name: vms.typed(name, value) for name, value in vm.config.items()},
+            "pending": dict(vm.pending),
+            "pending_delete": list(vm.pending_delete),
+            "snapshots": sorted(vm.snapshots),
+            "digest": vms.digest(vm),
+            "disks": disks,
+        }
+
+    async def change_vm(self, request: web.Request) -> dict[str, Any]:
+        """Set fields of a VM; a configuration value of null removes the key."""
+        vm, change = self._vm(request), await _body(request, VmChange)
+        for name, value in (change.config or {}).items():
+            if value is None:
+                vm.config.pop(name, None)
+            else:
+                vm.config[name] = str(value)
+        if "lock" in change.model_fields_set:
+            vm.config.pop("lock", None)
+            if change.lock:
+                vm.config["lock"] = change.lock
+        if change.status == "stopped":
+            vm.run = None
+        elif change.status:
+            vm.run = vm.run or Run(19_999, time.time(), time.time(), config=dict(vm.config))
+            vm.run.paused = change.status == "paused"
+        if change.agent is not None and vm.run is None:
+            raise ControlError(409, f"agent: VM {vm.vmid} is not running")
+        if change.agent is not None and vm.run:
+            vm.run.agent_at = time.time() if change.agent else NEVER
+        return self._describe(vm)
+
+    async def dump(self, _request: web.Request) -> dict[str, Any]:
+        """The whole state, with its secrets."""
+        return self.world.dump()
+
+    async def load(self, request: web.Request) -> dict[str, Any]:
+        """Go on from a dumped state."""
+        try:
+            loaded = state_module.load(await _json_body(request))
+        except ValueError as error:
+            raise ControlError(400, str(error)) from error
+        await self.world.replace(loaded)
+        return {"vms": len(loaded.vms)}
+
+    async def reset(self, request: web.Request) -> dict[str, Any]:
+        """A new state. Credentials, tickets and settings stay as they are; faults and the log go."""
+        asked = await _body(request, ResetRequest)
+        old = self.world.state
+        fresh = initial_state(asked.nodes or len(old.nodes))
+        fresh.users["root@pam"], fresh.ticket_key = old.users["root@pam"], old.ticket_key
+        await self.world.replace(fresh)
+        self.world.faults.active.clear()
+        self.world.requests.clear()
+        return {"vms": len(fresh.vms)}
+
+    async def list_requests(self, request: web.Request) -> dict[str, Any]:
+        """The request log after the index `since`."""
+        since = request.query.get("since", "0")
+        unknown = set(request.query) - {"since"}
+        if unknown or not since.isdigit():
+            raise ControlError(400, f"{next(iter(unknown), 'since')}: not understood")
+        log = self.world.requests
+        return {"count": log.count, "requests": log.since(int(since))}
+
+    async def clear_requests(self, _request: web.Request) -> dict[str, Any]:
+        """Forget the request log; the next request has index 1."""
+        self.world.requests.clear()
+        return {"count": 0}
+
+    async def list_faults(self, _request: web.Request) -> list[dict[str, Any]]:
+        """The armed faults and how often each has struck."""
+        return [
+            {"id": f.id, "struck": f.struck, **f.fault.model_dump(exclude_defaults=True)}
+            for f in self.world.faults.active.values()
+        ]
+
+    async def add_fault(self, request: web.Request) -> dict[str, Any]:
+        """Arm a fault."""
+        return {"id": self.world.faults.add(await _body(request, Fault)).id}
+
+    async def clear_faults(self, _request: web.Request) -> dict[str, Any]:
+        """Disarm all faults."""
+        self.world.faults.active.clear()
+        return {}
+
+    async def remove_fault(self, request: web.Request) -> dict[str, Any]:
+        """Disarm one fault."""
+        text = request.match_info["id"]
+        if not (text.isdigit() and self.world.faults.remove(int(text))):
+            raise ControlError(404, f"no fault {text}")
+        return {}
+
+    async def show_settings(self, _request: web.Request) -> dict[str, Any]:
+        """Time scale, durations and rates."""
+        settings = self.world.settings
+        return {
+            "time_scale": settings.time_scale,
+            "durations": settings.durations,
+            "rates": settings.rates,
+            "running_tasks": self.world.tasks.running,
+        }
+
+    async def change_settings(self, request: web.Request) -> dict[str, Any]:
+        """Change the clock; for operations that begin from now on."""
+        change = await _body(request, SettingsChange)
+        settings = self.world.settings
+        for field, given, known in (
+            ("durations", change.durations, DURATIONS),
+            ("rates", change.rates, RATES),
+        ):
+            for name, value in (given or {}).items():
+                if name not in known:
+                    raise ControlError(400, f"{field}.{name}: unknown; known are {', '.join(known)}")
+                if value < 0 or (field == "rates" and value == 0):
+                    raise ControlError(400, f"{field}.{name}: {value:g} is too small")
+        settings.durations |= change.durations or {}
+        settings.rates |= change.rates or {}
+        if change.time_scale is not None:
+            settings.time_scale = change.time_scale
+        return await self.show_settings(request)
+
+    async def list_storages(self, _request: web.Request) -> list[dict[str, Any]]:
+        """Each storage's capacity and use, by node."""
+        world = self.world
+        return [
+            {
+                "storage": storage.name,
+                "total": storage.total,
+                "other_used": storage.other_used,
+                "shared": storage.shared,
+                "used": {node: world.volumes.used(storage, node) for node in world.state.nodes},
+            }
+            for storage in world.state.storages.values()
+        ]
+
+    async def change_storage(self, request: web.Request) -> dict[str, Any]:
+        """Change a storage's capacity, or fill it up."""
+        storage = self.world.state.storages.get(request.match_info["name"])
+        if storage is None:
+            raise ControlError(404, f"no storage {request.match_info['name']}")
+        change = await _body(request, StorageChange)
+        if change.shared is not None and change.shared != storage.shared:
+            if any(volume.volid.startswith(f"{storage.name}:") for volume in self.world.volumes):
+                raise ControlError(409, "shared: the storage has volumes")
+            storage.shared = change.shared
+        if change.total is not None:
+            storage.total = change.total
+        if change.other_used is not None:
+            storage.other_used = change.other_used
+        return {"total": storage.total, "other_used": storage.other_used, "shared": storage.shared}
+
+    async def change_node(self, request: web.Request) -> dict[str, Any]:
+        """Take a node offline or back, set its bridges."""
+        node = self.world.state.nodes.get(request.match_info["name"])
+        if node is None:
+            raise ControlError(404, f"no node {request.match_info['name']}")
+        change = await _body(request, NodeChange)
+        if change.online is not None:
+            node.online = change.online
+        if change.bridges is not None:
+            node.bridges = change.bridges
+        return {"name": node.name, "online": node.online, "bridges": node.bridges}
+
+    async def revoke_token(self, request: web.Request) -> dict[str, Any]:
+        """Delete an API token: `user@realm!name`."""
+        user, _, name = request.match_info["id"].partition("!")
+        found = self.world.state.users.get(user)
+        if found is None or found.tokens.pop(name, None) is None:
+            raise ControlError(404, f"no token {request.match_info['id']}")
+        return {}
+
+
+def _json(handler: ControlHandler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            return web.json_response(await handler(request))
+        except ControlError as error:
+            return web.json_response({"error": error.message}, status=error.status)
+
+    return answer
+
+
+async def _json_body(request: web.Request) -> Any:
+    text = await request.text()
+    try:
+        return json.loads(text) if text else {}
+    except ValueError as error:
+        raise ControlError(400, f"the body is not JSON: {error}") from error
+
+
+async def _body(request: web.Request, shape: type[Shape]) -> Shape:
+    try:
+        return shape.model_validate(await _json_body(request))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise ControlError(400, f"{where}: {first['msg']}") from error

@@ -1,0 +1,165 @@
+"""Pending changes of a configuration: applied at once to a stopped VM, and to a running one by hotplug.
+
+What cannot be changed while the VM runs stays pending until the VM is started anew.
+"""
+
+import re
+
+from jotunheim.sandbox import drives
+from jotunheim.sandbox.configvalues import parse_net
+from jotunheim.sandbox.drives import is_cdrom, is_cloudinit, is_drive, parse_drive
+from jotunheim.sandbox.errors import bad_parameters, failure
+from jotunheim.sandbox.pve84 import MAX_INDEX
+from jotunheim.sandbox.state import Vm
+from jotunheim.sandbox.world import World
+
+AT_ONCE = frozenset(
+    [
+        "description",
+        "hookscript",
+        "lock",
+        "migrate_downtime",
+        "migrate_speed",
+        "name",
+        "onboot",
+        "protection",
+        "shares",
+        "startup",
+        "tags",
+        "vmstatestorage",
+        "hotplug",
+        "balloon",
+        "cpulimit",
+        "cpuunits",
+        "affinity",
+    ]
+)
+"""Options that never wait for a restart."""
+
+
+def owns(vm: Vm, volid: str) -> bool:
+    """Whether a volume belongs to the VM, by its name."""
+    found = re.search(r"(?:^|[:/])(\d+)/[^/]+$", volid)
+    return bool(found) and found is not None and int(found[1]) == vm.vmid
+
+
+def add_unused(vm: Vm, volid: str) -> None:
+    """Keep a volume that no drive uses any more as the first free `unusedN`."""
+    keys = [f"unused{n}" for n in range(MAX_INDEX["unused"])]
+    if volid not in (vm.config.get(key) for key in keys):
+        vm.config[next(key for key in keys if key not in vm.config)] = volid
+
+
+def release_drive(world: World, vm: Vm, text: str, *, force: bool = False) -> None:
+    """What becomes of a drive's volume when the drive goes: a cloud-init drive goes too, a disk is kept."""
+    drive = parse_drive(text)
+    volid = drive.get("file", "")
+    if is_cdrom(drive) and not is_cloudinit(drive):
+        return
+    if not owns(vm, volid):
+        return
+    if is_cloudinit(drive) or force:
+        free_volume(world, vm, volid)
+    else:
+        add_unused(vm, volid)
+
+
+def free_volume(world: World, vm: Vm, volid: str) -> None:
+    """Delete a VM's volume, unless a snapshot still holds it."""
+    held = any(volid in value for snapshot in vm.snapshots.values() for value in snapshot.config.values())
+    if held:
+        raise failure(f"unable to delete '{volid}' - volume is still in use (snapshot?)")
+    volume = world.volumes.find(vm.node, volid)
+    if volume is not None:
+        if world.volumes.children(volume):
+            raise failure(f"base volume '{volid.partition(':')[2]}' is still in use by linked cloned")
+        world.volumes.remove(volume)
+
+
+def settle(world: World, vm: Vm) -> None:
+    """Apply what can be applied now."""
+    if vm.run:
+        hotplug(world, vm)
+    else:
+        apply_all(world, vm)
+
+
+def apply_all(world: World, vm: Vm) -> None:
+    """Apply all pending changes, as for a stopped VM."""
+    for name, force in list(vm.pending_delete.items()):
+        _delete(world, vm, name, force)
+    for name in list(vm.pending):
+        _set(world, vm, name)
+
+
+def hotplug(world: World, vm: Vm) -> None:
+    """Apply the pending changes that a running VM takes."""
+    features = _features(vm.config.get("hotplug"))
+    for name, force in list(vm.pending_delete.items()):
+        if _hot(vm, name, features, old=vm.config.get(name), new=None):
+            _delete(world, vm, name, force)
+    errors = {}
+    for name, value in list(vm.pending.items()):
+        if not _hot(vm, name, features, old=vm.config.get(name), new=value):
+            continue
+        bridge = parse_net(value).get("bridge") if re.fullmatch(r"net\d+", name) else None
+        if bridge and bridge not in world.state.nodes[vm.node].bridges:
+            errors[name] = f"hotplug problem - bridge '{bridge}' does not exist\n"
+            continue
+        _set(world, vm, name)
+        if vm.run:
+            vm.run.config[name] = vm.config[name]
+    if errors:
+        raise bad_parameters(errors)
+
+
+def _features(text: str | None) -> frozenset[str]:
+    if text in (None, "1"):
+        return frozenset({"network", "disk", "usb"})
+    return frozenset() if text == "0" else frozenset((text or "").split(","))
+
+
+def _hot(vm: Vm, name: str, features: frozenset[str], *, old: str | None, new: str | None) -> bool:
+    """Whether a running VM takes this change."""
+    if name in AT_ONCE or name.startswith("unused"):
+        return True
+    if re.fullmatch(r"net\d+", name):
+        return "network" in features
+    if is_drive(name):
+        media = parse_drive(new or old or "")
+        if is_cdrom(media) and old and new:
+            return True
+        return "disk" in features and name.startswith(("scsi", "virtio")) and name != _boot_disk(vm)
+    if name in ("vcpus", "cores", "sockets"):
+        return "cpu" in features and name == "vcpus"
+    if name == "memory":
+        return "memory" in features
+    return (
+        name.startswith(("ci", "ipconfig", "sshkeys", "nameserver", "searchdomain"))
+        and "cloudinit" in features
+    )
+
+
+def _boot_disk(vm: Vm) -> str | None:
+    return next(iter(drives.boot_devices(vm.config.get("boot", ""))), None)
+
+
+def _delete(world: World, vm: Vm, name: str, force: bool) -> None:
+    value = vm.config.get(name)
+    if value is not None:
+        if is_drive(name):
+            release_drive(world, vm, value, force=force)
+        vm.config.pop(name, None)
+    if vm.run:
+        vm.run.config.pop(name, None)
+    vm.pending_delete.pop(name, None)
+
+
+def _set(world: World, vm: Vm, name: str) -> None:
+    value, old = vm.pending.pop(name), vm.config.get(name)
+    if is_drive(name) and old and parse_drive(old)["file"] != parse_drive(value)["file"]:
+        release_drive(world, vm, old)
+    vm.config[name] = value
+    volid = parse_drive(value).get("file") if is_drive(name) else None
+    for key in [k for k in vm.config if k.startswith("unused") and vm.config[k] == volid]:
+        del vm.config[key]
