@@ -1,0 +1,85 @@
+"""What is documented is what is accepted: plugins, roles, playbooks."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ROOT / "jotunheim/collections/ansible_collections/jotunheim/pve/plugins"
+ACTIONS = sorted(file.stem for file in (PLUGINS / "action").glob("vm_*.py"))
+ROLES = sorted(folder.name for folder in (ROOT / "roles").glob("pve_*"))
+
+
+def module(kind: str, name: str) -> Any:
+    return importlib.import_module(f"ansible_collections.jotunheim.pve.plugins.{kind}.{name}")
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def shape(options: dict[str, Any], sub: str) -> dict[str, Any]:
+    """The parts of an option that documentation and specification share."""
+    return {
+        name: {
+            "type": option["type"],
+            "elements": option.get("elements"),
+            "required": option.get("required", False),
+            "default": option.get("default"),
+            "choices": option.get("choices"),
+            "options": shape(option.get(sub) or {}, sub),
+        }
+        for name, option in options.items()
+    }
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_the_documentation_of_a_plugin_is_its_specification(name: str) -> None:
+    documented = yaml.safe_load(module("modules", name).DOCUMENTATION)
+    accepted = module("action", name).ActionModule.ARGUMENTS
+    assert shape(documented["options"], "suboptions") == shape(accepted, "options")
+    assert documented["module"] == name
+    assert yaml.safe_load(module("modules", name).EXAMPLES)
+    assert yaml.safe_load(module("modules", name).RETURN)
+
+
+def test_the_action_group_names_every_plugin() -> None:
+    runtime = load(PLUGINS.parent / "meta" / "runtime.yml")
+    assert runtime["action_groups"]["vm"] == ACTIONS
+
+
+def test_the_connection_variables_are_all_documented() -> None:
+    fragment = module("doc_fragments", "connection").ModuleDocFragment.DOCUMENTATION
+    assert [name for name in module("plugin_utils", "target").VARIABLES if f"C({name})" not in fragment] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_s_variables_are_specified_defaulted_explained_and_used(role: str) -> None:
+    folder = ROOT / "roles" / role
+    options = load(folder / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    defaults = load(folder / "defaults" / "main.yml")
+    assert all(name.startswith(f"{role}_") for name in options)
+    assert {
+        name: option.get("default") for name, option in options.items() if not option.get("required")
+    } == defaults
+    tasks = (folder / "tasks" / "main.yml").read_text()
+    readme = (folder / "README.md").read_text()
+    assert [name for name in options if f"{{{{ {name} }}}}" not in tasks or f"`{name}`" not in readme] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_accepts_what_its_plugin_accepts(role: str) -> None:
+    (task,) = load(ROOT / "roles" / role / "tasks" / "main.yml")
+    ((action, arguments),) = ((key, value) for key, value in task.items() if key.startswith("jotunheim.pve."))
+    specified = module("action", action.rpartition(".")[2]).ActionModule.ARGUMENTS
+    options = load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    accepted = {name: options[template.strip("{} ")] for name, template in arguments.items()}
+    defaults = {"state": "started", "require_owned": True}  # the roles' own; the plugins' are others
+    expected = shape(specified, "options")
+    for name, default in defaults.items():
+        if name in expected:
+            expected[name] |= {"default": default, "required": False}
+    assert shape(accepted, "options") == expected

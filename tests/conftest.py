@@ -1,0 +1,46 @@
+"""What the end-to-end tests stand on: a sandbox and a service, as separate processes on loopback."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.sandbox import Sandbox
+from tests.support.service import Service
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environment() -> Iterator[None]:
+    """No setting or proxy of whoever runs the tests reaches them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("JOTUNHEIM_", "ANSIBLE_", "PVE_")) and not name.startswith("JOTUNHEIM_TEST_"):
+                patch.delenv(name)
+            if name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox with two nodes, fast but not instant."""
+    with Sandbox.start(tmp_path_factory.mktemp("sandbox"), time_scale=0.05) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def service(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with a worker, and the sandbox's first node, its template and an address pool added."""
+    with Service.start(tmp_path_factory.mktemp("service")) as started:
+        started.add_infrastructure(sandbox)
+        yield started
+
+
+@pytest.fixture
+def fresh_service(tmp_path: Path) -> Iterator[Service]:
+    """A service of its own for one test, with no worker and nothing added."""
+    with Service.start(tmp_path / "state", worker=False) as started:
+        yield started
+    shutil.rmtree(tmp_path, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Processes and clients that tests use."""

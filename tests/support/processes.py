@@ -1,0 +1,61 @@
+"""Starting and ending the processes that tests need."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+Found = TypeVar("Found")
+JOTUNHEIM = str(Path(sys.executable).with_name("jotunheim"))
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start a process in a group of its own; it writes standard error to a file."""
+    with log.open("a") as errors:
+        return subprocess.Popen(
+            list(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+
+
+def end(process: subprocess.Popen[str], log: Path, *, seconds: float = 20) -> None:
+    """End a process with SIGTERM; one that does not end is killed and fails the test."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise AssertionError(f"{process.args} did not end on SIGTERM:\n{log.read_text()[-3000:]}") from None
+    finally:
+        if process.stdout:
+            process.stdout.close()
+
+
+def wait_for(probe: Callable[[], Found | None], what: str, *, seconds: float = 20) -> Found:
+    """The first answer of a probe that is not None and not False."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = probe()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} s for {what}")

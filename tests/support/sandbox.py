@@ -1,0 +1,98 @@
+"""A running sandbox: the hypervisor of the tests."""
+
+import json
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from tests.support.processes import JOTUNHEIM, end, start
+
+
+@dataclass
+class Sandbox:
+    """One sandbox process, as its ready line describes it."""
+
+    process: subprocess.Popen[str]
+    ready: dict[str, Any]
+    control: httpx.Client
+    api: httpx.Client
+
+    @classmethod
+    @contextmanager
+    def start(cls, directory: Path, *, time_scale: float, nodes: int = 1) -> Iterator["Sandbox"]:
+        """Start a sandbox on free ports."""
+        log = directory / "sandbox.log"
+        options = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]
+        process = start([JOTUNHEIM, "sandbox", *options, "--time-scale", str(time_scale), "--nodes", str(nodes)], log)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        ready = json.loads(line)
+        headers = {"Authorization": f"PVEAPIToken={ready['token_id']}={ready['token_secret']}"}
+        context = ssl.create_default_context(cafile=ready["ca_pem_file"])
+        control = httpx.Client(base_url=ready["control_url"])
+        api = httpx.Client(base_url=ready["url"] + "/api2/json", headers=headers, verify=context)
+        try:
+            yield cls(process, ready, control, api)
+        finally:
+            control.close()
+            api.close()
+            end(process, log)
+
+    @property
+    def port(self) -> int:
+        """Port of the PVE API."""
+        port = urlsplit(self.ready["url"]).port
+        assert port
+        return port
+
+    @property
+    def nodes(self) -> list[str]:
+        """Names of the nodes."""
+        return list(self.ready["nodes"])
+
+    @property
+    def token_id(self) -> str:
+        """Id of root's API token."""
+        return str(self.ready["token_id"])
+
+    @property
+    def token_secret(self) -> str:
+        """Secret of root's API token."""
+        return str(self.ready["token_secret"])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate."""
+        return str(self.ready["fingerprint"])
+
+    @property
+    def ca_pem(self) -> str:
+        """The certificate authority."""
+        return Path(self.ready["ca_pem_file"]).read_text()
+
+    def get(self, path: str, **params: Any) -> Any:
+        """What the PVE API answers, as the hypervisor's administrator sees it."""
+        answer = self.api.get(path, params=params)
+        assert answer.is_success, (path, answer.status_code, answer.text)
+        return answer.json()["data"]
+
+    def vmids(self) -> set[int]:
+        """VMIDs of all VMs that are no templates."""
+        return {vm["vmid"] for vm in self.get("/cluster/resources", type="vm") if not vm.get("template")}
+
+    def config(self, vmid: int, node: str = "pve1") -> dict[str, Any]:
+        """A VM's configuration."""
+        found: dict[str, Any] = self.get(f"/nodes/{node}/qemu/{vmid}/config")
+        return found
+
+    def clone_tasks(self, node: str = "pve1") -> list[dict[str, Any]]:
+        """All clone tasks of a node."""
+        return [task for task in self.get(f"/nodes/{node}/tasks", limit=1000) if task["type"] == "qmclone"]

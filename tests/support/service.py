@@ -1,0 +1,160 @@
+"""A running Jotunheim service and a client of its API."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.processes import JOTUNHEIM, end, free_port, start, wait_for
+from tests.support.sandbox import Sandbox
+
+QUICK = {"JOTUNHEIM_LEASE_SECONDS": "2", "JOTUNHEIM_SWEEP_SECONDS": "0.3", "JOTUNHEIM_DRAIN_SECONDS": "10"}
+
+
+@dataclass
+class Service:
+    """One service: its state directory, its processes and a client with the administrator's token."""
+
+    state: Path
+    environment: Mapping[str, str]
+    token: str
+    http: httpx.Client
+    workers: list[subprocess.Popen[str]] = field(default_factory=list)
+    ids: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    @contextmanager
+    def start(
+        cls, state: Path, *, worker: bool = True, settings: Mapping[str, str] | None = None
+    ) -> Iterator["Service"]:
+        """Initialise a state directory and start the API, and a worker unless told not to."""
+        port = free_port()
+        environment = {
+            "JOTUNHEIM_STATE_DIR": str(state),
+            "JOTUNHEIM_LISTEN": f"127.0.0.1:{port}",
+            **QUICK,
+            **(settings or {}),
+        }
+        initialised = subprocess.run(
+            [JOTUNHEIM, "init", "--admin-email", "admin@example.com", "--json"],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert initialised.returncode == 0, initialised.stderr
+        token = json.loads(initialised.stdout)["admin_token"]
+        log = state / "serve.log"
+        api = start([JOTUNHEIM, "serve"], log, environment)
+        client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+        service = cls(state, environment, token, client)
+        try:
+            wait_for(lambda: service.is_ready() or api.poll() is not None, "the API")
+            assert api.poll() is None, log.read_text()
+            if worker:
+                service.start_worker()
+            yield service
+        finally:
+            client.close()
+            for process in service.workers:
+                end(process, state / "worker.log")
+            end(api, log)
+
+    def is_ready(self) -> bool:
+        """Whether the API says that it can serve."""
+        try:
+            return httpx.get(str(self.http.base_url).replace("/api/v1/", "/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def start_worker(self, **settings: str) -> subprocess.Popen[str]:
+        """Start a worker; it ends with the service."""
+        process = start([JOTUNHEIM, "worker"], self.state / "worker.log", {**self.environment, **settings})
+        self.workers.append(process)
+        return process
+
+    def kill_worker(self, process: subprocess.Popen[str]) -> None:
+        """Kill a worker with -9, as the machine would: without its children."""
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+        self.workers.remove(process)
+
+    def add_infrastructure(self, sandbox: Sandbox, **node: Any) -> None:
+        """Add a location, the sandbox's first node, its template and an address pool; ids go to `ids`."""
+        self.ids["location"] = self.create("locations", {"name": "Test", "short_code": "test"})["location"]["id"]
+        self.ids["node"] = self.create("nodes", self.node_spec(sandbox, **node))["node"]["id"]
+        template = {"name": "debian", "node_id": self.ids["node"], "vmid": 9000, "default_user": "debian"}
+        self.ids["template"] = self.create("templates", template)["template"]["id"]
+        pool = {
+            "name": "lab",
+            "family": "ipv4",
+            "first": "10.99.1.10",
+            "last": "10.99.1.200",
+            "prefix_length": 24,
+            "gateway": "10.99.1.1",
+            "nameservers": ["10.99.1.2"],
+        }
+        self.ids["pool"] = self.create("address-pools", pool)["address_pool"]["id"]
+
+    def node_spec(self, sandbox: Sandbox, **changes: Any) -> dict[str, Any]:
+        """What adds the sandbox's first node."""
+        return {
+            "name": sandbox.nodes[0],
+            "location_id": self.ids["location"],
+            "host": "127.0.0.1",
+            "port": sandbox.port,
+            "token_id": sandbox.token_id,
+            "token_secret": sandbox.token_secret,
+            "tls": {"verify": True, "ca_pem": sandbox.ca_pem, "fingerprint": None},
+            "vm_storage": "vmstore",
+            "backup_storage": "local",
+            "iso_storage": "local",
+            "bridge": "vmbr0",
+            **changes,
+        }
+
+    def create(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST below /admin; the answer must be a success."""
+        answer = self.http.post(f"/admin/{what}", json=body)
+        assert answer.is_success, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def read(self, path: str) -> dict[str, Any]:
+        """GET below /admin; the answer must be a success."""
+        answer = self.http.get(f"/admin/{path}")
+        assert answer.is_success, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def create_server(self, name: str, **spec: Any) -> dict[str, Any]:
+        """POST a server made from the template; returns the whole answer."""
+        return self.create("servers", {"name": name, "template_id": self.ids["template"], **spec})
+
+    def finished(self, job_id: str, *, seconds: float = 40) -> dict[str, Any]:
+        """The job, once it is over."""
+
+        def over() -> dict[str, Any] | None:
+            job: dict[str, Any] = self.read(f"jobs/{job_id}")["job"]
+            return job if job["status"] in ("succeeded", "failed", "cancelled") else None
+
+        return wait_for(over, f"job {job_id}", seconds=seconds)
+
+    def built(self, name: str, **spec: Any) -> dict[str, Any]:
+        """A server that was created and built."""
+        created = self.create_server(name, **spec)
+        job = self.finished(created["job"]["id"])
+        assert job["status"] == "succeeded", job
+        server: dict[str, Any] = self.read(f"servers/{created['server']['id']}")["server"]
+        return server
