@@ -42,7 +42,8 @@ def _reference(dumper: yaml.SafeDumper, value: SecretReference) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value.template(), style='"')
 
 
-_Dumper.add_multi_representer(str, _inert)
+_Dumper.add_representer(str, _inert)
+_Dumper.add_multi_representer(str, _inert)  # enumerations and other kinds of str
 _Dumper.add_representer(SecretReference, _reference)
 
 
