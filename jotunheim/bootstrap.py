@@ -23,7 +23,7 @@ def api_context(settings: Settings) -> Context:
     Raises:
         SecretError: there is no usable secret key.
     """
-    database.connect(settings)
+    _use_store(settings)
     return Context(settings=settings, keyring=Keyring.load(settings), wake=Queue(settings.queue).wake)
 
 
@@ -33,7 +33,7 @@ def worker(settings: Settings) -> Worker:
     Raises:
         SecretError: there is no usable secret key.
     """
-    database.connect(settings)
+    _use_store(settings)
     keyring = Keyring.load(settings)
     settings.runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Worker(settings, keyring, Queue(settings.queue), KINDS, run_environment(settings))
@@ -68,15 +68,20 @@ def initialize(settings: Settings, admin_email: str, admin_password: str | None)
     Raises:
         UniquenessError: there is a user with this e-mail address.
     """
+    _use_store(settings)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.secret_key is None:
         create_key_file(settings.key_file)
     Keyring.load(settings)
-    database.connect(settings)
     database.migrate()
     with database.transaction():
         admin = access.create_user(admin_email, admin_email, "admin", admin_password)
         return access.issue_token(admin, "init", ["*"])
+
+
+def _use_store(settings: Settings) -> None:
+    os.umask(0o077)  # what this process writes is for its user only
+    database.connect(settings)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -1,13 +1,12 @@
 """The envelopes of the API's answers: `{"server": …}`, `{"servers": […], "meta": …}`."""
 
-from pydantic import BaseModel
-
+from jotunheim.data.fields import View
 from jotunheim.data.job import EventView, JobView
 from jotunheim.data.node.view import AddressPoolView, LocationView, NodeTest, NodeView, TemplateView
 from jotunheim.data.server.view import ServerView
 
 
-class Pagination(BaseModel):
+class Pagination(View):
     """Where a page stands in its list."""
 
     page: int
@@ -18,84 +17,84 @@ class Pagination(BaseModel):
     total_entries: int
 
 
-class Meta(BaseModel):
+class Meta(View):
     """What is said about a list."""
 
     pagination: Pagination
 
 
-class LocationAnswer(BaseModel):
+class LocationAnswer(View):
     """One location."""
 
     location: LocationView
 
 
-class LocationList(BaseModel):
+class LocationList(View):
     """A page of locations."""
 
     locations: list[LocationView]
     meta: Meta
 
 
-class NodeAnswer(BaseModel):
+class NodeAnswer(View):
     """One node."""
 
     node: NodeView
 
 
-class NodeList(BaseModel):
+class NodeList(View):
     """A page of nodes."""
 
     nodes: list[NodeView]
     meta: Meta
 
 
-class NodeTestAnswer(BaseModel):
+class NodeTestAnswer(View):
     """What trying out a node showed."""
 
     test: NodeTest
 
 
-class TemplateAnswer(BaseModel):
+class TemplateAnswer(View):
     """One template."""
 
     template: TemplateView
 
 
-class TemplateList(BaseModel):
+class TemplateList(View):
     """A page of templates."""
 
     templates: list[TemplateView]
     meta: Meta
 
 
-class AddressPoolAnswer(BaseModel):
+class AddressPoolAnswer(View):
     """One address pool."""
 
     address_pool: AddressPoolView
 
 
-class AddressPoolList(BaseModel):
+class AddressPoolList(View):
     """A page of address pools."""
 
     address_pools: list[AddressPoolView]
     meta: Meta
 
 
-class ServerAnswer(BaseModel):
+class ServerAnswer(View):
     """One server."""
 
     server: ServerView
 
 
-class ServerList(BaseModel):
+class ServerList(View):
     """A page of servers."""
 
     servers: list[ServerView]
     meta: Meta
 
 
-class ServerCreated(BaseModel):
+class ServerCreated(View):
     """A new server and the job that builds it."""
 
     server: ServerView
@@ -104,20 +103,20 @@ class ServerCreated(BaseModel):
     """The generated password, shown only here; null when the caller gave one, or keys."""
 
 
-class JobAnswer(BaseModel):
+class JobAnswer(View):
     """One job."""
 
     job: JobView
 
 
-class JobList(BaseModel):
+class JobList(View):
     """A page of jobs."""
 
     jobs: list[JobView]
     meta: Meta
 
 
-class EventList(BaseModel):
+class EventList(View):
     """Events of a job behind a cursor."""
 
     events: list[EventView]

@@ -1,16 +1,16 @@
 """The one shape of the API's errors."""
 
-from pydantic import BaseModel
+from jotunheim.data.fields import View
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(View):
     """One bad field, or one thing that stands in the way."""
 
     field: str
     message: str
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(View):
     """What went wrong."""
 
     code: str
@@ -20,7 +20,7 @@ class ErrorBody(BaseModel):
     request_id: str
 
 
-class ErrorAnswer(BaseModel):
+class ErrorAnswer(View):
     """The answer to a request that failed."""
 
     error: ErrorBody

@@ -26,7 +26,13 @@ SQL_INTEGER_MAX = 2**31 - 1
 class Shape(BaseModel):
     """Base of what callers send: no unknown fields, no guessing of types, immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class View(BaseModel):
+    """Base of what the API answers."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 def _dns_name(value: str) -> str:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel
+from jotunheim.data.fields import View
 
 
 class JobStatus(StrEnum):
@@ -26,7 +26,7 @@ class StepStatus(StrEnum):
     FAILED = "failed"
 
 
-class JobError(BaseModel):
+class JobError(View):
     """Why a job failed."""
 
     code: str
@@ -35,14 +35,14 @@ class JobError(BaseModel):
     hint: str | None = None
 
 
-class Resource(BaseModel):
+class Resource(View):
     """Something that a job is about."""
 
     type: str
     id: str
 
 
-class StepView(BaseModel):
+class StepView(View):
     """One stage of a job, named after the task of the playbook."""
 
     name: str
@@ -53,7 +53,7 @@ class StepView(BaseModel):
     diff: list[dict[str, Any]] | None = None
 
 
-class JobView(BaseModel):
+class JobView(View):
     """A requested change, as the API shows it."""
 
     id: UUID
@@ -75,7 +75,7 @@ class JobView(BaseModel):
     error: JobError | None
 
 
-class EventView(BaseModel):
+class EventView(View):
     """One thing that happened in a job; `seq` grows over all jobs and is the cursor."""
 
     seq: int

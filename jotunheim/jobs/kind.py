@@ -15,10 +15,8 @@ class JobKind:
     Attributes:
         run: carries a claimed job out; at its end the job is marked succeeded. Raises what went wrong.
         fail: marks the job failed, and what it was about; called within a transaction.
-        requeue: undoes `fail`'s mark, as the job is tried again; called within a transaction.
     """
 
     type: str
     run: Callable[[Job, ActionContext], None]
     fail: Callable[[Job, JotunheimError], None]
-    requeue: Callable[[Job], None]

@@ -9,7 +9,8 @@ Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -40,7 +41,7 @@ Query = TypeVar("Query", bound=BaseModel)
 class NoQuery(BaseModel):
     """The query of routes that take none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ListQuery(NoQuery):
@@ -130,14 +131,11 @@ class Operation:
 
     def _call(self, request: Request, context: Context, body: bytes) -> Response:
         actor = authorize(request, self.scope)
-        call: Call[Any, Any] = Call(
-            context=context,
-            actor=actor,
-            path=request.path_params,
-            query=_parse_query(self.query, request),
-            body=_parse_body(self.body, request, body),
-        )
-        key = _idempotency_key(request) if self.method == "POST" else None
+        with _all_problems() as collect:
+            query = collect(_parse_query, self.query, request)
+            parsed = collect(_parse_body, self.body, request, body)
+            key = collect(_idempotency_key, request) if self.method == "POST" else None
+        call: Call[Any, Any] = Call(context, actor, request.path_params, query, parsed)
         if key is None or self.asks_node:
             return self._respond(self.handler(call), context)
         return self._call_once(call, key, _digest(request, body))
@@ -251,6 +249,23 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise PayloadTooLargeError(f"The request body is larger than {limit} bytes.")
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+@contextmanager
+def _all_problems() -> Iterator[Callable[..., Any]]:
+    """Gives a way to call parsers one after the other; what they find wrong is raised at once, at the end."""
+    problems: list[FieldProblem] = []
+
+    def collect(parse: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return parse(*arguments)
+        except DataValidationError as error:
+            problems.extend(error.problems)
+            return None
+
+    yield collect
+    if problems:
+        raise DataValidationError(problems)
 
 
 def _parse_query(shape: type[BaseModel], request: Request) -> BaseModel:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from jotunheim.data.job import EventView, JobStatus, JobView, Resource, StepStatus, StepView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.repository import NotFoundError
+from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import LIVE, Job, JobEvent, JobStep, PveTask
 from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.servers.create import BUILD
 
 EVENTS_PER_READ = 500
 
@@ -43,6 +46,24 @@ def read_events(id_: uuid.UUID, after: int) -> tuple[list[EventView], bool]:
         for event in events
     ]
     return found, live or len(found) == EVENTS_PER_READ
+
+
+def retry_job(id_: uuid.UUID) -> JobView:
+    """Put a failed job back into the queue; it continues from where it stood.
+
+    Raises:
+        NotFoundError: there is none.
+        IllegalTransitionError: the job did not fail.
+        UniquenessError: another job of its server is live.
+    """
+    with transaction():
+        job = _find(id_)
+        job.requeue()
+        if job.type == BUILD:
+            server: Server | None = job.server
+            if server is not None:
+                server.mark_building()
+        return read_job(id_)
 
 
 def views(jobs: Sequence[Job]) -> list[JobView]:

@@ -30,7 +30,9 @@ class Sandbox:
         """Start a sandbox on free ports."""
         log = directory / "sandbox.log"
         options = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]
-        process = start([JOTUNHEIM, "sandbox", *options, "--time-scale", str(time_scale), "--nodes", str(nodes)], log)
+        process = start(
+            [JOTUNHEIM, "sandbox", *options, "--time-scale", str(time_scale), "--nodes", str(nodes)], log
+        )
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, log.read_text()

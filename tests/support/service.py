@@ -54,7 +54,9 @@ class Service:
         log = state / "serve.log"
         api = start([JOTUNHEIM, "serve"], log, environment)
         client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30
+            base_url=f"http://127.0.0.1:{port}/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
         )
         service = cls(state, environment, token, client)
         try:
@@ -92,7 +94,9 @@ class Service:
 
     def add_infrastructure(self, sandbox: Sandbox, **node: Any) -> None:
         """Add a location, the sandbox's first node, its template and an address pool; ids go to `ids`."""
-        self.ids["location"] = self.create("locations", {"name": "Test", "short_code": "test"})["location"]["id"]
+        self.ids["location"] = self.create("locations", {"name": "Test", "short_code": "test"})["location"][
+            "id"
+        ]
         self.ids["node"] = self.create("nodes", self.node_spec(sandbox, **node))["node"]["id"]
         template = {"name": "debian", "node_id": self.ids["node"], "vmid": 9000, "default_user": "debian"}
         self.ids["template"] = self.create("templates", template)["template"]["id"]

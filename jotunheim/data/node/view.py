@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel
+from jotunheim.data.fields import View
 
 
-class LocationView(BaseModel):
+class LocationView(View):
     """A location."""
 
     id: int
@@ -15,7 +15,7 @@ class LocationView(BaseModel):
     updated_at: datetime
 
 
-class TlsView(BaseModel):
+class TlsView(View):
     """How a node's certificate is verified."""
 
     verify: bool
@@ -23,7 +23,7 @@ class TlsView(BaseModel):
     fingerprint: str | None
 
 
-class NodeView(BaseModel):
+class NodeView(View):
     """A node, without its token secret."""
 
     id: int
@@ -44,7 +44,7 @@ class NodeView(BaseModel):
     updated_at: datetime
 
 
-class Check(BaseModel):
+class Check(View):
     """One thing that was looked at on a node."""
 
     name: str
@@ -54,7 +54,7 @@ class Check(BaseModel):
     hint: str | None = None
 
 
-class NodeTest(BaseModel):
+class NodeTest(View):
     """What a node answered when it was tried out."""
 
     ok: bool
@@ -64,7 +64,7 @@ class NodeTest(BaseModel):
     checks: list[Check]
 
 
-class TemplateView(BaseModel):
+class TemplateView(View):
     """A template."""
 
     id: int
@@ -79,7 +79,7 @@ class TemplateView(BaseModel):
     updated_at: datetime
 
 
-class AddressPoolView(BaseModel):
+class AddressPoolView(View):
     """An address pool and how much of it is free."""
 
     id: int

@@ -4,19 +4,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel
-
+from jotunheim.data.fields import View
 from jotunheim.data.server.status import Power, ServerStatus
 
 
-class NodeSummary(BaseModel):
+class NodeSummary(View):
     """The node of a server."""
 
     id: int
     name: str
 
 
-class LocationSummary(BaseModel):
+class LocationSummary(View):
     """The location of a server."""
 
     id: int
@@ -24,14 +23,14 @@ class LocationSummary(BaseModel):
     short_code: str
 
 
-class TemplateSummary(BaseModel):
+class TemplateSummary(View):
     """What a server was made from."""
 
     id: int
     name: str
 
 
-class AddressView(BaseModel):
+class AddressView(View):
     """An address that a server has from a pool."""
 
     family: str
@@ -40,14 +39,14 @@ class AddressView(BaseModel):
     gateway: str | None
 
 
-class Suspension(BaseModel):
+class Suspension(View):
     """Since when and why a server is suspended."""
 
     at: datetime
     reason: str
 
 
-class ServerView(BaseModel):
+class ServerView(View):
     """A server: what was asked for, and what is so."""
 
     id: UUID

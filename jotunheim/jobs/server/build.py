@@ -46,9 +46,4 @@ def fail(job: Job, error: JotunheimError) -> None:
     build.load(job).mark_build_failed()
 
 
-def requeue(job: Job) -> None:
-    """Record that the server is being built again."""
-    build.load(job).mark_building()
-
-
-KIND = JobKind(type="server.build", run=run, fail=fail, requeue=requeue)
+KIND = JobKind(type="server.build", run=run, fail=fail)

@@ -24,7 +24,7 @@ from peewee import (
 from jotunheim.data.job import JobError, JobStatus, StepStatus
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.exceptions.repository import LeaseLostError
-from jotunheim.repositories.peewee.database import Table, UtcField, now
+from jotunheim.repositories.peewee.database import Table, UtcField, now, unique
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
 
@@ -151,6 +151,32 @@ class Job(Table):
     def hand_over(self) -> None:
         """Put the job back into the queue for another worker; the attempt is not counted."""
         self._move(JobStatus.QUEUED, attempt=Job.attempt - 1, lease_owner=None, lease_expires_at=None)
+
+    def requeue(self) -> None:
+        """Try a failed job again from where it stood, with room for further attempts.
+
+        Raises:
+            IllegalTransitionError: the job did not fail.
+            UniquenessError: another job of the same server is live.
+        """
+        if JobStatus.QUEUED not in TRANSITIONS[JobStatus(self.status)] or self.status in LIVE:
+            raise IllegalTransitionError(f"Job {self.id}", self.status, JobStatus.QUEUED)
+        with unique("Another job of this server is queued or running."):
+            moved = (
+                Job.update(
+                    status=JobStatus.QUEUED,
+                    max_attempts=Job.max_attempts + Job.attempt,
+                    error=None,
+                    progress=0,
+                    finished_at=None,
+                )
+                .where((Job.id == self.id) & (Job.status == self.status))
+                .execute()
+            )
+        if not moved:
+            raise IllegalTransitionError(f"Job {self.id}", f"no longer {self.status}", JobStatus.QUEUED)
+        self.status = JobStatus.QUEUED
+        JobEvent.add(self.id, "job.queued", {})
 
     def record_progress(self, percent: int) -> None:
         """Say how far the work has come, 0 to 100; it never goes back within an attempt."""

@@ -47,6 +47,13 @@ def read_job(call: Call[None, NoQuery]) -> Reply:
     return Reply(JobAnswer(job=jobs.read_job(call.path["id"])))
 
 
+@operations.post("/jobs/{id:uuid}/retry", scope="servers:write", answer=JobAnswer, status=202)
+def retry_job(call: Call[None, NoQuery]) -> Reply:
+    """Try a failed job again from where it stood."""
+    job = jobs.retry_job(call.path["id"])
+    return Reply(JobAnswer(job=job), location=f"/api/v1/admin/jobs/{job.id}", wakes=(job.id,))
+
+
 async def stream_events(request: Request, context: Context) -> EventSourceResponse:
     """A job's events as server-sent events until the job is over; `Last-Event-ID` resumes."""
     del context

@@ -6,7 +6,7 @@ from jotunheim.data.node.spec import TemplateSpec
 from jotunheim.data.node.view import TemplateView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.exceptions.repository import NotFoundError, ProxmoxNotFoundError, ProxmoxRequestError
+from jotunheim.exceptions.repository import NotFoundError, ProxmoxRequestError, ProxmoxVmNotFoundError
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.paging import paginate
@@ -69,7 +69,7 @@ def _disk_bytes(node: Node, vmid: int, keyring: Keyring, settings: Settings) -> 
     try:
         with ProxmoxClient(endpoint(node, keyring, settings)) as client:
             config = client.get(f"/nodes/{node.name}/qemu/{vmid}/config")
-    except ProxmoxNotFoundError as error:
+    except ProxmoxVmNotFoundError as error:
         raise DataValidationError([FieldProblem("vmid", error.message)]) from None
     except ProxmoxRequestError:
         return None
