@@ -28,7 +28,13 @@ def test_every_string_is_inert_however_deep_it_stands() -> None:
     variables = {"a": HOSTILE, "b": [HOSTILE, {"c": HOSTILE}], "d": _Colour.RED, "e": "plain", "f": "1"}
     host = _read(render({"web-1": variables}))["servers"]["hosts"]["web-1"]
     inert = ("inert", HOSTILE)
-    assert host == {"a": inert, "b": [inert, {"c": inert}], "d": inert, "e": ("inert", "plain"), "f": ("inert", "1")}
+    assert host == {
+        "a": inert,
+        "b": [inert, {"c": inert}],
+        "d": inert,
+        "e": ("inert", "plain"),
+        "f": ("inert", "1"),
+    }
 
 
 def test_numbers_booleans_and_null_keep_their_types() -> None:
@@ -42,6 +48,6 @@ def test_secrets_stand_there_by_reference() -> None:
 
 
 def test_line_breaks_and_quotes_come_back_unchanged() -> None:
-    awkward = "it's\n\"quoted\"\t\\ {% raw %} ☃ "
+    awkward = 'it\'s\n"quoted"\t\\ {% raw %} ☃ '
     host = _read(render({"web-1": {"a": awkward}}))["servers"]["hosts"]["web-1"]
     assert host == {"a": ("inert", awkward)}

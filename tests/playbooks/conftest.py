@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pve_playbooks import ROOT, Playbooks, Sandbox
+
+from tests.playbooks.pve_playbooks import ROOT, Playbooks, Sandbox
 
 START_SANDBOX = (
     "import sys; from jotunheim.sandbox.main import main; sys.exit(main(listen='127.0.0.1:0', "

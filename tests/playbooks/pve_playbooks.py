@@ -127,6 +127,29 @@ class Run:
         return error
 
 
+JOURNAL = """
+import json, os, pathlib, sys, types
+from jotunheim.exceptions.repository import LeaseLostError
+class Journal:
+    def __init__(self, host):
+        self.file = pathlib.Path(os.environ["JOTUNHEIM_RUN_FILE"]) / host
+    def check_lease(self):
+        if (self.file.parent / "lost").exists():
+            raise LeaseLostError("The job belongs to another worker now.")
+    def remember(self, operation, upid):
+        with self.file.open("a") as notes:
+            notes.write(f"{operation} {upid}\\n")
+    def recall(self, operation):
+        notes = self.file.read_text().splitlines() if self.file.exists() else []
+        found = [note.rpartition(" ")[2] for note in notes if note.startswith(operation + " ")]
+        return found[-1] if found else None
+journal = types.ModuleType("jotunheim.repositories.peewee.journal")
+journal.open_journal = Journal
+sys.modules["jotunheim.repositories.peewee.journal"] = journal
+"""
+"""A stand-in for the store's journal, as `sitecustomize`: notes in files, a lost lease as a file."""
+
+
 class Unsafe(str):
     """A string that becomes `!unsafe` in the inventory, as all that callers say."""
 
@@ -239,6 +262,15 @@ class Playbooks:
             yaml.dump([{"hosts": "servers", "gather_facts": False, "tasks": listed}], Dumper=_Dumper)
         )
         return self.run(playbook, inventory, "--diff", *arguments)
+
+    def with_journal(self) -> Path:
+        """Run as under the service, with a journal. Returns the folder with its notes, one file per host."""
+        site, notes = self.folder / "site", self.folder / "journal"
+        site.mkdir()
+        notes.mkdir()
+        (site / "sitecustomize.py").write_text(JOURNAL)
+        self.environment = {"PYTHONPATH": f"{site}:{ROOT}", "JOTUNHEIM_RUN_FILE": str(notes)}
+        return notes
 
     def _environment(self) -> dict[str, str]:
         return {

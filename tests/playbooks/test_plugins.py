@@ -1,9 +1,9 @@
 """The action plugins one by one, on servers that exist."""
 
 import pytest
-from pve_playbooks import Playbooks, Sandbox, Unsafe
 
 from jotunheim.repositories.proxmox import api_path
+from tests.playbooks.pve_playbooks import Playbooks, Sandbox, Unsafe
 
 GIB = 1024**3
 
@@ -102,9 +102,33 @@ def test_power_states_are_reached_and_kept(built: Playbooks, sandbox: Sandbox) -
         True,
     ]
     assert sandbox.vm(1101)["status"] == "stopped"
-    predicted = built.tasks({"vm_power": {"state": "started"}}, arguments=("--check",))
-    assert predicted.all[0]["changed"] is True
+
+
+def test_a_guest_that_does_not_shut_down_is_stopped_if_wanted(built: Playbooks, sandbox: Sandbox) -> None:
+    sandbox.change(1101, status="running")
+    sandbox.change(1101, agent=False)
+    shutdown = {"state": "shutdown", "timeout_seconds": 1}
+    run = built.tasks({"vm_power": shutdown}, {"vm_power": shutdown | {"force": True}})
+    assert run.all[0]["error"]["code"] == "task_failed"
+    assert run.all[1]["changed"] is True
     assert sandbox.vm(1101)["status"] == "stopped"
+
+
+def test_check_mode_predicts_tasks_that_build_on_each_other(built: Playbooks, sandbox: Sandbox) -> None:
+    tasks = [
+        {"vm_config": {"cores": 2, "disk": {"size_bytes": 3 * GIB}}},
+        {"vm_disk": {"size_bytes": 4 * GIB}},
+        {"vm_cloudinit": {"user": "ci"}},
+        {"vm_cloudinit": {"user": "ci"}},
+        {"vm_power": {"state": "started"}},
+    ]
+    before = sandbox.vm(1101)
+    check = built.tasks(*tasks, arguments=("--check",))
+    assert sandbox.vm(1101) == before
+    real = built.tasks(*tasks)
+    assert check.diffs == real.diffs
+    assert check.changed == real.changed == ["0", "1", "2", "4"]
+    assert "canary-cloudinit-password" not in check.output + repr(check.results)
 
 
 def test_a_start_that_an_earlier_attempt_won_is_no_failure(built: Playbooks, sandbox: Sandbox) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pve_playbooks import Playbooks, Sandbox
+
+from tests.playbooks.pve_playbooks import Playbooks, Sandbox
 
 ROOT = Path(__file__).parents[2]
 CANARIES = {"PVE_TOKEN_SECRET": "", "PVE_CLOUDINIT_PASSWORD": "canary-cloudinit-password"}

@@ -17,20 +17,20 @@ class Pve:
         self.sandbox = sandbox
         self.control = sandbox.control
 
-    def send(self, method: str, path: str, **params: Any) -> httpx.Response:
+    def send(self, method: str, path: str, /, **params: Any) -> httpx.Response:
         """One request with root's token; dashes in parameter names are written as underscores."""
         sent = {name.replace("_", "-"): value for name, value in params.items()}
         if method in ("GET", "DELETE"):
             return self.sandbox.api.request(method, path, params=sent)
         return self.sandbox.api.request(method, path, data=sent)
 
-    def ok(self, method: str, path: str, **params: Any) -> Any:
+    def ok(self, method: str, path: str, /, **params: Any) -> Any:
         """The data of a request that must succeed."""
         answer = self.send(method, path, **params)
         assert answer.status_code == 200, (method, path, answer.status_code, answer.text)
         return answer.json()["data"]
 
-    def message(self, method: str, path: str, **params: Any) -> tuple[int, str]:
+    def message(self, method: str, path: str, /, **params: Any) -> tuple[int, str]:
         """Status and message of a request that must fail."""
         answer = self.send(method, path, **params)
         assert answer.status_code >= 400, answer.text
@@ -46,7 +46,7 @@ class Pve:
             time.sleep(0.01)
         raise AssertionError(f"{upid} did not end")
 
-    def task(self, method: str, path: str, **params: Any) -> str:
+    def task(self, method: str, path: str, /, **params: Any) -> str:
         """The exit status of the task that a request starts."""
         return self.ended(self.ok(method, path, **params))
 

@@ -5,9 +5,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jotunheim.sandbox.main import main
 from tests.support.processes import JOTUNHEIM, end, start
 
 
@@ -20,19 +22,27 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--listen", "nonsense"], "--listen"),
-        (["--listen", "127.0.0.1:99999"], "--listen"),
-        (["--control", "127.0.0.1:x"], "--control"),
-        (["--time-scale", "-1"], "--time-scale"),
-        (["--nodes", "0"], "--nodes"),
-        (["--guests", "some"], "--guests"),
-        (["--guests", "process"], "--guests"),
-        (["--state", "/nosuch/folder/state.json"], "--state"),
+        ({"listen": "nonsense"}, "--listen"),
+        ({"listen": "127.0.0.1:99999"}, "--listen"),
+        ({"control": "127.0.0.1:x"}, "--control"),
+        ({"time_scale": -1}, "--time-scale"),
+        ({"nodes": 0}, "--nodes"),
+        ({"guests": "some"}, "--guests"),
+        ({"guests": "process"}, "--guests"),
+        ({"state": Path("/nosuch/folder/state.json")}, "--state"),
     ],
 )
-def test_a_bad_option_is_named(arguments: list[str], named: str) -> None:
-    done = run(*arguments)
-    assert (done.returncode, named in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+def test_a_bad_option_is_named(
+    arguments: dict[str, Any], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defaults = {"listen": "127.0.0.1:0", "control": "127.0.0.1:0", "time_scale": 1, "nodes": 1}
+    code = main(**{**defaults, "guests": "none", "state": None, "command": []} | arguments)
+    assert (code, capsys.readouterr().err.startswith(f"{named}: ")) == (2, True)
+
+
+def test_a_bad_option_ends_the_command_without_a_traceback() -> None:
+    done = run("--guests", "process")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 def test_a_state_file_that_holds_no_state_is_named(tmp_path: Path) -> None:
@@ -62,7 +72,14 @@ def test_the_ready_line_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     finally:
         end(process, log)
     assert sorted(ready) == sorted(
-        "url control_url token_id token_secret user password ca_pem_file fingerprint nodes storages template_vmid".split()
+        [
+            *["url", "control_url", "token_id", "token_secret", "user", "password"],
+            "ca_pem_file",
+            "fingerprint",
+            "nodes",
+            "storages",
+            "template_vmid",
+        ]
     )
     assert (ready["nodes"], ready["storages"], ready["template_vmid"]) == (
         ["pve1", "pve2"],
@@ -81,3 +98,15 @@ def test_a_command_finds_the_sandbox_and_its_exit_code_counts() -> None:
 def test_a_command_that_does_not_exist_is_named() -> None:
     done = run("--", "/nosuch/program")
     assert (done.returncode, "/nosuch/program" in done.stderr) == (127, True)
+
+
+def test_without_its_extra_the_command_names_it() -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from jotunheim.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "sandbox"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, "jotunheim[sandbox]" in done.stderr, "Traceback" in done.stderr) == (
+        2,
+        True,
+        False,
+    )

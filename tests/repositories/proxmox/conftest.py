@@ -10,7 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from scripted_pve import ScriptedServer
+
+from tests.repositories.proxmox.scripted_pve import ScriptedServer
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import itertools
 import socket
 
 import pytest
-from scripted_pve import TOKEN_SECRET, Say, ScriptedServer
 
 from jotunheim.exceptions.repository import (
     LeaseLostError,
@@ -18,6 +17,7 @@ from jotunheim.exceptions.repository import (
     ProxmoxUnavailableError,
 )
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, TlsPolicy, api_path, client, reads, tasks
+from tests.repositories.proxmox.scripted_pve import TOKEN_SECRET, Say, ScriptedServer
 
 UPID = "UPID:pve1:00000A5C:0001E240:67000000:qmclone:9000:root@pam!test:"
 RUNNING = Say({"status": "running", "type": "qmclone"})

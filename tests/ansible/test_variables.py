@@ -1,0 +1,84 @@
+"""What the service gives to a role and what the role declares are the same."""
+
+import inspect
+from typing import Any
+
+import pytest
+import yaml
+
+from jotunheim.actions.server import build
+from jotunheim.ansible import paths, playbooks, variables
+from jotunheim.data.server.spec import Limits
+from jotunheim.repositories.peewee.addresses import Address, AddressPool
+from jotunheim.repositories.peewee.infrastructure import Node, Template
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.settings import Settings
+
+NODE = Node(name="pve1", host="192.0.2.1", port=8006, token_id="root@pam!t", bridge="vmbr0")
+POOL = AddressPool(family="ipv4", prefix_length=24, gateway="10.0.0.1", vlan=7, nameservers=["10.0.0.2"])
+SERVER = Server(
+    vmid=1000,
+    name="web-1",
+    hostname="web-1.example.com",
+    cpu=2,
+    memory_bytes=2**31,
+    disk_bytes=2**33,
+    ssh_keys=["ssh-ed25519 AAAA"],
+    tags=["web"],
+    limits=Limits(rate_bytes_per_second=10**6).model_dump(),
+    node=NODE,
+    template=Template(vmid=9000, default_user="debian"),
+)
+GIVEN: dict[str, dict[str, Any]] = {
+    "pve_clone": variables.pve_clone(SERVER),
+    "pve_config": variables.pve_config(SERVER, NODE, [Address(address="10.0.0.5", pool=POOL)], has_password=True),
+    "pve_power": variables.pve_power(SERVER),
+    "pve_info": variables.pve_info(Settings()),
+}
+# Given beside a role's options, and why: a secret that must not be an argument.
+NOT_OPTIONS = {"pve_cloudinit_password"}
+KINDS = {"str": str, "int": int, "bool": bool, "list": list, "dict": dict}
+
+
+def _options(role: str) -> dict[str, Any]:
+    specs = yaml.safe_load((paths.ROLES / role / "meta" / "argument_specs.yml").read_text())
+    options: dict[str, Any] = specs["argument_specs"]["main"]["options"]
+    return options
+
+
+def test_every_role_of_the_playbook_has_a_function() -> None:
+    plays = yaml.safe_load((paths.PLAYBOOKS / build.PLAYBOOK).read_text())
+    roles = {entry["role"] for play in plays for entry in play["roles"]}
+    functions = {name for name, _ in inspect.getmembers(variables, inspect.isfunction) if name.startswith("pve_")}
+    assert roles == functions == set(GIVEN)
+
+
+@pytest.mark.parametrize("role", GIVEN)
+def test_a_role_declares_what_it_is_given_and_gets_what_it_requires(role: str) -> None:
+    options = _options(role)
+    given = {name: value for name, value in GIVEN[role].items() if name not in NOT_OPTIONS}
+    assert set(given) <= set(options)
+    assert {name for name, option in options.items() if option.get("required")} <= set(given)
+    _check(options, given)
+
+
+def _check(options: dict[str, Any], given: dict[str, Any]) -> None:
+    for name, value in given.items():
+        option = options[name]
+        assert isinstance(value, KINDS[option["type"]]), name
+        if option.get("choices"):
+            assert value in option["choices"]
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, dict) and "options" in option:
+                assert set(entry) <= set(option["options"])
+                _check(option["options"], entry)
+
+
+def test_a_host_name_outside_of_the_servers_name_becomes_the_vms_name() -> None:
+    other = Server(name="web-1", hostname="db.example.com", template=SERVER.template)
+    assert variables.pve_clone(other)["pve_clone_name"] == "db.example.com"
+    assert variables.pve_clone(SERVER)["pve_clone_name"] == "web-1"
+
+
+def test_the_steps_of_a_build_are_counted_from_its_roles() -> None:
+    assert playbooks.step_count(build.PLAYBOOK) == 4

@@ -1,0 +1,75 @@
+"""The schema: migrations lead to what the models say, and damage is found."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from playhouse.schema_diff import diff_models
+
+from jotunheim.exceptions.model import DataValidationError
+from jotunheim.exceptions.repository import UniquenessError
+from jotunheim.repositories.peewee import database, tables
+from jotunheim.repositories.peewee.accounts import User
+from jotunheim.repositories.peewee.infrastructure import Location, Node
+from jotunheim.settings import Settings
+
+
+def test_the_migrations_make_what_the_models_describe() -> None:
+    assert not diff_models(database.database.obj, list(tables.TABLES))
+
+
+def test_migrating_twice_does_nothing_the_second_time() -> None:
+    assert database.pending_migrations() == []
+    assert database.migrate() == []
+
+
+def test_a_database_of_another_version_is_noticed(tmp_path: Path) -> None:
+    database.connect(Settings(state_dir=tmp_path, database_url=f"sqlite:///{tmp_path / 'new.db'}"))
+    assert database.pending_migrations() == ["0001_initial"]
+    assert database.check() == ["Migration 0001_initial is not applied, or unknown to this version."]
+
+
+def test_the_connection_is_durable_and_keeps_references_whole() -> None:
+    pragmas = {name: database.database.execute_sql(f"PRAGMA {name}").fetchone()[0] for name in
+               ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}  # fmt: skip
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_a_dangling_reference_is_found(store: Settings) -> None:
+    with sqlite3.connect(store.state_dir / "jotunheim.db") as raw:
+        raw.execute(
+            "INSERT INTO node (name, location_id, host, port, token_id, vm_storage, backup_storage, iso_storage, bridge,"
+            " memory_overcommit, disk_overcommit, max_concurrent_clones, created_at, updated_at)"
+            " VALUES ('n', 77, 'h', 1, 't', 'a', 'b', 'c', 'd', 1, 1, 1, 0, 0)"
+        )
+    raw.close()
+    assert database.check() == ["Row 1 of node refers to a missing row of location."]
+    assert Node.select().count() == 1
+
+
+def test_a_backup_is_a_whole_database(store: Settings, tmp_path: Path) -> None:
+    Location.create(name="L", short_code="l")
+    copy = tmp_path / "copy.db"
+    database.backup(copy)
+    assert copy.stat().st_mode & 0o077 == 0
+    with sqlite3.connect(copy) as raw:
+        assert raw.execute("SELECT short_code FROM location").fetchall() == [("l",)]
+    raw.close()
+    with pytest.raises(DataValidationError, match="FILE"):
+        database.backup(copy)
+
+
+def test_a_clash_rolls_back_and_says_which_column() -> None:
+    User.create(email="a@example.com", name="A", role="admin")
+    with pytest.raises(UniquenessError, match="taken"), database.unique("other", email="taken"):
+        Location.create(name="L", short_code="l")
+        User.create(email="a@example.com", name="B", role="admin")
+    assert Location.select().count() == 0
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "jotunheim.db", "sqlite:/x"])
+def test_an_unknown_database_is_refused_without_repeating_its_url(url: str) -> None:
+    with pytest.raises(DataValidationError) as raised:
+        database.connect(Settings(database_url=url))
+    assert [problem.field for problem in raised.value.problems] == ["JOTUNHEIM_DATABASE_URL"]
+    assert url not in str(raised.value.problems)
