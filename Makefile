@@ -25,7 +25,8 @@ test: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy
+	$(BIN)/mypy --exclude '^jotunheim/collections/'
+	MYPYPATH=jotunheim/collections $(BIN)/mypy --explicit-package-bases jotunheim/collections/ansible_collections
 	$(BIN)/lint-imports
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
 	@$(MAKE) --no-print-directory test

@@ -24,7 +24,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_all_named_and_values_are_not_repeated() -> None:
-    environ = {"JOTUNHEIM_LISTEN": "nowhere", "JOTUNHEIM_SECRET_KYE": "hush", "JOTUNHEIM_WORKER_CONCURRENCY": "0"}
+    environ = {
+        "JOTUNHEIM_LISTEN": "nowhere",
+        "JOTUNHEIM_SECRET_KYE": "hush",
+        "JOTUNHEIM_WORKER_CONCURRENCY": "0",
+    }
     assert sorted(_fields(environ)) == sorted(environ)
     with pytest.raises(DataValidationError) as raised:
         settings.load(environ)

@@ -31,7 +31,9 @@ SERVER = Server(
 )
 GIVEN: dict[str, dict[str, Any]] = {
     "pve_clone": variables.pve_clone(SERVER),
-    "pve_config": variables.pve_config(SERVER, NODE, [Address(address="10.0.0.5", pool=POOL)], has_password=True),
+    "pve_config": variables.pve_config(
+        SERVER, NODE, [Address(address="10.0.0.5", pool=POOL)], has_password=True
+    ),
     "pve_power": variables.pve_power(SERVER),
     "pve_info": variables.pve_info(Settings()),
 }
@@ -49,7 +51,9 @@ def _options(role: str) -> dict[str, Any]:
 def test_every_role_of_the_playbook_has_a_function() -> None:
     plays = yaml.safe_load((paths.PLAYBOOKS / build.PLAYBOOK).read_text())
     roles = {entry["role"] for play in plays for entry in play["roles"]}
-    functions = {name for name, _ in inspect.getmembers(variables, inspect.isfunction) if name.startswith("pve_")}
+    functions = {
+        name for name, _ in inspect.getmembers(variables, inspect.isfunction) if name.startswith("pve_")
+    }
     assert roles == functions == set(GIVEN)
 
 

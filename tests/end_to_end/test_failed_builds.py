@@ -10,19 +10,19 @@ from tests.support.service import Service
 
 WRONG_FINGERPRINT = ":".join(["AB"] * 32)
 CASES = {
-    "nobody answers": (lambda sandbox: {"port": free_port()}, "node_unavailable", True),
+    "nobody answers": (lambda: {"port": free_port()}, "node_unavailable", True),
     "the token is wrong": (
-        lambda sandbox: {"token_secret": "00000000-0000-4000-8000-000000000000"},
+        lambda: {"token_secret": "00000000-0000-4000-8000-000000000000"},
         "node_unauthorized",
         False,
     ),
     "the fingerprint is wrong": (
-        lambda sandbox: {"tls": {"verify": False, "ca_pem": None, "fingerprint": WRONG_FINGERPRINT}},
+        lambda: {"tls": {"verify": False, "ca_pem": None, "fingerprint": WRONG_FINGERPRINT}},
         "certificate_mismatch",
         False,
     ),
     "no authority of the system signed the certificate": (
-        lambda sandbox: {"tls": {"verify": True, "ca_pem": None, "fingerprint": None}},
+        lambda: {"tls": {"verify": True, "ca_pem": None, "fingerprint": None}},
         "certificate_mismatch",
         False,
     ),
@@ -35,7 +35,7 @@ def test_the_job_names_the_reason_and_the_node_is_untouched(
 ) -> None:
     change, code, retryable = CASES[case]
     before = sandbox.vmids()
-    fresh_service.add_infrastructure(sandbox, **change(sandbox))
+    fresh_service.add_infrastructure(sandbox, **change())
     fresh_service.start_worker()
     created = fresh_service.create_server("doomed")
     job = fresh_service.finished(created["job"]["id"])
@@ -60,7 +60,7 @@ def test_a_correct_fingerprint_is_enough(fresh_service: Service, sandbox: Sandbo
 @pytest.mark.parametrize("case", CASES)
 def test_trying_out_a_node_finds_the_same_reason(case: str, fresh_service: Service, sandbox: Sandbox) -> None:
     change, code, _ = CASES[case]
-    fresh_service.add_infrastructure(sandbox, **change(sandbox))
+    fresh_service.add_infrastructure(sandbox, **change())
     test = fresh_service.create(f"nodes/{fresh_service.ids['node']}/test", {})["test"]
     assert (test["ok"], test["code"]) == (False, code)
     failed = [check for check in test["checks"] if not check["ok"]]

@@ -16,7 +16,9 @@ from tests.support.service import Service
 def _children(pid: int) -> set[int]:
     """All processes below a process."""
     found: set[int] = set()
-    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
     pairs = [tuple(map(int, line.split())) for line in listing.splitlines()]
     wave = {pid}
     while wave:
@@ -113,7 +115,9 @@ def test_a_worker_told_to_go_finishes_its_run_and_claims_nothing_more(
     assert fresh_service.read(f"jobs/{second['job']['id']}")["job"]["status"] == "queued"
 
 
-def test_a_worker_with_no_time_to_drain_hands_its_job_over(fresh_service: Service, slow_clone: Sandbox) -> None:
+def test_a_worker_with_no_time_to_drain_hands_its_job_over(
+    fresh_service: Service, slow_clone: Sandbox
+) -> None:
     fresh_service.add_infrastructure(slow_clone)
     clones = len(slow_clone.clone_tasks())
     worker = fresh_service.start_worker(JOTUNHEIM_DRAIN_SECONDS="0")

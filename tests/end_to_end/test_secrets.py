@@ -10,7 +10,7 @@ import pytest
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
-PASSWORD = "canary-Pa55word-{{ 7*7 }}"  # noqa: S105
+PASSWORD = "canary-Pa55word-{{ 7*7 }}"
 
 
 def _files_with(needle: bytes, root: Path) -> set[str]:

@@ -29,9 +29,7 @@ class PinningAdapter(HTTPAdapter):
         kwargs["ssl_context"] = _context(self._tls)
         super().init_poolmanager(*args, **kwargs)
 
-    def build_connection_pool_key_attributes(
-        self, request: Any, verify: Any, cert: Any = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         """With a pinned fingerprint urllib3 must not check the chain as well."""
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
         pool["cert_reqs"] = "CERT_NONE" if self._tls.fingerprint is not None else "CERT_REQUIRED"

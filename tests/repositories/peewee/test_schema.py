@@ -61,9 +61,14 @@ def test_a_backup_is_a_whole_database(store: Settings, tmp_path: Path) -> None:
 
 def test_a_clash_rolls_back_and_says_which_column() -> None:
     User.create(email="a@example.com", name="A", role="admin")
-    with pytest.raises(UniquenessError, match="taken"), database.unique("other", email="taken"):
-        Location.create(name="L", short_code="l")
-        User.create(email="a@example.com", name="B", role="admin")
+
+    def clash() -> None:
+        with database.unique("other", email="taken"):
+            Location.create(name="L", short_code="l")
+            User.create(email="a@example.com", name="B", role="admin")
+
+    with pytest.raises(UniquenessError, match="taken"):
+        clash()
     assert Location.select().count() == 0
 
 

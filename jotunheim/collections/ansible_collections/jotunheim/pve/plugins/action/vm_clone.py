@@ -36,6 +36,6 @@ class ActionModule(PveAction):
             ]
         )
         if self.checking:
-            return self.outcome(plan, **self.tell(predicted_config=clone.predicted(vm, wanted)))
+            return self.outcome(plan, **self.tell_predicted(clone.predicted(vm, wanted), exists=False))
         clone.create(vm, wanted)
         return self.outcome(plan, **self.tell_proven())

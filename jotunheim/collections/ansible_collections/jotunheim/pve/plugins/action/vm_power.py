@@ -21,8 +21,8 @@ class ActionModule(PveAction):
 
     def act(self, vm: Vm, args: dict[str, Any]) -> dict[str, Any]:
         """Look at the VM's status and make the one call that leads to the wanted state."""
-        if self.predicted_config() is not None:
-            status = "stopped"  # what a clone is when it has just been made
+        if self.checking and not self.vm_exists():
+            status = "stopped"  # as a clone is when it has just been made
         else:
             vm.client.settle(power.OPERATION, args["timeout_seconds"])
             if not self.proven():

@@ -27,10 +27,10 @@ options:
 """
 
 EXAMPLES = """
-- name: Use a node's token
-  ansible.builtin.set_fact:
+# In an inventory: the name of the secret, never its value.
+servers:
+  vars:
     pve_api_token_secret: "{{ lookup('jotunheim.pve.secret', 'node/3/token') }}"
-  no_log: true
 """
 
 RETURN = """

@@ -74,10 +74,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-before:
-  description: The settings that were found, in this collection's units.
-  returned: success
-  type: dict
 error:
   description: What went wrong.
   returned: failure

@@ -152,10 +152,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-before:
-  description: The settings that were found, in this collection's units.
-  returned: success
-  type: dict
 upids:
   description: Proxmox VE's ids of the tasks that were started or taken over.
   returned: when there were any

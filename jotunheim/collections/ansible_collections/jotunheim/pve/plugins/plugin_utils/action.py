@@ -100,17 +100,24 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
         return time.time() - float(known.get("proven_at", 0)) < _PROOF_SECONDS
 
     def predicted_config(self) -> dict[str, Any] | None:
-        """In check mode: the configuration that an earlier task would have given the VM."""
+        """In check mode: the configuration that an earlier task of this play would have written."""
         return self._known().get("predicted_config") if self.checking else None
 
-    def tell(self, **known: Any) -> dict[str, Any]:
-        """The part of a result that tells later tasks of this play about this VM."""
-        about = {"vmid": self.target.vmid, "node": self.target.node, "uuid": self.target.uuid}
-        return {"ansible_facts": {_FACT: about | known}}
+    def vm_exists(self) -> bool:
+        """False in check mode, when an earlier task of this play would have made the VM."""
+        return bool(self._known().get("exists", True))
 
     def tell_proven(self) -> dict[str, Any]:
-        """The part of a result that says: this task saw our mark on this VM."""
-        return self.tell(proven_at=time.time())
+        """The part of a result that says to later tasks: this one saw our mark on this VM."""
+        return self._tell(proven_at=time.time())
+
+    def tell_predicted(self, config: Mapping[str, Any], *, exists: bool) -> dict[str, Any]:
+        """The part of a check mode's result that says to later tasks what this one would have written."""
+        return self._tell(predicted_config=dict(config), exists=exists)
+
+    def _tell(self, **known: Any) -> dict[str, Any]:
+        about = {"vmid": self.target.vmid, "node": self.target.node, "uuid": self.target.uuid}
+        return {"ansible_facts": {_FACT: about | known}}
 
     def _known(self) -> Mapping[str, Any]:
         known = self._variables.get("ansible_facts", {}).get(_FACT, {})

@@ -20,7 +20,7 @@ from jotunheim.repositories.proxmox.tasks import pauses
 OPERATION = "clone"
 
 # A clone's lock and its task do not appear at the same instant: one look without a task proves nothing.
-_LOOKS_WITHOUT_TASK = 5
+_SECONDS_WITHOUT_TASK = 3
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _settled(vm: Vm, wanted: Clone) -> Config | None:
     # The crash came between the request and the journal's note. PVE's task list names a clone's template,
     # not its target, so the lock is what is watched; the list only tells a living clone from a dead one.
     deadline = time.monotonic() + wanted.timeout_seconds
-    looks = 0
+    alive = time.monotonic()
     for pause in pauses():
         if not _in_the_making(config):
             return config
@@ -111,8 +111,9 @@ def _settled(vm: Vm, wanted: Clone) -> Config | None:
             raise ProxmoxTimeoutError(
                 f"VM {vm.vmid} was still being cloned after {wanted.timeout_seconds:g} s."
             )
-        looks = 0 if _clones_running(vm) else looks + 1
-        if looks > _LOOKS_WITHOUT_TASK:
+        if _clones_running(vm):
+            alive = time.monotonic()
+        if time.monotonic() - alive > _SECONDS_WITHOUT_TASK:
             raise ProxmoxLockedError(
                 f"VM {vm.vmid} on node {vm.node} is locked (clone), and no clone is running.",
                 hint=f"The node lost its task. `qm unlock {vm.vmid}`, then remove that VM.",

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.jotunheim.pve.plugins.plugin_utils import facts
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.action import PveAction
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import identity
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
@@ -20,13 +19,14 @@ class ConfiguringAction(PveAction):
 
     def act(self, vm: Vm, args: dict[str, Any]) -> dict[str, Any]:
         """Read the configuration, plan the mark and the sections, and write what differs."""
-        config = self.predicted_config() or vm.owned_config()
+        predicted = self.predicted_config()
+        config = predicted or vm.owned_config()
         plan = identity(config, vm.uuid, args.get("description"))
         plan += self.sections(config, args)
-        if not self.checking:
-            vm.write(plan, config, args["timeout_seconds"])
-            return self.outcome(plan, before=facts.of_config(config), **self.tell_proven())
-        return self.outcome(plan, before=facts.of_config(config))
+        if self.checking:
+            return self.outcome(plan, **self.tell_predicted(plan.applied_to(config), exists=self.vm_exists()))
+        vm.write(plan, config, args["timeout_seconds"])
+        return self.outcome(plan, **self.tell_proven())
 
     @abstractmethod
     def sections(self, config: Mapping[str, Any], args: dict[str, Any]) -> Plan:

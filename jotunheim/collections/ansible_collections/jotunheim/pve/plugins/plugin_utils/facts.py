@@ -41,7 +41,7 @@ def read(vm: Vm, agent_timeout_seconds: float = 0) -> dict[str, Any]:
         "exists": True,
         "owned": is_ours(config, vm.uuid),
         **where,
-        **of_config(config),
+        **_settings(config),
         "status": status.get("status"),
         "uptime_seconds": int(status.get("uptime", 0)),
         "lock": config.get("lock"),
@@ -55,7 +55,7 @@ def read(vm: Vm, agent_timeout_seconds: float = 0) -> dict[str, Any]:
     }
 
 
-def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a configuration."""
     return {
         "name": config.get("name"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +84,17 @@ class Plan:
         """Set a value that the diff must not show; `known`: whether there was one before."""
         self.writes[key] = value
         self.changes.append(Change(key, MASK if known else None, MASK))
+
+    def applied_to(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration afterwards, without secrets; for tasks that follow in check mode."""
+        shown = {change.key: change.after for change in self.changes if change.after == MASK}
+        after = {key: value for key, value in config.items() if key not in self.deletes}
+        after |= self.writes | shown
+        for resize in self.resizes:
+            volume = Properties(str(after[resize.disk]), "file")
+            volume["size"] = str(resize.size_bytes)
+            after[resize.disk] = str(volume)
+        return after
 
     def diff(self) -> dict[str, dict[str, Any]]:
         """Ansible's ``before`` and ``after``, with only what changes."""

@@ -1,0 +1,81 @@
+"""The same service on PostgreSQL, and with a queue on Redis."""
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support import databases
+from tests.support.sandbox import Sandbox
+from tests.support.service import Service
+
+
+@pytest.fixture(scope="module")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL database of this module's own."""
+    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def postgresql_service(
+    postgresql_url: str, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service whose database and queue are on PostgreSQL."""
+    state = tmp_path_factory.mktemp("on-postgresql")
+    with Service.start(state, settings={"JOTUNHEIM_DATABASE_URL": postgresql_url}) as service:
+        service.add_infrastructure(sandbox)
+        yield service
+
+
+def test_a_server_is_built_on_postgresql(postgresql_service: Service, sandbox: Sandbox) -> None:
+    server = postgresql_service.built("pg-1", labels={"env": "pg"}, addresses={"ipv4": 1})
+    assert sandbox.config(server["vmid"])["smbios1"] == f"uuid={server['id']}"
+    assert not list(postgresql_service.state.glob("*.db"))
+    listed = postgresql_service.read("servers?label_selector=env=pg&sort=-name")["servers"]
+    assert [entry["name"] for entry in listed] == ["pg-1"]
+
+
+def test_requests_at_once_share_nothing_on_postgresql(postgresql_service: Service) -> None:
+    barrier = threading.Barrier(15)
+
+    def create(number: int) -> dict[str, object]:
+        barrier.wait()
+        answer = postgresql_service.http.post(
+            "/admin/servers",
+            json={
+                "name": f"pg-crowd-{number // 3}",
+                "template_id": postgresql_service.ids["template"],
+                "addresses": {"ipv4": 2},
+            },
+            headers={"Idempotency-Key": f"pg-crowd-{number // 3}"},
+        )
+        assert answer.status_code == 202, answer.text
+        server: dict[str, object] = answer.json()["server"]
+        return server
+
+    with ThreadPoolExecutor(15) as pool:
+        servers = {str(server["id"]): server for server in pool.map(create, range(15))}
+    assert len(servers) == 5
+    assert len({server["vmid"] for server in servers.values()}) == 5
+    addresses = [entry["address"] for server in servers.values() for entry in server["addresses"]]  # type: ignore[attr-defined]
+    assert len(set(addresses)) == len(addresses) == 10
+
+
+def test_the_databases_password_is_in_no_file(postgresql_service: Service) -> None:
+    postgresql_service.built("pg-canary", start=False)
+    for folder, _, names in os.walk(postgresql_service.state):
+        for name in names:
+            assert b"canary-db-pa55" not in Path(folder, name).read_bytes(), name
+
+
+def test_a_queue_on_redis_wakes_workers(sandbox: Sandbox, tmp_path: Path) -> None:
+    with databases.redis(tmp_path) as url:
+        # Without the sweep, only the queue can wake the worker.
+        settings = {"JOTUNHEIM_QUEUE_URL": url, "JOTUNHEIM_SWEEP_SECONDS": "3600"}
+        with Service.start(tmp_path / "state", settings=settings) as service:
+            service.add_infrastructure(sandbox)
+            service.built("redis-1", start=False)

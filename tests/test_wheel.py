@@ -1,0 +1,72 @@
+"""The wheel is whole: in an empty environment, outside of the checkout, it builds a server."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment in which nothing is installed but the wheel, its sandbox extra and what they need."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        str(CHECKOUT),
+    ]
+    _run(build, folder)
+    [wheel] = folder.glob("*.whl")
+    _run([sys.executable, "-m", "venv", str(folder / "venv")], folder)
+    constraints = CHECKOUT / "constraints.txt"
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--constraint",
+        str(constraints),
+    ]
+    _run([str(folder / "venv" / "bin" / "python"), *install, f"{wheel}[sandbox]"], folder)
+    return folder
+
+
+def _run(command: list[str], folder: Path) -> str:
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))
+    }
+    clean["HOME"] = str(folder)
+    done = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_demo_runs_from_the_wheel(environment: Path) -> None:
+    jotunheim = str(environment / "venv" / "bin" / "jotunheim")
+    shown = _run([jotunheim, "demo", "--state-dir", str(environment / "demo")], environment)
+    assert "ansible-playbook" in shown
+    assert str(CHECKOUT) not in shown
+
+
+def test_the_plugins_are_documented(environment: Path) -> None:
+    collections = _run(
+        [str(environment / "venv" / "bin" / "python"), "-P", "-c",
+         "from jotunheim.ansible import paths; print(paths.COLLECTIONS)"], environment
+    ).strip()  # fmt: skip
+    ansible_doc = str(environment / "venv" / "bin" / "ansible-doc")
+    for plugin in ("vm_info", "vm_clone", "vm_config", "vm_disk", "vm_cloudinit", "vm_network", "vm_power"):
+        os.environ["ANSIBLE_COLLECTIONS_PATH"] = collections
+        try:
+            assert plugin.upper() in _run([ansible_doc, f"jotunheim.pve.{plugin}"], environment).upper()
+        finally:
+            del os.environ["ANSIBLE_COLLECTIONS_PATH"]
