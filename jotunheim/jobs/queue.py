@@ -43,6 +43,10 @@ class Queue:
         """Tell a worker that a job waits."""
         self._wake(str(job_id))
 
+    def is_empty(self) -> bool:
+        """Whether no wake-up call waits for a worker."""
+        return int(self.huey.pending_count()) == 0
+
     def on_wake(self, handler: Callable[[uuid.UUID], None]) -> None:
         """Set what a worker does with a wake-up call."""
         self._handler = handler

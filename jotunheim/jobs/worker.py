@@ -51,7 +51,6 @@ class Worker:
             f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}", settings.lease_seconds
         )
         self._stopping = threading.Event()
-        self._announced: set[uuid.UUID] = set()
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then claim nothing more, and give runs `drain_seconds` to finish."""
@@ -83,13 +82,14 @@ class Worker:
         log.info("Worker ended.")
 
     def sweep(self) -> None:
-        """Announce jobs that wait although nobody was woken, or whose worker went silent."""
-        waiting = Job.claimable(SWEEP_LIMIT)
-        # A job that this worker announced and that still waits is in the queue, behind others.
-        for job_id in waiting:
-            if job_id not in self._announced:
+        """Announce jobs that wait although nobody was woken, or whose worker went silent.
+
+        While wake-up calls are in the queue, the waiting jobs may be among them; so it waits for its end.
+        A job that is announced twice is claimed once.
+        """
+        if self._queue.is_empty():
+            for job_id in Job.claimable(SWEEP_LIMIT):
                 self._queue.wake(job_id)
-        self._announced = set(waiting)
 
     def work_on(self, job_id: uuid.UUID) -> None:
         """Carry a job out, if it is to be had."""

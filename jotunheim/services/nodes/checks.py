@@ -23,6 +23,7 @@ VM_PRIVILEGES = (
     "VM.PowerMgmt",
 )
 STORAGE_PRIVILEGES = ("Datastore.AllocateSpace", "Datastore.Audit")
+BRIDGE_PRIVILEGES = ("SDN.Use",)
 
 
 def run_checks(node: Node, endpoint: Endpoint) -> NodeTest:
@@ -53,7 +54,11 @@ def run_checks(node: Node, endpoint: Endpoint) -> NodeTest:
 
 def _permissions(node: Node, get: Callable[[str], Any]) -> list[Check]:
     granted: dict[str, dict[str, int]] = get("/access/permissions")
-    wanted = {"/vms": VM_PRIVILEGES, f"/storage/{node.vm_storage}": STORAGE_PRIVILEGES}
+    wanted = {
+        "/vms": VM_PRIVILEGES,
+        f"/storage/{node.vm_storage}": STORAGE_PRIVILEGES,
+        f"/sdn/zones/localnetwork/{node.bridge}": BRIDGE_PRIVILEGES,
+    }
     checks = []
     for path, privileges in wanted.items():
         held = _held(granted, path)
