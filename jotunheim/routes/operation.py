@@ -6,15 +6,13 @@
 Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]) -> Reply`.
 """
 
-import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,14 +20,21 @@ from starlette.routing import Route
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.paging import MAX_PER_PAGE, Page
-from jotunheim.exceptions.http import PayloadTooLargeError, from_pydantic
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.model import FieldProblem
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.idempotency import StoredAnswer
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.routes.guards import authorize
+from jotunheim.routes.parsing import (
+    all_problems,
+    digest_of,
+    idempotency_key,
+    parse_body,
+    parse_query,
+    read_body,
+)
 from jotunheim.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -131,14 +136,14 @@ class Operation:
 
     def _call(self, request: Request, context: Context, body: bytes) -> Response:
         actor = authorize(request, self.scope)
-        with _all_problems() as collect:
-            query = collect(_parse_query, self.query, request)
-            parsed = collect(_parse_body, self.body, request, body)
-            key = collect(_idempotency_key, request) if self.method == "POST" else None
+        with all_problems() as collect:
+            query = collect(parse_query, self.query, request)
+            parsed = collect(parse_body, self.body, request, body)
+            key = collect(idempotency_key, request) if self.method == "POST" else None
         call: Call[Any, Any] = Call(context, actor, request.path_params, query, parsed)
         if key is None or self.asks_node:
             return self._respond(self.handler(call), context)
-        return self._call_once(call, key, _digest(request, body))
+        return self._call_once(call, key, digest_of(request, body))
 
     def _call_once(self, call: Call[Any, Any], key: str, digest: str) -> Response:
         keyring = call.context.keyring
@@ -233,75 +238,3 @@ class Operations:
             return handler
 
         return register
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body.
-
-    Raises:
-        PayloadTooLargeError: it has more than `limit` bytes; reading stops there.
-    """
-    chunks = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise PayloadTooLargeError(f"The request body is larger than {limit} bytes.")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-@contextmanager
-def _all_problems() -> Iterator[Callable[..., Any]]:
-    """Gives a way to call parsers one after the other; what they find wrong is raised at once, at the end."""
-    problems: list[FieldProblem] = []
-
-    def collect(parse: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return parse(*arguments)
-        except DataValidationError as error:
-            problems.extend(error.problems)
-            return None
-
-    yield collect
-    if problems:
-        raise DataValidationError(problems)
-
-
-def _parse_query(shape: type[BaseModel], request: Request) -> BaseModel:
-    values = dict(request.query_params)
-    repeated = [name for name in values if len(request.query_params.getlist(name)) > 1]
-    if repeated:
-        raise DataValidationError([FieldProblem(name, "is given more than once") for name in repeated])
-    try:
-        return shape.model_validate(values)
-    except ValidationError as error:
-        raise from_pydantic(error) from None
-
-
-def _parse_body(shape: type[BaseModel] | None, request: Request, body: bytes) -> BaseModel | None:
-    if shape is None:
-        if body.strip() not in (b"", b"{}"):
-            raise DataValidationError([FieldProblem("body", "must be empty: this request takes none")])
-        return None
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise DataValidationError([FieldProblem("Content-Type", "must be application/json")])
-    try:
-        return shape.model_validate_json(body)
-    except ValidationError as error:
-        raise from_pydantic(error) from None
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise DataValidationError(
-            [FieldProblem("Idempotency-Key", "must be 1 to 255 printable ASCII characters")]
-        )
-    return key
-
-
-def _digest(request: Request, body: bytes) -> str:
-    head = f"{request.method} {request.url.path}?{request.url.query}\n"
-    return hashlib.sha256(head.encode() + body).hexdigest()

@@ -1,4 +1,4 @@
-"""Small typed reads of a node that services use: version, load, the token's rights, VMIDs in use."""
+"""Small typed reads of a node: version, nodes, storages, the token's rights, VMIDs in use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,12 @@ from jotunheim.repositories.proxmox.client import ProxmoxClient, api_path
 
 
 @dataclass(frozen=True)
-class NodeStatus:
-    """A node's capacity and use, as the node itself counts them."""
+class Storage:
+    """A storage as a node sees it."""
 
-    cpus: int
-    memory_total_bytes: int
-    memory_used_bytes: int
-    uptime_seconds: int
-    pve_version: str
+    content: frozenset[str]
+    """What may be put there, e.g. `images`."""
+    active: bool
 
 
 def version(client: ProxmoxClient) -> str:
@@ -22,16 +20,20 @@ def version(client: ProxmoxClient) -> str:
     return str(client.get("version")["version"])
 
 
-def node_status(client: ProxmoxClient, node: str) -> NodeStatus:
-    """Capacity and use of a node. Needs Sys.Audit on it."""
-    data = client.get(api_path("nodes", node, "status"))
-    return NodeStatus(
-        cpus=int(data["cpuinfo"]["cpus"]),
-        memory_total_bytes=int(data["memory"]["total"]),
-        memory_used_bytes=int(data["memory"]["used"]),
-        uptime_seconds=int(data["uptime"]),
-        pve_version=str(data["pveversion"]),
-    )
+def nodes(client: ProxmoxClient) -> frozenset[str]:
+    """Names of the cluster's nodes. Needs no privilege."""
+    return frozenset(str(node["node"]) for node in client.get("nodes"))
+
+
+def storages(client: ProxmoxClient, node: str) -> Mapping[str, Storage]:
+    """A node's storages by id, as far as the token has Datastore.Audit."""
+    return {
+        str(storage["storage"]): Storage(
+            content=frozenset(str(storage.get("content", "")).split(",")),
+            active=bool(storage.get("active", 1)),
+        )
+        for storage in client.get(api_path("nodes", node, "storage"))
+    }
 
 
 def permissions(client: ProxmoxClient) -> Mapping[str, frozenset[str]]:

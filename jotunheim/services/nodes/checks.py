@@ -1,12 +1,11 @@
 """Tries a node out: does it answer, is it the right one, may the token do what builds need."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from jotunheim.data.node.view import Check, NodeTest
 from jotunheim.exceptions.repository import ProxmoxRequestError
 from jotunheim.repositories.peewee.infrastructure import Node
-from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient
+from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, reads
 
 # What the playbooks' requests need, by the privileges that PVE's API documentation names for them.
 VM_PRIVILEGES = (
@@ -32,28 +31,36 @@ def run_checks(node: Node, endpoint: Endpoint) -> NodeTest:
     version: str | None = None
     try:
         with ProxmoxClient(endpoint) as client:
-            version = client.get("/version")["version"]
-            checks.append(
-                Check(
-                    name="connection",
-                    ok=True,
-                    message=f"{node.host}:{node.port} answers as Proxmox VE {version}.",
-                )
-            )
-            client.get(f"/nodes/{node.name}/status")
-            checks.append(Check(name="node", ok=True, message=f"The node is called {node.name}."))
-            checks += _permissions(node, client.get)
-            checks.append(_storage(node, client.get))
+            version = reads.version(client)
+            told = f"{node.host}:{node.port} answers as Proxmox VE {version}."
+            checks.append(Check(name="connection", ok=True, message=told))
+            checks.append(_name(node, reads.nodes(client)))
+            if checks[-1].ok:
+                checks += _permissions(node, reads.permissions(client))
+                checks.append(_storage(node, reads.storages(client, node.name)))
     except ProxmoxRequestError as error:
-        name = "node" if checks else "connection"
+        name = "permissions" if checks else "connection"
         checks.append(Check(name=name, ok=False, message=error.message, hint=error.hint))
         return NodeTest(ok=False, code=error.code, version=version, checks=checks)
-    ok = all(check.ok for check in checks)
-    return NodeTest(ok=ok, code=None if ok else "node_permission", version=version, checks=checks)
+    failed = [check for check in checks if not check.ok]
+    code = None
+    if failed:
+        code = "node_permission" if failed[0].name == "permissions" else "node_not_found"
+    return NodeTest(ok=not failed, code=code, version=version, checks=checks)
 
 
-def _permissions(node: Node, get: Callable[[str], Any]) -> list[Check]:
-    granted: dict[str, dict[str, int]] = get("/access/permissions")
+def _name(node: Node, names: Collection[str]) -> Check:
+    if node.name in names:
+        return Check(name="node", ok=True, message=f"The node is called {node.name}.")
+    return Check(
+        name="node",
+        ok=False,
+        message=f"There is no node {node.name} there.",
+        hint=f"Its name must be PVE's; there is {', '.join(sorted(names)) or 'none that the token sees'}.",
+    )
+
+
+def _permissions(node: Node, granted: Mapping[str, Collection[str]]) -> list[Check]:
     wanted = {
         "/vms": VM_PRIVILEGES,
         f"/storage/{node.vm_storage}": STORAGE_PRIVILEGES,
@@ -63,20 +70,16 @@ def _permissions(node: Node, get: Callable[[str], Any]) -> list[Check]:
     for path, privileges in wanted.items():
         held = _held(granted, path)
         missing = [privilege for privilege in privileges if privilege not in held]
-        checks.append(
-            Check(
-                name="permissions",
-                ok=not missing,
-                message=f"On {path} the token lacks {', '.join(missing)}."
-                if missing
-                else f"On {path} nothing is missing.",
-                hint="Give the token a role with these privileges, with propagation." if missing else None,
-            )
-        )
+        if missing:
+            message = f"On {path} the token lacks {', '.join(missing)}."
+            hint = "Give the token a role with these privileges, with propagation."
+            checks.append(Check(name="permissions", ok=False, message=message, hint=hint))
+        else:
+            checks.append(Check(name="permissions", ok=True, message=f"On {path} nothing is missing."))
     return checks
 
 
-def _held(granted: dict[str, dict[str, int]], path: str) -> set[str]:
+def _held(granted: Mapping[str, Collection[str]], path: str) -> Collection[str]:
     """Privileges on a path: those of the longest path above it that has an entry, as PVE inherits them."""
     best = ""
     for candidate in granted:
@@ -84,11 +87,10 @@ def _held(granted: dict[str, dict[str, int]], path: str) -> set[str]:
             candidate
         ) > len(best):
             best = candidate
-    return set(granted.get(best, {}))
+    return granted.get(best, ())
 
 
-def _storage(node: Node, get: Callable[[str], Any]) -> Check:
-    storages = {storage["storage"]: storage for storage in get(f"/nodes/{node.name}/storage")}
+def _storage(node: Node, storages: Mapping[str, reads.Storage]) -> Check:
     name = f"storage {node.vm_storage}"
     found = storages.get(node.vm_storage)
     if found is None:
@@ -98,14 +100,14 @@ def _storage(node: Node, get: Callable[[str], Any]) -> Check:
             message=f"The node has no storage {node.vm_storage} that the token can see.",
             hint=f"It has {', '.join(sorted(storages)) or 'none'}; correct vm_storage.",
         )
-    if "images" not in str(found.get("content", "")).split(","):
+    if "images" not in found.content:
         return Check(
             name=name,
             ok=False,
             message=f"{node.vm_storage} does not take disk images.",
             hint="Correct vm_storage.",
         )
-    if not found.get("active", 1):
+    if not found.active:
         return Check(
             name=name, ok=False, message=f"{node.vm_storage} is not active.", hint="Enable it on the node."
         )

@@ -1,5 +1,7 @@
 """The schema: migrations lead to what the models say, and damage is found."""
 
+import importlib
+import pkgutil
 import sqlite3
 from pathlib import Path
 
@@ -8,14 +10,19 @@ from playhouse.schema_diff import diff_models
 
 from jotunheim.exceptions.model import DataValidationError
 from jotunheim.exceptions.repository import UniquenessError
-from jotunheim.repositories.peewee import database, tables
+from jotunheim.repositories import peewee as package
+from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.infrastructure import Location, Node
 from jotunheim.settings import Settings
 
 
 def test_the_migrations_make_what_the_models_describe() -> None:
-    assert not diff_models(database.database.obj, list(tables.TABLES))
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    tables = database.Table.__subclasses__()
+    assert len(tables) > 10
+    assert not diff_models(database.database.obj, tables)
 
 
 def test_migrating_twice_does_nothing_the_second_time() -> None:
