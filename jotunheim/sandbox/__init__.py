@@ -15,8 +15,10 @@ Map of the package, from the wire inwards:
     server        one request's way: faults, credentials, route, permissions, node, validation, handler
     control       the second port: state, faults, request log, settings
     api           which module handles which path of the schema (a path that nobody handles answers 501)
-    validation    PVE's parameter verification, on the schema of `pve84`
+    validation    PVE's parameter verification, on the schema of `pve84` and the formats of `formats84`
+    access        credentials, roles, the access control list, the permission checks that the schema declares
     world         what everything shares: the state, tasks, locks, clock
     state         the data that survives a restart; plain dataclasses
-    the rest      one noun each: vms, drives, clone, power, snapshots, storage, backups, access, ...
+    settings      durations, rates and the time scale
+    the rest      one noun each: vms, config, drives, clone, power, snapshots, storage, backups, firewall, …
 """

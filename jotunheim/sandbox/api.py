@@ -13,7 +13,10 @@ from jotunheim.sandbox import (
     destroy,
     disks,
     firewall,
+    groups_api,
+    images,
     ipsets,
+    migrate,
     nodes,
     pools,
     power,
@@ -21,13 +24,15 @@ from jotunheim.sandbox import (
     statistics,
     storage,
     tasks_api,
+    users_api,
     vms,
 )
 from jotunheim.sandbox.call import Handler
 
 MODULES = (
     access_api, agent, backups, cloudinit, clone, cluster, config, consoles, create, destroy, disks, firewall,
-    ipsets, nodes, pools, power, snapshots, statistics, storage, tasks_api, vms,
+    groups_api, images, ipsets, migrate, nodes, pools, power, snapshots, statistics, storage, tasks_api, users_api,
+    vms,
 )  # fmt: skip
 
 HANDLERS: dict[tuple[str, str], Handler] = {

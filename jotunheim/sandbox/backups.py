@@ -9,6 +9,7 @@ from typing import Any
 from fakepve.formats import split_list
 
 from jotunheim.sandbox import drives
+from jotunheim.sandbox.boot import EMPTY_DISK
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.drives import format_size, parse_drive
 from jotunheim.sandbox.errors import ApiError, bad_params, failure
@@ -132,8 +133,10 @@ async def _back_up(world: World, job: Job, vmid: int, worker: Worker) -> None:
 
 async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> None:
     running, mode = vm.run is not None, job.mode
-    worker.say(f"INFO: backup mode: {mode}")
-    worker.say("INFO: ionice priority: 7")
+    live = running and mode != "stop"
+    if not live:
+        worker.say(f"INFO: backup mode: {mode}")
+        worker.say("INFO: ionice priority: 7")
     worker.say(f"INFO: VM Name: {vm.config.get('name', f'VM{vm.vmid}')}")
     disks: dict[str, int] = {}
     used = 0
@@ -143,8 +146,11 @@ async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> None
         if volume is None:
             raise failure(f"volume '{volid}' does not exist")
         disks[key] = volume.size
-        used += volume.used
+        used += max(0, volume.used - EMPTY_DISK)
         worker.say(f"INFO: include disk '{key}' '{volid}' {format_size(volume.size)}")
+    if live:
+        worker.say(f"INFO: backup mode: {mode}")
+        worker.say("INFO: ionice priority: 7")
     volid = _free_volid(world, job, vm.vmid)
     path, size = world.volumes.path(volid), max(EMPTY_ARCHIVE, int(used * ARCHIVE_SHARE))
     worker.say(f"INFO: creating vzdump archive '{path}'")
@@ -159,9 +165,9 @@ async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> None
     await asyncio.sleep(world.settings.copy_seconds("backup", total, job.bwlimit))
     if not world.volumes.fits(world.volumes.storage(job.storage), job.node, size):
         raise failure("vma_queue_write: write error - No space left on device")
-    worker.say(
-        f"INFO: 100% ({total / 1024**3:.1f} GiB of {total / 1024**3:.1f} GiB) in 1s, read: 1.0 GiB/s, write: 0 B/s"
-    )
+    gib = f"{total / 1024**3:.1f} GiB"
+    worker.say(f"INFO: 100% ({gib} of {gib}) in 1s, read: {gib}/s, write: 0 B/s")
+    worker.say(f"INFO: transferred {total / 1024**3:.2f} GiB in 1 seconds ({gib}/s)")
     if not running:
         worker.say("INFO: stopping kvm after backup task")
     worker.say(f"INFO: archive file size: {size // 1024}KB")
@@ -172,6 +178,8 @@ async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> None
     volume.protected = job.protected
     if job.notes:
         worker.say("INFO: adding notes to backup")
+        worker.say("trying to acquire lock...")
+        worker.say(" OK")
         volume.notes = _notes(job, vm)
 
 
@@ -226,11 +234,16 @@ async def extract_config(call: Call) -> str:
     require_volume_access(call, volume, volid)
     content = volume.backup
     assert content is not None
+    return archived_config(content)
+
+
+def archived_config(content: BackupContent) -> str:
+    """The configuration file in an archive: PVE appends the map of the disks."""
     lines = [text_of(content.config)]
     for key in content.disks:
-        drive = parse_drive(content.config[key])
-        storage = drive["file"].partition(":")[0]
-        lines.append(f"#qmdump#map:{key}:drive-{key}:{storage}:{drive['file'].rpartition('.')[2]}:\n")
+        file = parse_drive(content.config[key])["file"]
+        storage, ending = file.partition(":")[0], file.rpartition(".")[2]
+        lines.append(f"#qmdump#map:{key}:drive-{key}:{storage}:{ending}:\n")
     return "".join(lines)
 
 

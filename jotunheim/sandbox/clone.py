@@ -6,6 +6,7 @@ and then finds the configuration file.
 """
 
 import asyncio
+import copy
 import uuid
 from dataclasses import dataclass, field
 
@@ -82,14 +83,13 @@ def _plan(call: Call) -> Plan:
     if source is None or source.node != call.node:
         raise failure(f"unable to find configuration file for VM {call.vmid} on node '{call.node}'")
     snapname = call.get("snapname")
-    full = call.get("full")
-    full = ((not source.template and snapname is None) or not source.template) if full is None else bool(full)
+    full = call.get("full", not source.template)
     return Plan(
         source=call.vmid,
         target=int(call.params["newid"]),
         node=call.node,
         target_node=target_node,
-        full=full,
+        full=bool(full),
         name=call.get("name"),
         description=call.get("description"),
         pool=pool,
@@ -112,15 +112,16 @@ def _check(world: World, plan: Plan) -> None:
             if value is not None:
                 raise failure(f"parameter '{name}' not allowed for linked clones")
     if plan.storage is not None:
-        world.volumes.image_storage(plan.storage)
+        storage = world.volumes.image_storage(plan.storage)
+        if plan.target_node != plan.node and not storage.shared:
+            raise failure(f"can't clone to non-shared storage '{plan.storage}'")
     for key in drives.disks_of(config):
         volid = parse_drive(config[key])["file"]
         storage = world.volumes.storage(volid.partition(":")[0])
         if plan.target_node != plan.node and not storage.shared:
             raise failure(f"can't clone VM to node '{plan.target_node}' (VM uses local storage)")
         if not plan.full and "/base-" not in volid.replace(":", "/"):
-            why = f"Linked clone feature is not supported for '{volid}' ({key})"
-            raise failure(why)
+            raise failure(f"Linked clone feature is not supported for drive '{key}'")
 
 
 async def _run(world: World, plan: Plan, worker: Worker) -> None:
@@ -128,6 +129,8 @@ async def _run(world: World, plan: Plan, worker: Worker) -> None:
     original = snapshot_of(source, plan.snapname).config if plan.snapname else source.config
     target = Vm(plan.target, plan.target_node, {"lock": "clone", "description": " qmclone temporary file"})
     world.state.vms[plan.target] = target
+    if plan.source in world.state.firewalls:
+        world.state.firewalls[plan.target] = copy.deepcopy(world.state.firewalls[plan.source])
     if plan.pool:
         world.state.pools[plan.pool].vms.append(plan.target)
     try:
@@ -148,6 +151,7 @@ def _undo(world: World, plan: Plan) -> None:
     for volume in plan.made:
         world.volumes.remove(volume)
     del world.state.vms[plan.target]
+    world.state.firewalls.pop(plan.target, None)
     for pool in world.state.pools.values():
         if plan.target in pool.vms:
             pool.vms.remove(plan.target)
@@ -218,10 +222,11 @@ def _clone_cloudinit(
 def _linked(world: World, plan: Plan, key: str, drive: dict[str, str], source: Volume, worker: Worker) -> str:
     storage, _, base = source.volid.partition(":")
     file = drives.new_volid(world.volumes, plan.target_node, storage, plan.target).rpartition("/")[2]
-    backing = f"../{base}"
+    own = "/".join(base.split("/")[-2:])  # a base that is itself a linked clone goes by its own name alone
+    backing = f"../{own}"
     worker.say(f"create linked clone of drive {key} ({source.volid})")
     worker.say(f"clone {base}: images, {file}, {plan.target} to {file} (base={backing})")
-    volid = f"{source.volid}/{plan.target}/{file}"
+    volid = f"{storage}:{own}/{plan.target}/{file}"
     worker.say(formatting(world.volumes.path(volid), source.size, backing=backing))
     plan.made.append(
         world.volumes.create(

@@ -11,7 +11,6 @@ from jotunheim.sandbox.configvalues import parse_net
 from jotunheim.sandbox.drives import cloudinit_drive, parse_drive
 from jotunheim.sandbox.state import Vm
 from jotunheim.sandbox.vms import shown
-from jotunheim.sandbox.world import World
 
 routes = Routes()
 
@@ -19,18 +18,18 @@ LISTED = ("ciuser", "cipassword", "citype", "cicustom", "searchdomain", "nameser
 """What PVE lists as cloud-init options besides those of the network."""
 
 
+def is_cloudinit_option(name: str) -> bool:
+    """Whether an option only matters to the cloud-init drive: it changes at once, the drive later."""
+    return name in (*LISTED, "ciupgrade") or (name.startswith("ipconfig") and name[-1].isdigit())
+
+
 def options_of(config: Mapping[str, str]) -> dict[str, str]:
     """The options of a configuration that end up on the cloud-init drive."""
-    names = [
-        name
-        for name in config
-        if name in (*LISTED, "ciupgrade", "name")
-        or (name.startswith(("net", "ipconfig")) and name[-1].isdigit())
-    ]
-    return {name: config[name] for name in names}
+    shared = [n for n in config if n == "name" or (n.startswith("net") and n[3:].isdigit())]
+    return {name: config[name] for name in config if name in shared or is_cloudinit_option(name)}
 
 
-def regenerate(_world: World, vm: Vm) -> None:
+def regenerate(vm: Vm) -> None:
     """Write the VM's cloud-init drive."""
     vm.cloudinit = options_of(vm.config)
 
@@ -39,11 +38,10 @@ def regenerate(_world: World, vm: Vm) -> None:
 async def listed(call: Call) -> list[dict[str, Any]]:
     """The cloud-init options, with what is not yet on the drive of a running VM."""
     vm = call.vm()
-    config = vm.config | vm.pending
     items: list[dict[str, Any]] = []
     for name in LISTED:
-        current = vm.cloudinit.get(name) if vm.run else config.get(name)
-        wanted = None if name in vm.pending_delete else config.get(name)
+        current = vm.cloudinit.get(name) if vm.run else vm.config.get(name)
+        wanted = vm.config.get(name)
         item: dict[str, Any] = {"key": name}
         if current is not None:
             item["value"] = shown(name, current)
@@ -58,16 +56,11 @@ async def listed(call: Call) -> list[dict[str, Any]]:
 
 @routes("PUT", "/nodes/{node}/qemu/{vmid}/cloudinit")
 async def update(call: Call) -> None:
-    """Write the cloud-init drive anew; a running VM takes its pending cloud-init options with it."""
+    """Write the cloud-init drive anew."""
     async with call.world.vm_lock(call.vmid):
         vm = call.vm()
-        for name in [n for n in vm.pending if n in LISTED or n.startswith("ipconfig") or n == "ciupgrade"]:
-            vm.config[name] = vm.pending.pop(name)
-        for name in [n for n in vm.pending_delete if n in LISTED or n.startswith("ipconfig")]:
-            vm.config.pop(name, None)
-            del vm.pending_delete[name]
         if cloudinit_drive(vm.config):
-            regenerate(call.world, vm)
+            regenerate(vm)
 
 
 @routes("GET", "/nodes/{node}/qemu/{vmid}/cloudinit/dump")

@@ -1,5 +1,7 @@
 """The cluster's view: version, next free id, resources, membership."""
 
+import dataclasses
+import time
 from typing import Any
 
 from jotunheim.sandbox.call import Call, Routes
@@ -100,23 +102,30 @@ def pool_of(world: World, vmid: int) -> str | None:
 
 
 def vm_resource(world: World, vm: Vm) -> dict[str, Any]:
-    """A VM as the cluster lists it."""
-    data = summary(vm, world.state.nodes[vm.node].cpus)
+    """A VM as the cluster lists it: as the statistics daemon saw it last, if it has seen it at all."""
+    entry: dict[str, Any] = {"id": f"qemu/{vm.vmid}", "type": "qemu", "node": vm.node, "vmid": vm.vmid}
+    pool = pool_of(world, vm.vmid)
+    if pool:
+        entry["pool"] = pool
+    entry |= {name: vm.config[name] for name in ("lock", "tags") if name in vm.config}
+    seen = last_round(world)
+    if vm.created >= seen or not world.state.nodes[vm.node].online:
+        return entry | {"status": "unknown"}
+    known = vm if vm.run is None or vm.run.started < seen else dataclasses.replace(vm, run=None)
+    data = summary(known, world.state.nodes[vm.node].cpus)
     data |= {
-        "id": f"qemu/{vm.vmid}",
-        "type": "qemu",
-        "node": vm.node,
         "template": int(vm.template),
         "maxcpu": data.pop("cpus"),
     }
     for name in ("serial", "pid"):
         data.pop(name, None)
-    pool = pool_of(world, vm.vmid)
-    if pool:
-        data["pool"] = pool
-    if not world.state.nodes[vm.node].online:
-        data["status"] = "unknown"
-    return data
+    return data | entry
+
+
+def last_round(world: World) -> float:
+    """When the statistics daemon last looked: what happened since, it does not know."""
+    interval, now = world.settings.seconds("statistics"), time.time()
+    return now // interval * interval if interval else now + 1
 
 
 def node_resource(world: World, node: Node, *, audit: bool = True) -> dict[str, Any]:

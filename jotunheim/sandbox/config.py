@@ -9,7 +9,7 @@ from jotunheim.sandbox.access import ROOT
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.configvalues import ROOT_ONLY, check_sshkeys, normal_tags, privilege_of, stored
 from jotunheim.sandbox.drives import boot_devices, is_cdrom, is_drive, parse_drive, print_boot
-from jotunheim.sandbox.errors import bad_parameters, bad_params, failure, forbidden
+from jotunheim.sandbox.errors import bad_params, failure, forbidden
 from jotunheim.sandbox.pending import add_unused, free_volume, owns, settle
 from jotunheim.sandbox.state import Vm
 from jotunheim.sandbox.tasks import Worker
@@ -59,6 +59,10 @@ class Change:
         self.delete = split_list(str(call.get("delete", "")))
         self.revert = split_list(str(call.get("revert", "")))
         self.values: dict[str, Any] = {k: v for k, v in call.params.items() if k not in CONTROL}
+        if "cdrom" in self.values:
+            if "ide2" in self.values:
+                raise bad_params(cdrom="conflicts with 'ide2'")
+            self.values["ide2"] = f"{self.values.pop('cdrom')},media=cdrom"
         self._refuse_for_others(call)
         self._check_names()
         if "sshkeys" in self.values:
@@ -114,16 +118,11 @@ class Change:
         """Some parameters are for the root user only, and not even for root's tokens."""
         if call.auth.user == ROOT and not call.auth.token:
             return
-        for name in ("skiplock",):
-            if call.get(name):
-                raise bad_parameters({name: "Only root may use this option."})
         for name in [*self.values, *self.delete, *self.revert]:
+            if name == "lock":
+                raise forbidden("only root can use the 'lock' option")
             if name in ROOT_ONLY:
-                raise (
-                    failure(f"only root can set '{name}' config")
-                    if name != "lock"
-                    else forbidden("only root can use the 'lock' option")
-                )
+                raise failure(f"only root can set '{name}' config")
 
     def _check_names(self) -> None:
         known = pve84.config_properties()

@@ -4,79 +4,32 @@ Plain HTTP and JSON on its own loopback port. Everything unknown is refused: a f
 must not look as if it had taken effect.
 """
 
-import json
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jotunheim.sandbox import state as state_module
 from jotunheim.sandbox import vms
+from jotunheim.sandbox.control_bodies import (
+    ControlError,
+    NodeChange,
+    ResetRequest,
+    SettingsChange,
+    StorageChange,
+    VmChange,
+    answering,
+    json_body,
+    parse_body,
+)
 from jotunheim.sandbox.faults import Fault
 from jotunheim.sandbox.initial import initial_state
 from jotunheim.sandbox.settings import DURATIONS, RATES
 from jotunheim.sandbox.state import Run, Vm
 from jotunheim.sandbox.world import World
 
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=False)
-
-
-class VmChange(_Body):
-    """Fields of a VM that can be set behind PVE's back."""
-
-    config: dict[str, str | int | None] | None = None
-    status: str | None = Field(None, pattern="^(running|stopped|paused)$")
-    lock: str | None = None
-    agent: bool | None = Field(None, description="whether the guest agent answers from now on")
-
-
-class SettingsChange(_Body):
-    """Clock and speeds. Names that do not exist are refused."""
-
-    time_scale: float | None = Field(None, ge=0, le=1000)
-    durations: dict[str, float] | None = None
-    rates: dict[str, float] | None = None
-
-
-class StorageChange(_Body):
-    """A storage's capacity, in bytes."""
-
-    total: int | None = Field(None, ge=1)
-    other_used: int | None = Field(None, ge=0)
-    shared: bool | None = None
-
-
-class NodeChange(_Body):
-    """A node's reachability and bridges."""
-
-    online: bool | None = None
-    bridges: list[str] | None = None
-
-
-class ResetRequest(_Body):
-    """How many nodes the new state has."""
-
-    nodes: int | None = Field(None, ge=1, le=32)
-
-
-class ControlError(Exception):
-    """A refused control request."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
 NEVER = 4_102_444_800.0
 """A time that no test lives to see: the guest agent never answers."""
-
-Shape = TypeVar("Shape", bound=BaseModel)
-ControlHandler = Callable[[web.Request], Awaitable[Any]]
 
 
 class ControlServer:
@@ -105,7 +58,7 @@ class ControlServer:
             ("PATCH", "/nodes/{name}", self.change_node),
             ("DELETE", "/tokens/{id}", self.revoke_token),
         ):
-            self.app.router.add_route(method, path, _json(handler))
+            self.app.router.add_route(method, path, answering(handler))
 
     async def list_vms(self, _request: web.Request) -> list[dict[str, Any]]:
         """All VMs as the hypervisor sees them."""
@@ -146,7 +99,7 @@ class ControlServer:
 
     async def change_vm(self, request: web.Request) -> dict[str, Any]:
         """Set fields of a VM; a configuration value of null removes the key."""
-        vm, change = self._vm(request), await _body(request, VmChange)
+        vm, change = self._vm(request), await parse_body(request, VmChange)
         for name, value in (change.config or {}).items():
             if value is None:
                 vm.config.pop(name, None)
@@ -174,7 +127,7 @@ class ControlServer:
     async def load(self, request: web.Request) -> dict[str, Any]:
         """Go on from a dumped state."""
         try:
-            loaded = state_module.load(await _json_body(request))
+            loaded = state_module.load(await json_body(request))
         except ValueError as error:
             raise ControlError(400, str(error)) from error
         await self.world.replace(loaded)
@@ -182,7 +135,7 @@ class ControlServer:
 
     async def reset(self, request: web.Request) -> dict[str, Any]:
         """A new state. Credentials, tickets and settings stay as they are; faults and the log go."""
-        asked = await _body(request, ResetRequest)
+        asked = await parse_body(request, ResetRequest)
         old = self.world.state
         fresh = initial_state(asked.nodes or len(old.nodes))
         fresh.users["root@pam"], fresh.ticket_key = old.users["root@pam"], old.ticket_key
@@ -214,7 +167,7 @@ class ControlServer:
 
     async def add_fault(self, request: web.Request) -> dict[str, Any]:
         """Arm a fault."""
-        return {"id": self.world.faults.add(await _body(request, Fault)).id}
+        return {"id": self.world.faults.add(await parse_body(request, Fault)).id}
 
     async def clear_faults(self, _request: web.Request) -> dict[str, Any]:
         """Disarm all faults."""
@@ -240,7 +193,7 @@ class ControlServer:
 
     async def change_settings(self, request: web.Request) -> dict[str, Any]:
         """Change the clock; for operations that begin from now on."""
-        change = await _body(request, SettingsChange)
+        change = await parse_body(request, SettingsChange)
         settings = self.world.settings
         for field, given, known in (
             ("durations", change.durations, DURATIONS),
@@ -276,7 +229,7 @@ class ControlServer:
         storage = self.world.state.storages.get(request.match_info["name"])
         if storage is None:
             raise ControlError(404, f"no storage {request.match_info['name']}")
-        change = await _body(request, StorageChange)
+        change = await parse_body(request, StorageChange)
         if change.shared is not None and change.shared != storage.shared:
             if any(volume.volid.startswith(f"{storage.name}:") for volume in self.world.volumes):
                 raise ControlError(409, "shared: the storage has volumes")
@@ -292,7 +245,7 @@ class ControlServer:
         node = self.world.state.nodes.get(request.match_info["name"])
         if node is None:
             raise ControlError(404, f"no node {request.match_info['name']}")
-        change = await _body(request, NodeChange)
+        change = await parse_body(request, NodeChange)
         if change.online is not None:
             node.online = change.online
         if change.bridges is not None:
@@ -306,30 +259,3 @@ class ControlServer:
         if found is None or found.tokens.pop(name, None) is None:
             raise ControlError(404, f"no token {request.match_info['id']}")
         return {}
-
-
-def _json(handler: ControlHandler) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def answer(request: web.Request) -> web.Response:
-        try:
-            return web.json_response(await handler(request))
-        except ControlError as error:
-            return web.json_response({"error": error.message}, status=error.status)
-
-    return answer
-
-
-async def _json_body(request: web.Request) -> Any:
-    text = await request.text()
-    try:
-        return json.loads(text) if text else {}
-    except ValueError as error:
-        raise ControlError(400, f"the body is not JSON: {error}") from error
-
-
-async def _body(request: web.Request, shape: type[Shape]) -> Shape:
-    try:
-        return shape.model_validate(await _json_body(request))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise ControlError(400, f"{where}: {first['msg']}") from error

@@ -10,6 +10,7 @@ from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.configvalues import ROOT_ONLY, privilege_of, stored
 from jotunheim.sandbox.drives import is_drive
 from jotunheim.sandbox.errors import ApiError, failure, forbidden
+from jotunheim.sandbox.power import start_vm
 from jotunheim.sandbox.state import Vm
 from jotunheim.sandbox.tasks import Worker
 from jotunheim.sandbox.vms import QEMU
@@ -39,6 +40,7 @@ NOT_CONFIG = frozenset(
 async def create(call: Call) -> str:
     """Create a VM, or restore one from an archive."""
     world, vmid = call.world, call.vmid
+    call.refuse_unmodelled("live-restore", "ha-managed", "cdrom")
     pool = call.get("pool")
     if pool is not None and pool not in world.state.pools:
         raise forbidden(f"pool '{pool}' does not exist")
@@ -72,6 +74,9 @@ async def create(call: Call) -> str:
                 raise failure(f"{what} - {error.message}") from error
             if pool:
                 world.state.pools[pool].vms.append(vmid)
+            if call.get("start"):
+                worker.say("Execute autostart")
+                await start_vm(world, vm, worker)
 
     return call.task("qmcreate", vmid, work)
 

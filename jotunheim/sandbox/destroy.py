@@ -46,8 +46,7 @@ def _check_base(world: World, vm: Vm) -> None:
     for volid in volumes_named(vm):
         volume = world.volumes.find(vm.node, volid)
         if volume and world.volumes.children(volume):
-            base = volid.partition(":")[2]
-            raise failure(f"base volume '{base}' is still in use by linked cloned")
+            raise failure(f"base volume '{volid}' is still in use by linked cloned")
 
 
 def volumes_named(vm: Vm) -> list[str]:

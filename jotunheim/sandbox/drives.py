@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 
 from jotunheim.sandbox import pve84
 from jotunheim.sandbox.errors import ApiError, bad_parameters, failure, forbidden
-from jotunheim.sandbox.state import State, Vm, Volume
+from jotunheim.sandbox.state import Vm, Volume
 from jotunheim.sandbox.volumes import Volumes
 
 UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 CLOUDINIT_BYTES = 4 * 1024**2
+FIXED_SIZES = {"efidisk0": 528 * 1024, "tpmstate0": 4 * 1024**2}
+"""Disks whose size is not the caller's to choose."""
 NEW_DISK = re.compile(r"([^:\s]+):(\d+(?:\.\d+)?)")
 QCOW2 = "fmt=qcow2 cluster_size=65536 extended_l2=off"
 TAIL = "lazy_refcounts=off refcount_bits=16"
@@ -168,6 +170,14 @@ def _new_cloudinit(volumes: Volumes, vm: Vm, drive: dict[str, str], storage: str
     return print_drive(drive), volume
 
 
+def ensure_cloudinit(volumes: Volumes, vm: Vm, key: str) -> None:
+    """Make the volume of a cloud-init drive that a configuration names, if it is gone."""
+    volid = parse_drive(vm.config[key])["file"]
+    if volumes.find(vm.node, volid) is None:
+        ending = volid.rpartition(".")[2]
+        volumes.create(vm.node, volid, vmid=vm.vmid, size=CLOUDINIT_BYTES, used=397_312, format=ending)
+
+
 def _new_disk(
     volumes: Volumes,
     vm: Vm,
@@ -179,7 +189,9 @@ def _new_disk(
 ) -> tuple[str, Volume]:
     source_id = drive.pop("import-from", None)
     source = volumes.find(vm.node, source_id) if source_id else None
-    size = source.size if source else max(int(gib * UNITS["G"]), 528 * 1024 if key == "efidisk0" else 0)
+    size = FIXED_SIZES.get(key, int(gib * UNITS["G"]))
+    if source:
+        size = source.virtual_size or source.size
     format_ = drive.pop("format", "qcow2")
     used = source.used if source else 393_216
     if not volumes.fits(volumes.storage(storage), vm.node, used):
@@ -212,8 +224,3 @@ def require_option_privilege(check: Callable[..., None], vm_path: str, text: str
     check(vm_path, "VM.Config.CDROM" if is_cdrom(drive) else "VM.Config.Disk")
     if NEW_DISK.fullmatch(drive.get("file", "")) or is_cloudinit(drive):
         check(f"/storage/{drive['file'].partition(':')[0]}", "Datastore.AllocateSpace")
-
-
-def users_of(state: State, volid: str) -> list[int]:
-    """The VMs whose configuration names a volume."""
-    return [vm.vmid for vm in state.vms.values() if any(volid in value for value in vm.config.values())]

@@ -16,7 +16,10 @@ TOKEN_NAME = "jotunheim"  # noqa: S105 - the name of a token, not its secret
 
 
 def initial_state(nodes: int = 1) -> State:
-    """A cluster of `nodes` nodes; each has its own `local` and `vmstore`, pve1 has the template."""
+    """A cluster of `nodes` nodes; each has its own `local` and `vmstore`, pve1 has the template.
+
+    Several nodes share one more storage, `shared`.
+    """
     now = time.time()
     names = [f"pve{n}" for n in range(1, nodes + 1)]
     state = State(
@@ -35,7 +38,11 @@ def initial_state(nodes: int = 1) -> State:
         },
         acl=[Acl("/", "user", "admin@pve", "Administrator")],
     )
-    state.vms[TEMPLATE_VMID] = Vm(TEMPLATE_VMID, names[0], _template_config(now), created=now)
+    if nodes > 1:
+        state.storages["shared"] = Storage(
+            "shared", "/mnt/pve/shared", ["images", "rootdir", "iso", "backup"], kind="nfs", shared=True
+        )
+    state.vms[TEMPLATE_VMID] = Vm(TEMPLATE_VMID, names[0], _template_config(now), created=now - 3600)
     state.volumes = [
         Volume(
             "vmstore:9000/base-9000-disk-0.qcow2",
@@ -66,6 +73,7 @@ def initial_state(nodes: int = 1) -> State:
             "qcow2",
             size=252_772_352,
             used=252_772_352,
+            virtual_size=3 * 1024**3,
             ctime=now,
         )
         for name in names

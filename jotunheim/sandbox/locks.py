@@ -39,7 +39,10 @@ class _LockFile:
 
 
 class Locks:
-    """All lock files of the cluster."""
+    """All lock files of the cluster.
+
+    A file stays once it was used, as on a real node: who waits for it must find the one that others take.
+    """
 
     def __init__(self) -> None:
         self._files: dict[str, _LockFile] = {}
@@ -77,5 +80,3 @@ class Locks:
             yield
         finally:
             file.release(shared)
-            if not (file.exclusive or file.shared or file.waiters):
-                self._files.pop(path, None)

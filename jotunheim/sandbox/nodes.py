@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from jotunheim.sandbox.call import Call, Routes
+from jotunheim.sandbox.errors import bad_params
 from jotunheim.sandbox.state import Node
 from jotunheim.sandbox.vms import memory_mib
 from jotunheim.sandbox.world import World
@@ -147,4 +148,15 @@ def _bridge(node: Node, name: str, *, first: bool) -> dict[str, Any]:
     }
     if first:
         data |= {"address": node.ip, "cidr": f"{node.ip}/24", "netmask": "24"}
+    return data
+
+
+@routes("GET", "/nodes/{node}/network/{iface}")
+async def interface(call: Call) -> dict[str, Any]:
+    """One network interface."""
+    node, name = call.world.state.nodes[call.node], str(call.params["iface"])
+    if name not in node.bridges:
+        raise bad_params(iface="interface does not exist")
+    data = _bridge(node, name, first=name == node.bridges[0])
+    del data["iface"]
     return data

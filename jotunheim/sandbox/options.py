@@ -18,6 +18,11 @@ class Endpoint:
     host: str
     port: int
 
+    @property
+    def url_host(self) -> str:
+        """The host as a URL has it: an IPv6 address in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
 
 @dataclass(frozen=True)
 class Options:

@@ -6,6 +6,7 @@ What cannot be changed while the VM runs stays pending until the VM is started a
 import re
 
 from jotunheim.sandbox import drives
+from jotunheim.sandbox.cloudinit import is_cloudinit_option, options_of
 from jotunheim.sandbox.configvalues import parse_net
 from jotunheim.sandbox.drives import is_cdrom, is_cloudinit, is_drive, parse_drive
 from jotunheim.sandbox.errors import bad_parameters, failure
@@ -37,6 +38,21 @@ AT_ONCE = frozenset(
 """Options that never wait for a restart."""
 
 
+COLD_DRIVE_OPTIONS = [
+    "aio",
+    "cache",
+    "detect_zeroes",
+    "discard",
+    "iothread",
+    "product",
+    "queues",
+    "ro",
+    "ssd",
+    "vendor",
+]
+"""Options of a drive that QEMU only takes when the drive is plugged in."""
+
+
 def owns(vm: Vm, volid: str) -> bool:
     """Whether a volume belongs to the VM, by its name."""
     found = re.search(r"(?:^|[:/])(\d+)/[^/]+$", volid)
@@ -58,7 +74,11 @@ def release_drive(world: World, vm: Vm, text: str, *, force: bool = False) -> No
         return
     if not owns(vm, volid):
         return
-    if is_cloudinit(drive) or force:
+    if is_cloudinit(drive):
+        generated = world.volumes.find(vm.node, volid)
+        if generated:
+            world.volumes.remove(generated)  # even if a snapshot names it: the next start makes a new one
+    elif force:
         free_volume(world, vm, volid)
     else:
         add_unused(vm, volid)
@@ -95,20 +115,27 @@ def apply_all(world: World, vm: Vm) -> None:
 def hotplug(world: World, vm: Vm) -> None:
     """Apply the pending changes that a running VM takes."""
     features = _features(vm.config.get("hotplug"))
-    for name, force in list(vm.pending_delete.items()):
-        if _hot(vm, name, features, old=vm.config.get(name), new=None):
-            _delete(world, vm, name, force)
     errors = {}
+    boot = drives.boot_devices(vm.run.config.get("boot", "")) if vm.run else []
+    for name, force in list(vm.pending_delete.items()):
+        if not _hot(name, features, old=vm.config.get(name), new=None):
+            continue
+        if is_drive(name) and name in boot:
+            errors[name] = f"hotplug problem - can't unplug bootdisk '{name}'\n"
+            continue
+        _delete(world, vm, name, force)
     for name, value in list(vm.pending.items()):
-        if not _hot(vm, name, features, old=vm.config.get(name), new=value):
+        if not _hot(name, features, old=vm.config.get(name), new=value):
             continue
         bridge = parse_net(value).get("bridge") if re.fullmatch(r"net\d+", name) else None
         if bridge and bridge not in world.state.nodes[vm.node].bridges:
             errors[name] = f"hotplug problem - bridge '{bridge}' does not exist\n"
             continue
         _set(world, vm, name)
-        if vm.run:
+        if vm.run and not is_cloudinit_option(name):
             vm.run.config[name] = vm.config[name]
+    if "cloudinit" in features and drives.cloudinit_drive(vm.config):
+        vm.cloudinit = options_of(vm.config)
     if errors:
         raise bad_parameters(errors)
 
@@ -119,9 +146,9 @@ def _features(text: str | None) -> frozenset[str]:
     return frozenset() if text == "0" else frozenset((text or "").split(","))
 
 
-def _hot(vm: Vm, name: str, features: frozenset[str], *, old: str | None, new: str | None) -> bool:
+def _hot(name: str, features: frozenset[str], *, old: str | None, new: str | None) -> bool:
     """Whether a running VM takes this change."""
-    if name in AT_ONCE or name.startswith("unused"):
+    if name in AT_ONCE or name.startswith("unused") or is_cloudinit_option(name):
         return True
     if re.fullmatch(r"net\d+", name):
         return "network" in features
@@ -129,19 +156,13 @@ def _hot(vm: Vm, name: str, features: frozenset[str], *, old: str | None, new: s
         media = parse_drive(new or old or "")
         if is_cdrom(media) and old and new:
             return True
-        return "disk" in features and name.startswith(("scsi", "virtio")) and name != _boot_disk(vm)
-    if name in ("vcpus", "cores", "sockets"):
-        return "cpu" in features and name == "vcpus"
-    if name == "memory":
-        return "memory" in features
-    return (
-        name.startswith(("ci", "ipconfig", "sshkeys", "nameserver", "searchdomain"))
-        and "cloudinit" in features
-    )
-
-
-def _boot_disk(vm: Vm) -> str | None:
-    return next(iter(drives.boot_devices(vm.config.get("boot", ""))), None)
+        if old and new and parse_drive(old)["file"] == media["file"]:
+            before = parse_drive(old)
+            return all(before.get(key) == media.get(key) for key in COLD_DRIVE_OPTIONS)
+        return "disk" in features and name.startswith(("scsi", "virtio"))
+    if name == "vcpus":
+        return "cpu" in features
+    return name == "memory" and "memory" in features
 
 
 def _delete(world: World, vm: Vm, name: str, force: bool) -> None:
@@ -150,7 +171,7 @@ def _delete(world: World, vm: Vm, name: str, force: bool) -> None:
         if is_drive(name):
             release_drive(world, vm, value, force=force)
         vm.config.pop(name, None)
-    if vm.run:
+    if vm.run and not is_cloudinit_option(name):
         vm.run.config.pop(name, None)
     vm.pending_delete.pop(name, None)
 

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MASKED = frozenset({"password", "cipassword", "confirmation-password", "value", "vncticket", "tfa-challenge"})
+MASKED = frozenset(
+    {
+        "password",
+        "cipassword",
+        "confirmation-password",
+        "value",
+        "content",
+        "input-data",
+        "vncticket",
+        "tfa-challenge",
+    }
+)
 KEPT = 20_000
 LONGEST_VALUE = 2000
 

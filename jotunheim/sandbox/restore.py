@@ -5,7 +5,7 @@ import time
 import uuid
 
 from jotunheim.sandbox import drives
-from jotunheim.sandbox.backups import find_archive
+from jotunheim.sandbox.backups import archived_config, find_archive
 from jotunheim.sandbox.call import Call
 from jotunheim.sandbox.configvalues import new_mac, parse_net, print_net
 from jotunheim.sandbox.destroy import remove_vm
@@ -85,8 +85,11 @@ async def _unpack(
     path = world.volumes.path(archive.volid)
     reader = DECOMPRESS.get(path.rpartition(".")[2], "cat")
     scratch = f"/var/tmp/vzdumptmp{worker.task.pid}"  # noqa: S108 - PVE's path in a log line, never opened
-    worker.say(f"restore vma archive: {reader} {path} | vma extract -v -r {scratch}.fifo - {scratch}")
+    worker.say(
+        f"restore vma archive: {reader} {path} | /usr/bin/vma extract -v -r {scratch}.fifo - {scratch}"
+    )
     config = dict(content.config)
+    worker.say(f"CFG: size: {len(archived_config(content))} name: qemu-server.conf")
     for key, size in content.disks.items():
         worker.say(f"DEV: dev_id=1 size: {size} devname: drive-{key}")
     worker.say(f"CTIME: {time.strftime('%a %b %d %H:%M:%S %Y', time.gmtime(content.created))}")

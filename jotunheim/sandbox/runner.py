@@ -46,8 +46,9 @@ async def run(options: Options, command: Sequence[str]) -> int:
             try:
                 if command:
                     return await _run_command(command, ready)
+                stop = _on_signal()
                 print(json.dumps(ready), flush=True)  # noqa: T201 - the ready line is this command's output
-                await _until_signal()
+                await stop.wait()
             finally:
                 if options.state_file:
                     write_state(options.state_file, world)
@@ -118,8 +119,8 @@ def _ready_line(
     root = state.users[USER]
     token = root.tokens.get(TOKEN_NAME)
     return {
-        "url": f"https://{options.listen.host}:{port}",
-        "control_url": f"http://{options.control.host}:{control_port}",
+        "url": f"https://{options.listen.url_host}:{port}",
+        "control_url": f"http://{options.control.url_host}:{control_port}",
         "token_id": f"{USER}!{TOKEN_NAME}",
         "token_secret": token.secret if token else None,
         "user": USER,
@@ -132,12 +133,13 @@ def _ready_line(
     }
 
 
-async def _until_signal() -> None:
+def _on_signal() -> asyncio.Event:
+    """An event that the stop signals set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
 
 
 async def _run_command(command: Sequence[str], ready: dict[str, Any]) -> int:

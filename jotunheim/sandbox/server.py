@@ -25,7 +25,7 @@ from jotunheim.sandbox.world import World, offline
 
 log = logging.getLogger("jotunheim.sandbox")
 
-PREFIXES = ("/api2/json", "/api2/extjs")
+PREFIX = "/api2/json"
 TAKES_REST = ("/content/", "/ipset/")
 LARGEST_BODY = 64 * 1024 * 1024
 
@@ -41,7 +41,7 @@ class PveServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, with its faults and its line in the request log."""
         raw = request.rel_url.raw_path
-        path = unquote(next((raw[len(p) :] for p in PREFIXES if raw.startswith(p)), raw)) or "/"
+        path = unquote(raw.removeprefix(PREFIX)) or "/"
         entry = self.world.requests.begin(request.method, path)
         began = time.perf_counter()
         strike = self.world.faults.strike(entry.index, request.method, path)
@@ -54,6 +54,8 @@ class PveServer:
         finally:
             entry.duration_ms = round((time.perf_counter() - began) * 1000, 3)
         entry.status, entry.reason = response.status, response.reason or ""
+        if not response.prepared:
+            response.headers["Server"] = "pve-api-daemon/3.0"
         return response
 
     async def _with_fault(

@@ -21,7 +21,7 @@ DURATIONS = {
     "boot": 12.0,  # from start until the guest agent answers
     "stop": 0.6,
     "shutdown": 4.0,
-    "shutdown_timeout": 60.0,
+    "shutdown_timeout": 180.0,
     "reset": 0.1,
     "pause": 0.1,
     "hibernate": 2.0,

@@ -5,13 +5,14 @@ import time
 from typing import Any
 
 from jotunheim.sandbox import drives
+from jotunheim.sandbox.boot import boot_vm
 from jotunheim.sandbox.call import Call, Routes
-from jotunheim.sandbox.drives import is_cloudinit, parse_drive
+from jotunheim.sandbox.drives import parse_drive
 from jotunheim.sandbox.errors import failure
-from jotunheim.sandbox.power import boot_vm, save_state
+from jotunheim.sandbox.hibernate import save_state
 from jotunheim.sandbox.state import Snapshot, Vm
 from jotunheim.sandbox.tasks import Worker
-from jotunheim.sandbox.vms import MACHINE, digest, shown, snapshot_of
+from jotunheim.sandbox.vms import MACHINE, digest, snapshot_data, snapshot_of
 from jotunheim.sandbox.world import check_lock
 
 routes = Routes()
@@ -70,18 +71,7 @@ async def snapshot_index(_call: Call) -> list[dict[str, str]]:
 @routes("GET", "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/config")
 async def snapshot_config(call: Call) -> dict[str, Any]:
     """The configuration in a snapshot."""
-    snapshot = snapshot_of(call.vm(), str(call.params["snapname"]))
-    data: dict[str, Any] = {name: shown(name, value) for name, value in snapshot.config.items()}
-    data["snaptime"] = int(snapshot.created)
-    for name, value in (
-        ("description", snapshot.description),
-        ("parent", snapshot.parent),
-        ("vmstate", snapshot.vmstate),
-    ):
-        data.pop(name, None)
-        if value is not None:
-            data[name] = value
-    return data
+    return snapshot_data(snapshot_of(call.vm(), str(call.params["snapname"])))
 
 
 @routes("PUT", "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/config")
@@ -108,7 +98,7 @@ async def take(call: Call) -> str:
             vm = call.vm()
             check_lock(vm)
             if vm.template:
-                raise failure("unable to take snapshot of a template")
+                raise failure("you can't take a snapshot if it's a template")
             if name in vm.snapshots:
                 raise failure(f"snapshot name '{name}' already used")
             _check_formats(vm)
@@ -127,10 +117,8 @@ async def take(call: Call) -> str:
                 await world.sleep("snapshot")
             finally:
                 vm.config.pop("lock", None)
-            for key in drives.drives_of(vm.config):
-                drive = parse_drive(vm.config[key])
-                if key in drives.disks_of(vm.config) or is_cloudinit(drive):
-                    worker.say(f"snapshotting 'drive-{key}' ({drive['file']})")
+            for key in drives.disks_of(vm.config):
+                worker.say(f"snapshotting 'drive-{key}' ({parse_drive(vm.config[key])['file']})")
             vm.snapshots[name] = snapshot
             vm.config["parent"] = name
 
@@ -198,7 +186,7 @@ async def delete(call: Call) -> str:
         async with world.vm_lock(call.vmid, say=worker.say):
             vm = call.vm()
             if vm.template:
-                raise failure("unable to remove snapshot of a template")
+                raise failure("you can't delete a snapshot if vm is a template")
             snapshot = snapshot_of(vm, name)
             if not call.get("force"):
                 check_lock(vm)

@@ -59,6 +59,8 @@ class Volume:
     notes: str | None = None
     protected: bool = False
     backup: "BackupContent | None" = None
+    virtual_size: int | None = None
+    """Of an image to import: the size of the disk in it. `size` is that of the file."""
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jotunheim.sandbox.call import Call, Routes
+from jotunheim.sandbox.cluster import last_round
 from jotunheim.sandbox.errors import ApiError, failure
 from jotunheim.sandbox.nodes import ROOT_TOTAL, ROOT_USED, memory_used
 from jotunheim.sandbox.vms import summary
@@ -65,7 +66,7 @@ async def node_data(call: Call) -> list[dict[str, Any]]:
 async def vm_data(call: Call) -> list[dict[str, Any]]:
     """A VM's load over time; only its sizes while it is stopped."""
     vm = call.world.state.vms.get(call.vmid)
-    if vm is None:
+    if vm is None or vm.created >= last_round(call.world):
         raise _missing(f"pve2-vm/{call.vmid}")
     current = summary(vm, call.world.state.nodes[vm.node].cpus)
     running = vm.run is not None

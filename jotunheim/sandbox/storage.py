@@ -15,11 +15,6 @@ from jotunheim.sandbox.volumes import with_content
 
 routes = Routes()
 
-EXTENSIONS = {
-    "iso": (".iso", ".img"),
-    "vztmpl": (".tar.gz", ".tar.xz", ".tar.zst"),
-    "import": (".qcow2", ".raw", ".vmdk", ".ova"),
-}
 VISIBLE = ("Datastore.Audit", "Datastore.AllocateSpace")
 
 
@@ -38,6 +33,8 @@ def _definition(call: Call, storage: Storage) -> dict[str, Any]:
     }
     if storage.shared:
         data["shared"] = 1
+    if storage.kind == "nfs":
+        data |= {"server": "10.99.0.250", "export": f"/export/{storage.name}"}
     return data
 
 
@@ -256,51 +253,3 @@ async def allocate(call: Call) -> str:
         )
     call.world.volumes.create(call.node, volid, vmid=vmid, size=amount, used=200_704, format=format_)
     return volid
-
-
-@routes("POST", "/nodes/{node}/storage/{storage}/upload")
-async def upload(call: Call) -> str:
-    """Take an uploaded ISO image, container template or disk image."""
-    world, sent = call.world, call.upload
-    storage, kind = world.volumes.storage(call.params["storage"]), str(call.params["content"])
-    if sent is None:
-        raise bad_params(filename="property is missing and it is not optional")
-    if kind not in storage.content:
-        raise failure(f"storage '{storage.name}' does not support '{kind}' content")
-    filename = re.sub(r"[^a-zA-Z0-9_.-]", "_", sent.filename.rpartition("/")[2].rpartition("\\")[2])
-    if not filename.endswith(EXTENSIONS[kind]):
-        raise bad_params(filename="wrong file extension")
-    if call.get("checksum") and not call.get("checksum-algorithm"):
-        raise bad_params(checksum="checksum without an algorithm")
-    temporary, volid = str(call.params["tmpfilename"]), f"{storage.name}:{kind}/{filename}"
-    target, algorithm = world.volumes.path(volid), call.get("checksum-algorithm")
-
-    async def work(worker: Worker) -> None:
-        worker.say(f"starting file import from: {temporary}")
-        if algorithm:
-            worker.say("calculating checksum...")
-            got, expected = sent.digests[algorithm], str(call.get("checksum", "")).lower()
-            if got != expected:
-                raise failure(f"checksum mismatch: got '{got}' != expect '{expected}'")
-            worker.say("OK, checksum verified")
-        worker.say(f"target node: {call.node}")
-        worker.say(f"target file: {target}")
-        worker.say(f"file size is: {sent.size}")
-        worker.say(f"command: cp -- {temporary} {target}")
-        await world.sleep("upload")
-        if not world.volumes.fits(storage, call.node, sent.size):
-            raise failure(f"import failed: cp: error writing '{target}': No space left on device")
-        old = world.volumes.find(call.node, volid)
-        if old:
-            world.volumes.remove(old)
-        form = (
-            filename.rpartition(".")[2]
-            if kind != "vztmpl"
-            else "t" + filename.rpartition(".t")[2].replace("ar.", "")
-        )
-        world.volumes.create(
-            call.node, volid, vmid=None, size=sent.size, used=sent.size, kind=kind, format=form
-        )
-        worker.say("finished file import successfully")
-
-    return call.task("imgcopy", "", work)

@@ -14,6 +14,10 @@ UPID = re.compile(
     r"UPID:[a-zA-Z0-9-]+:[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:[0-9A-Fa-f]{8}:[^:\s]+:[^:\s]*:[^:\s]+:"
 )
 
+NOT_ENDED = 1 << 62
+CLUSTER_TASKS = 25
+"""How many tasks the cluster's list has."""
+
 
 def _find(call: Call) -> Task | None:
     upid = str(call.params["upid"])
@@ -44,6 +48,13 @@ def _described(task: Task) -> dict[str, Any]:
     if task.tokenid:
         data["tokenid"] = task.tokenid
     return data
+
+
+def _listed(task: Task) -> dict[str, Any]:
+    data = _described(task)
+    if task.endtime is None:
+        return data | {"status": "RUNNING"}
+    return data | {"endtime": task.endtime, "status": task.exitstatus}
 
 
 @routes("GET", "/nodes/{node}/tasks/{upid}/status")
@@ -92,15 +103,11 @@ async def task_index(_call: Call) -> list[dict[str, str]]:
 
 @routes("GET", "/nodes/{node}/tasks")
 async def list_tasks(call: Call) -> Answer:
-    """Tasks, the newest first."""
+    """Tasks: the running ones, then those that ended last."""
     chosen = [task for task in reversed(call.world.tasks.archive.values()) if _matches(call, task)]
+    chosen.sort(key=lambda task: task.endtime or NOT_ENDED, reverse=True)
     start, limit = int(call.get("start", 0)), int(call.get("limit", 50))
-    listed = []
-    for task in chosen[start : start + limit] if limit else chosen[start:]:
-        data = _described(task)
-        if task.endtime is not None:
-            data |= {"endtime": task.endtime, "status": task.exitstatus}
-        listed.append(data)
+    listed = [_listed(task) for task in (chosen[start : start + limit] if limit else chosen[start:])]
     return Answer(listed, {"total": len(chosen)})
 
 
@@ -127,3 +134,10 @@ def _matches(call: Call, task: Task) -> bool:
 
 def _owner(task: Task) -> str:
     return f"{task.user}!{task.tokenid}" if task.tokenid else task.user
+
+
+@routes("GET", "/cluster/tasks")
+async def cluster_tasks(call: Call) -> list[dict[str, Any]]:
+    """The latest tasks of all nodes."""
+    latest = [task for task in reversed(call.world.tasks.archive.values()) if _visible(call, task)]
+    return [_listed(task) for task in latest[:CLUSTER_TASKS]]

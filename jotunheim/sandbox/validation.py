@@ -11,7 +11,7 @@ from typing import Any
 
 from fakepve import formats
 
-from jotunheim.sandbox import pve84
+from jotunheim.sandbox import formats84, pve84
 from jotunheim.sandbox.pve84 import Spec
 
 UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
@@ -146,7 +146,7 @@ def _format_error(spec: Spec, text: str, path: str) -> str | None:
     declared = spec.get("format")
     if not declared:
         return None
-    sub = declared if isinstance(declared, dict) else pve84.PROPERTY_STRINGS.get(declared)
+    sub = declared if isinstance(declared, dict) else formats84.PROPERTY_STRINGS.get(declared)
     if declared == "pve-qm-ide":
         sub = pve84.config_properties()["ide[n]"]["format"]
     if sub is not None:
@@ -160,7 +160,7 @@ def _format_error(spec: Spec, text: str, path: str) -> str | None:
 
 
 def _named_error(name: str, text: str) -> str | None:
-    own = pve84.NAMED_FORMATS.get(name.removesuffix("-list"))
+    own = formats84.NAMED_FORMATS.get(name.removesuffix("-list"))
     if own is None:
         checked: str | None = formats.check(name, text)
         return checked

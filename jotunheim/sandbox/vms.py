@@ -83,6 +83,14 @@ def snapshot_of(vm: Vm, name: str) -> Snapshot:
     return vm.snapshots[name]
 
 
+def snapshot_data(snapshot: Snapshot) -> dict[str, Any]:
+    """The configuration in a snapshot as the API shows it."""
+    data: dict[str, Any] = {name: shown(name, value) for name, value in snapshot.config.items()}
+    data |= {"snaptime": int(snapshot.created), "description": snapshot.description}
+    data |= {"parent": snapshot.parent, "vmstate": snapshot.vmstate}
+    return {name: value for name, value in data.items() if value is not None}
+
+
 def memory_mib(config: Mapping[str, str]) -> int:
     """The memory of a configuration in MiB."""
     text = config.get("memory", str(DEFAULT_MEMORY))
@@ -215,8 +223,7 @@ async def read_config(call: Call) -> dict[str, Any]:
     """The configuration with pending changes, without them (`current`), or of a snapshot."""
     vm = call.vm()
     if "snapshot" in call.params:
-        snapshot = snapshot_of(vm, call.params["snapshot"])
-        return {name: shown(name, value) for name, value in snapshot.config.items()} | {"digest": digest(vm)}
+        return snapshot_data(snapshot_of(vm, call.params["snapshot"])) | {"digest": digest(vm)}
     config = dict(vm.config)
     if not call.get("current"):
         config |= vm.pending

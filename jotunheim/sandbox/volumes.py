@@ -121,6 +121,12 @@ class Volumes:
         volume.volid, volume.vmid = volid, vmid
         self._index(volume)
 
+    def move(self, volume: Volume, node: str) -> None:
+        """Bring a volume to the storage of the same name on another node."""
+        self.remove(volume)
+        volume.node = node
+        self._index(volume)
+
     def resize(self, volume: Volume, *, size: int | None = None, used: int | None = None) -> None:
         """Change a volume's size, or the space that it takes."""
         if size is not None:

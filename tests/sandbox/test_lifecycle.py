@@ -84,6 +84,18 @@ def test_a_rollback_brings_the_configuration_back(pve: Pve) -> None:
     assert pve.task("DELETE", f"{VM}/505/snapshot/nosuch") == "snapshot 'nosuch' does not exist"
 
 
+def test_a_cloud_init_drive_that_a_snapshot_names_comes_back_at_the_next_start(pve: Pve) -> None:
+    pve.clone(520)
+    assert pve.task("POST", f"{VM}/520/snapshot", snapname="with-drive") == "OK"
+    pve.ok("PUT", f"{VM}/520/config", delete="ide2")
+    assert [v["volid"] for v in pve.ok("GET", "/nodes/pve1/storage/vmstore/content", vmid=520)] == [
+        "vmstore:9000/base-9000-disk-0.qcow2/520/vm-520-disk-0.qcow2"
+    ]
+    assert pve.task("POST", f"{VM}/520/snapshot/with-drive/rollback") == "OK"
+    assert pve.task("POST", f"{VM}/520/status/start") == "OK"
+    assert len(pve.ok("GET", "/nodes/pve1/storage/vmstore/content", vmid=520)) == 2
+
+
 def test_a_snapshot_with_memory_brings_a_running_vm_back(pve: Pve) -> None:
     pve.clone(506)
     pve.task("POST", f"{VM}/506/status/start")
@@ -164,3 +176,24 @@ def test_a_linked_clone_stays_with_its_template(two_nodes: Pve) -> None:
     assert "lock" not in two_nodes.config(514)
     target = two_nodes.message("POST", f"{VM}/9000/clone", newid=515, target="pve2")
     assert target == (500, "can't clone VM to node 'pve2' (VM uses local storage)")
+
+
+def test_a_running_vm_on_shared_storage_moves_without_copying(two_nodes: Pve) -> None:
+    pve = two_nodes
+    pve.clone(517, full=1, storage="shared")
+    pve.task("POST", f"{VM}/517/status/start")
+    assert pve.send("POST", f"{VM}/517/migrate", target="pve2").status_code == 400
+    assert pve.task("POST", f"{VM}/517/migrate", target="pve2", online=1) == "OK"
+    assert pve.ok("GET", "/nodes/pve2/qemu/517/status/current")["status"] == "running"
+    volumes = pve.ok("GET", "/nodes/pve1/storage/shared/content", vmid=517)
+    assert volumes == pve.ok("GET", "/nodes/pve2/storage/shared/content", vmid=517) != []
+
+
+def test_a_clone_to_another_node_needs_shared_storage(two_nodes: Pve) -> None:
+    two_nodes.clone(518, full=1, storage="shared")
+    refused = two_nodes.message(
+        "POST", f"{VM}/518/clone", newid=519, full=1, target="pve2", storage="vmstore"
+    )
+    assert refused == (500, "can't clone to non-shared storage 'vmstore'")
+    assert two_nodes.task("POST", f"{VM}/518/clone", newid=519, full=1, target="pve2") == "OK"
+    assert two_nodes.ok("GET", "/nodes/pve2/qemu/519/config")["scsi0"].startswith("shared:519/")

@@ -83,7 +83,7 @@ def test_the_ready_line_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     )
     assert (ready["nodes"], ready["storages"], ready["template_vmid"]) == (
         ["pve1", "pve2"],
-        ["vmstore", "local"],
+        ["vmstore", "shared", "local"],
         9000,
     )
     assert (process.returncode, log.read_text()) == (0, "")
