@@ -1,0 +1,65 @@
+"""Runs all benchmarks against one sandbox and writes docs/benchmarks.md.
+
+Single figures say little on a shared machine; the ratios are what counts.
+"""
+
+import os
+import platform
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import api, build
+from tests.support.sandbox import Sandbox
+from tests.support.service import Service
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+PACKAGES = ("ansible-core", "ansible-runner", "peewee", "starlette", "proxmoxer")
+
+
+def main() -> None:
+    """Measure and write."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        with (
+            Sandbox.start(directory, time_scale=0) as sandbox,
+            Service.start(directory / "state") as service,
+        ):
+            service.add_infrastructure(sandbox)
+            builds = build.measure(service, sandbox)
+            requests = api.measure(service)
+    PAGE.write_text("\n".join(_page(builds, requests)) + "\n")
+    print(PAGE.read_text())
+
+
+def _page(builds: dict[str, list[float]], requests: dict[str, list[float]]) -> Iterable[str]:
+    yield "# Benchmarks"
+    yield ""
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    yield (
+        f"Made by `make bench` on {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
+        f"{packages}. The sandbox takes no time for what it does, so all that is measured is our own cost. "
+        "Ratios hold across machines, seconds do not."
+    )
+    yield from _table(
+        "One server, from the request to *ready*", builds, build.RAW, "s", lambda seconds: f"{seconds:.2f}"
+    )
+    yield from _table("One request", requests, api.BASE, "ms", lambda seconds: f"{1000 * seconds:.1f}")
+
+
+def _table(
+    title: str, figures: dict[str, list[float]], base: str, unit: str, shown: Callable[[float], str]
+) -> Iterable[str]:
+    yield f"\n## {title}\n"
+    yield f"| what | runs | median ({unit}) | slowest ({unit}) | ratio |"
+    yield "|---|---|---|---|---|"
+    reference = statistics.median(figures[base])
+    for name, values in figures.items():
+        median = statistics.median(values)
+        yield f"| {name} | {len(values)} | {shown(median)} | {shown(max(values))} | {median / reference:.1f} |"
+
+
+if __name__ == "__main__":
+    main()
