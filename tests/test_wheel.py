@@ -41,11 +41,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(command: list[str], folder: Path) -> str:
+def _run(command: list[str], folder: Path, **environment: str) -> str:
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))
     }
-    clean["HOME"] = str(folder)
+    clean |= {"HOME": str(folder), **environment}
     done = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -59,14 +59,10 @@ def test_the_demo_runs_from_the_wheel(environment: Path) -> None:
 
 
 def test_the_plugins_are_documented(environment: Path) -> None:
-    collections = _run(
-        [str(environment / "venv" / "bin" / "python"), "-P", "-c",
-         "from jotunheim.ansible import paths; print(paths.COLLECTIONS)"], environment
-    ).strip()  # fmt: skip
+    [collections] = (environment / "venv").glob("lib/python*/site-packages/jotunheim/collections")
     ansible_doc = str(environment / "venv" / "bin" / "ansible-doc")
     for plugin in ("vm_info", "vm_clone", "vm_config", "vm_disk", "vm_cloudinit", "vm_network", "vm_power"):
-        os.environ["ANSIBLE_COLLECTIONS_PATH"] = collections
-        try:
-            assert plugin.upper() in _run([ansible_doc, f"jotunheim.pve.{plugin}"], environment).upper()
-        finally:
-            del os.environ["ANSIBLE_COLLECTIONS_PATH"]
+        shown = _run(
+            [ansible_doc, f"jotunheim.pve.{plugin}"], environment, ANSIBLE_COLLECTIONS_PATH=str(collections)
+        )
+        assert plugin.upper() in shown.upper()

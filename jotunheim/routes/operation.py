@@ -105,6 +105,8 @@ class Operation:
     """Below `/api/v1`, with Starlette's converters: `/admin/servers/{id:uuid}`."""
     scope: str
     """What the token must have, e.g. `servers:write`."""
+    role: str
+    """What its user must be, e.g. `admin`."""
     handler: Handler
     answer: type[BaseModel]
     status: int
@@ -127,7 +129,7 @@ class Operation:
     async def _endpoint(self, request: Request) -> Response:
         context: Context = request.app.state.context
         if self.stream and "text/event-stream" in request.headers.get("accept", ""):
-            actor = await run_in_threadpool(authorize, request, self.scope)
+            actor = await run_in_threadpool(authorize, request, self.scope, self.role)
             log.debug("%s streams %s", actor.email, request.url.path)
             response: Response = await self.stream(request, context)
             return response
@@ -135,7 +137,7 @@ class Operation:
         return await run_in_threadpool(self._call, request, context, body)
 
     def _call(self, request: Request, context: Context, body: bytes) -> Response:
-        actor = authorize(request, self.scope)
+        actor = authorize(request, self.scope, self.role)
         with all_problems() as collect:
             query = collect(parse_query, self.query, request)
             parsed = collect(parse_body, self.body, request, body)
@@ -189,6 +191,7 @@ class Operations:
     """The operations of one module, collected by decorators."""
 
     prefix: str
+    role: str
     found: list[Operation] = field(default_factory=list)
 
     def get(
@@ -201,7 +204,17 @@ class Operations:
         stream: Callable[[Request, Context], Any] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for GET."""
-        return self._add("GET", path, scope, answer, 200, None, query, asks_node=False, stream=stream)
+        return self._register(
+            method="GET",
+            path=path,
+            scope=scope,
+            answer=answer,
+            status=200,
+            body=None,
+            query=query,
+            asks_node=False,
+            stream=stream,
+        )
 
     def post(
         self,
@@ -214,27 +227,21 @@ class Operations:
         asks_node: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for POST."""
-        return self._add("POST", path, scope, answer, status, body, NoQuery, asks_node=asks_node, stream=None)
+        return self._register(
+            method="POST",
+            path=path,
+            scope=scope,
+            answer=answer,
+            status=status,
+            body=body,
+            query=NoQuery,
+            asks_node=asks_node,
+        )
 
-    def _add(
-        self,
-        method: str,
-        path: str,
-        scope: str,
-        answer: type[BaseModel],
-        status: int,
-        body: type[BaseModel] | None,
-        query: type[BaseModel],
-        *,
-        asks_node: bool,
-        stream: Callable[[Request, Context], Any] | None,
-    ) -> Callable[[Handler], Handler]:
+    def _register(self, *, path: str, **described: Any) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
-            self.found.append(
-                Operation(
-                    method, self.prefix + path, scope, handler, answer, status, body, query, asks_node, stream
-                )
-            )
+            operation = Operation(path=self.prefix + path, role=self.role, handler=handler, **described)
+            self.found.append(operation)
             return handler
 
         return register

@@ -16,7 +16,7 @@ from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Rep
 from jotunheim.services import networks
 from jotunheim.services.nodes import locations, nodes, templates
 
-operations = Operations("/admin")
+operations = Operations("/admin", role="admin")
 
 
 @operations.get("/locations", scope="nodes:read", answer=LocationList, query=ListQuery)

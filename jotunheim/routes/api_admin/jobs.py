@@ -17,7 +17,7 @@ from jotunheim.services import jobs
 
 STREAM_POLL_SECONDS = 0.3
 
-operations = Operations("/admin")
+operations = Operations("/admin", role="admin")
 
 
 class JobListQuery(ListQuery):

@@ -10,7 +10,7 @@ from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Rep
 from jotunheim.services import jobs
 from jotunheim.services.servers import create, read
 
-operations = Operations("/admin")
+operations = Operations("/admin", role="admin")
 
 
 class ServerListQuery(ListQuery):
