@@ -44,5 +44,6 @@ def create_app(settings: Settings) -> Starlette:
             Exception: on_unexpected_error,
         },
     )
+    app.router.redirect_slashes = False  # a path is right or it is not; redirects would trust the Host header
     app.state.context = bootstrap.api_context(settings)
     return app

@@ -1,7 +1,8 @@
 """What a route is: a handler with its method, path, scope and shapes; and how a call of it goes.
 
     body read → one hop into a thread → who asks, what they may → query and body parsed, all bad fields at
-    once → transaction { idempotency key looked up → handler → answer stored } → workers woken → answer
+    once → prepared, if a node must be asked → transaction { idempotency key claimed → handler → answer
+    stored } → workers woken → answer
 
 Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]) -> Reply`.
 """
@@ -9,27 +10,23 @@ Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.paging import MAX_PER_PAGE, Page
-from jotunheim.exceptions.model import FieldProblem
-from jotunheim.exceptions.service import ConflictError
-from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import transaction
-from jotunheim.repositories.peewee.idempotency import StoredAnswer
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.routes.guards import authorize
+from jotunheim.routes.once import Once
 from jotunheim.routes.parsing import (
     all_problems,
-    digest_of,
     idempotency_key,
     parse_body,
     parse_query,
@@ -81,6 +78,8 @@ class Call(Generic[Body, Query]):
     path: dict[str, Any]
     query: Query
     body: Body
+    prepared: Any = None
+    """What the operation's `prepare` returned."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,11 @@ class Reply:
     location: str | None = None
     wakes: tuple[uuid.UUID, ...] = ()
     """Jobs that a worker shall look at, once the transaction is committed."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The answer's headers."""
+        return {"Location": self.location} if self.location else {}
 
 
 Handler = Callable[[Call[Any, Any]], Reply]
@@ -112,8 +116,8 @@ class Operation:
     status: int
     body: type[BaseModel] | None
     query: type[BaseModel]
-    asks_node: bool
-    """It waits for a node's answer, so no transaction may be open meanwhile."""
+    prepare: Callable[[Call[Any, Any]], Any] | None = None
+    """What must be waited for, such as a node's answer. It is done before the handler's transaction begins."""
     stream: Callable[[Request, Context], Any] | None = None
     """Answers `Accept: text/event-stream` in the handler's place."""
 
@@ -143,32 +147,25 @@ class Operation:
             parsed = collect(parse_body, self.body, request, body)
             key = collect(idempotency_key, request) if self.method == "POST" else None
         call: Call[Any, Any] = Call(context, actor, request.path_params, query, parsed)
-        if key is None or self.asks_node:
-            return self._respond(self.handler(call), context)
-        return self._call_once(call, key, digest_of(request, body))
+        if key is None:
+            return self._respond(self.handler(self._prepared(call)), context)
+        return self._call_once(call, Once.of(request, body, key, actor, context.keyring))
 
-    def _call_once(self, call: Call[Any, Any], key: str, digest: str) -> Response:
-        keyring = call.context.keyring
+    def _call_once(self, call: Call[Any, Any], once: Once) -> Response:
+        replayed = once.find()
+        if replayed is not None:
+            return replayed
+        call = self._prepared(call)
         with transaction():
-            user = User.get_by_id(call.actor.user_id)
-            stored = StoredAnswer.claim(user, key, digest)
-            if stored is not None:
-                if stored.request_sha256 != digest:
-                    raise ConflictError(
-                        "This Idempotency-Key was used for another request.",
-                        details=[FieldProblem("Idempotency-Key", "was used for another request")],
-                    )
-                answer = stored.read(keyring)
-                return JSONResponse(
-                    answer["body"],
-                    status_code=stored.status,
-                    headers={**answer["headers"], "Idempotency-Replayed": "true"},
-                )
+            replayed = once.claim()
+            if replayed is not None:
+                return replayed
             reply = self.handler(call)
-            body = reply.body.model_dump(mode="json")
-            headers = {"Location": reply.location} if reply.location else {}
-            StoredAnswer.fill(keyring, user, key, self.status, {"body": body, "headers": headers})
+            once.keep(self.status, reply.body.model_dump(mode="json"), reply.headers)
         return self._respond(reply, call.context)
+
+    def _prepared(self, call: Call[Any, Any]) -> Call[Any, Any]:
+        return replace(call, prepared=self.prepare(call)) if self.prepare else call
 
     def _respond(self, reply: Reply, context: Context) -> Response:
         for job_id in reply.wakes:
@@ -182,7 +179,7 @@ class Operation:
             reply.body.model_dump_json(),
             status_code=self.status,
             media_type="application/json",
-            headers={"Location": reply.location} if reply.location else None,
+            headers=reply.headers,
         )
 
 
@@ -212,7 +209,6 @@ class Operations:
             status=200,
             body=None,
             query=query,
-            asks_node=False,
             stream=stream,
         )
 
@@ -224,7 +220,7 @@ class Operations:
         answer: type[BaseModel],
         status: int,
         body: type[BaseModel] | None = None,
-        asks_node: bool = False,
+        prepare: Callable[[Call[Any, Any]], Any] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for POST."""
         return self._register(
@@ -235,7 +231,7 @@ class Operations:
             status=status,
             body=body,
             query=NoQuery,
-            asks_node=asks_node,
+            prepare=prepare,
         )
 
     def _register(self, *, path: str, **described: Any) -> Callable[[Handler], Handler]:

@@ -11,6 +11,8 @@ import pytest
 from jotunheim.exceptions.http import STATUS
 from jotunheim.routes import api_admin
 from jotunheim.services.access import is_well_formed
+from tests.support.processes import wait_for
+from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
 OPERATIONS = api_admin.operations
@@ -112,6 +114,21 @@ def test_fifty_identical_requests_at_once_create_one_server(service: Service) ->
     assert len({answer.json()["server"]["id"] for answer in answers}) == 1
     assert len({answer.json()["root_password"] for answer in answers}) == 1
     service.finished(answers[0].json()["job"]["id"])
+
+
+def test_requests_that_ask_a_node_are_answered_once_too(service: Service, sandbox: Sandbox) -> None:
+    sandbox.api.post("/nodes/pve1/qemu/9000/clone", data={"newid": 9100, "full": 1}).raise_for_status()
+    wait_for(lambda: "lock" not in sandbox.config(9100), "the clone")
+    sandbox.api.post("/nodes/pve1/qemu/9100/template").raise_for_status()
+    wait_for(lambda: sandbox.config(9100).get("template"), "the template")
+    spec = {"name": "second", "node_id": service.ids["node"], "vmid": 9100}
+    answers = [
+        service.http.post("/admin/templates", json=spec, headers={"Idempotency-Key": "template"}) for _ in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    assert "idempotency-replayed" not in answers[0].headers
+    assert answers[1].headers["idempotency-replayed"] == "true"
 
 
 def test_a_refused_request_leaves_its_key_free(service: Service) -> None:

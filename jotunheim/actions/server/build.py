@@ -73,7 +73,7 @@ def build(job: Job, context: ActionContext) -> None:
     vm = _read_back(server, result.of(name))
     with transaction():
         job.mark_succeeded()
-        server.mark_ready(Power(vm["status"]), max(vm["disks"].values(), default=None))
+        server.mark_ready(Power(vm["status"]), vm["disks"].get(vm["system_disk"]))
         Secret.erase(server.password_reference)
 
 

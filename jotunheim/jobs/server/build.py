@@ -9,6 +9,7 @@ from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.proxmox import vmids
 
 VMID_ATTEMPTS = 5
@@ -43,7 +44,9 @@ def run(job: Job, context: ActionContext) -> None:
 def fail(job: Job, error: JotunheimError) -> None:
     """Record that there is no server."""
     del error
-    build.load(job).mark_build_failed()
+    server: Server | None = job.server
+    if server is not None:
+        server.mark_build_failed()
 
 
 KIND = JobKind(type="server.build", run=run, fail=fail)

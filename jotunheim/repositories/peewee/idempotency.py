@@ -20,6 +20,7 @@ class StoredAnswer(Table):
     """The answer to the first request with this key."""
 
     user = ForeignKeyField(User, on_delete="CASCADE")
+    user_id: int
     key = CharField(max_length=255)
     request_sha256 = CharField(max_length=64)
     """Of method, path, query and body: another request under the same key is a mistake."""
@@ -31,34 +32,41 @@ class StoredAnswer(Table):
         primary_key = CompositeKey("user", "key")
 
     @classmethod
-    def claim(cls, user: User, key: str, request_sha256: str) -> "StoredAnswer | None":
+    def find(cls, user_id: int, key: str) -> "StoredAnswer | None":
+        """The answer that is stored under a key, unless it is too old."""
+        found: StoredAnswer | None = (
+            cls.select()
+            .where((cls.user == user_id) & (cls.key == key) & (cls.created_at > now() - KEPT))
+            .first()
+        )
+        return found
+
+    @classmethod
+    def claim(cls, user_id: int, key: str, request_sha256: str) -> "StoredAnswer | None":
         """Take a key for the caller's transaction, or return the answer that is stored under it.
 
         Others that come with the same key meanwhile wait here until that transaction ends.
         """
         cls.delete().where(cls.created_at <= now() - KEPT).execute()
         taken = (
-            cls.insert(user=user, key=key, request_sha256=request_sha256, status=0, answer="")
+            cls.insert(user=user_id, key=key, request_sha256=request_sha256, status=0, answer="")
             .on_conflict_ignore()
             .as_rowcount()
             .execute()
         )
-        if taken:
-            return None
-        found: StoredAnswer = cls.get((cls.user == user) & (cls.key == key))
-        return found
+        return None if taken else cls.find(user_id, key)
 
     @classmethod
-    def fill(cls, keyring: Keyring, user: User, key: str, status: int, answer: dict[str, Any]) -> None:
+    def fill(cls, keyring: Keyring, user_id: int, key: str, status: int, answer: dict[str, Any]) -> None:
         """Store the answer under a key that was taken."""
-        sealed = keyring.encrypt(_context(user, key), json.dumps(answer))
-        cls.update(status=status, answer=sealed).where((cls.user == user) & (cls.key == key)).execute()
+        sealed = keyring.encrypt(_context(user_id, key), json.dumps(answer))
+        cls.update(status=status, answer=sealed).where((cls.user == user_id) & (cls.key == key)).execute()
 
     def read(self, keyring: Keyring) -> dict[str, Any]:
-        """The answer's body."""
-        document: dict[str, Any] = json.loads(keyring.decrypt(_context(self.user, self.key), self.answer))
+        """What was stored."""
+        document: dict[str, Any] = json.loads(keyring.decrypt(_context(self.user_id, self.key), self.answer))
         return document
 
 
-def _context(user: User, key: str) -> str:
-    return f"idempotency/{user.id}/{key}"
+def _context(user_id: int, key: str) -> str:
+    return f"idempotency/{user_id}/{key}"

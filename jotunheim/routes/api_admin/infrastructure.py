@@ -12,6 +12,7 @@ from jotunheim.data.answers import (
     TemplateList,
 )
 from jotunheim.data.node.spec import AddressPoolSpec, LocationSpec, NodeSpec, TemplateSpec
+from jotunheim.data.node.view import NodeTest
 from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
 from jotunheim.services import networks
 from jotunheim.services.nodes import locations, nodes, templates
@@ -57,14 +58,16 @@ def read_node(call: Call[None, NoQuery]) -> Reply:
     return Reply(NodeAnswer(node=nodes.read_node(call.path["id"])))
 
 
+def _try_out(call: Call[None, NoQuery]) -> NodeTest:
+    return nodes.test_node(call.path["id"], call.context.keyring, call.context.settings)
+
+
 @operations.post(
-    "/nodes/{id:int}/test", scope="nodes:write", answer=NodeTestAnswer, status=200, asks_node=True
+    "/nodes/{id:int}/test", scope="nodes:write", answer=NodeTestAnswer, status=200, prepare=_try_out
 )
 def test_node(call: Call[None, NoQuery]) -> Reply:
     """Connect to a node and check certificate, token, permissions and storage."""
-    return Reply(
-        NodeTestAnswer(test=nodes.test_node(call.path["id"], call.context.keyring, call.context.settings))
-    )
+    return Reply(NodeTestAnswer(test=call.prepared))
 
 
 @operations.get("/templates", scope="nodes:read", answer=TemplateList, query=ListQuery)
@@ -74,13 +77,21 @@ def list_templates(call: Call[None, ListQuery]) -> Reply:
     return Reply(TemplateList.model_validate({"templates": found.items, "meta": found.meta()}))
 
 
+def _read_template_disk(call: Call[TemplateSpec, NoQuery]) -> int | None:
+    return templates.disk_bytes(call.body, call.context.keyring, call.context.settings)
+
+
 @operations.post(
-    "/templates", scope="nodes:write", body=TemplateSpec, answer=TemplateAnswer, status=201, asks_node=True
+    "/templates",
+    scope="nodes:write",
+    body=TemplateSpec,
+    answer=TemplateAnswer,
+    status=201,
+    prepare=_read_template_disk,
 )
 def create_template(call: Call[TemplateSpec, NoQuery]) -> Reply:
     """Add a template; its disk size is read from the node, if that answers."""
-    template = templates.create_template(call.body, call.context.keyring, call.context.settings)
-    return Reply(TemplateAnswer(template=template))
+    return Reply(TemplateAnswer(template=templates.create_template(call.body, call.prepared)))
 
 
 @operations.get("/templates/{id:int}", scope="nodes:read", answer=TemplateAnswer)

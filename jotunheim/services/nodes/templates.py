@@ -11,7 +11,7 @@ from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.secrets import Keyring
-from jotunheim.repositories.proxmox import ProxmoxClient
+from jotunheim.repositories.proxmox import ProxmoxClient, api_path
 from jotunheim.services.nodes.nodes import endpoint
 from jotunheim.settings import Settings
 
@@ -19,25 +19,44 @@ _SIZE = re.compile(r"(?:^|,)size=(\d+)([KMGT]?)(?:,|$)")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def create_template(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> TemplateView:
-    """Add a template. The node is asked what it is, if it answers; a node that is away is no reason to refuse.
+def disk_bytes(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> int | None:
+    """Ask the node for the size of the template's boot disk. Takes seconds: call it outside of a transaction.
+
+    Returns:
+        None when the node does not answer or does not say; that is no reason to refuse the template.
 
     Raises:
         DataValidationError: no such node, or the node says that the VM is missing or no template.
+    """
+    node = _node(spec)
+    try:
+        with ProxmoxClient(endpoint(node, keyring, settings)) as client:
+            config = client.get(api_path("nodes", node.name, "qemu", spec.vmid, "config"))
+    except ProxmoxVmNotFoundError as error:
+        raise DataValidationError([FieldProblem("vmid", error.message)]) from None
+    except ProxmoxRequestError:
+        return None
+    if not config.get("template"):
+        raise DataValidationError(
+            [FieldProblem("vmid", f"VM {spec.vmid} of node {node.name} is not a template")]
+        )
+    return _boot_disk_bytes(config)
+
+
+def create_template(spec: TemplateSpec, disk_bytes: int | None) -> TemplateView:
+    """Add a template.
+
+    Args:
+        disk_bytes: the size of its boot disk, if the node told it.
+
+    Raises:
+        DataValidationError: no such node, or the minimum is smaller than the disk.
         UniquenessError: this VM is a template of ours already.
     """
-    node = Node.get_or_none(Node.id == spec.node_id)
-    if node is None:
-        raise DataValidationError([FieldProblem("node_id", f"there is no node {spec.node_id}")])
-    disk_bytes = _disk_bytes(node, spec.vmid, keyring, settings)
+    node = _node(spec)
     if spec.minimum_disk_bytes and disk_bytes and spec.minimum_disk_bytes < disk_bytes:
-        raise DataValidationError(
-            [
-                FieldProblem(
-                    "minimum_disk_bytes", f"must be at least {disk_bytes}, the size of the template's disk"
-                )
-            ]
-        )
+        problem = f"must be at least {disk_bytes}, the size of the template's disk"
+        raise DataValidationError([FieldProblem("minimum_disk_bytes", problem)])
     with unique(f"VM {spec.vmid} of node {node.name} is a template already."):
         template: Template = Template.create(
             name=spec.name,
@@ -64,21 +83,14 @@ def read_template(id_: int) -> TemplateView:
     return _view(template)
 
 
-def _disk_bytes(node: Node, vmid: int, keyring: Keyring, settings: Settings) -> int | None:
-    """Size of the template's boot disk; None when the node cannot be asked or does not say."""
-    try:
-        with ProxmoxClient(endpoint(node, keyring, settings)) as client:
-            config = client.get(f"/nodes/{node.name}/qemu/{vmid}/config")
-    except ProxmoxVmNotFoundError as error:
-        raise DataValidationError([FieldProblem("vmid", error.message)]) from None
-    except ProxmoxRequestError:
-        return None
-    if not config.get("template"):
-        raise DataValidationError([FieldProblem("vmid", f"VM {vmid} of node {node.name} is not a template")])
-    return boot_disk_bytes(config)
+def _node(spec: TemplateSpec) -> Node:
+    node: Node | None = Node.get_or_none(Node.id == spec.node_id)
+    if node is None:
+        raise DataValidationError([FieldProblem("node_id", f"there is no node {spec.node_id}")])
+    return node
 
 
-def boot_disk_bytes(config: dict[str, object]) -> int | None:
+def _boot_disk_bytes(config: dict[str, object]) -> int | None:
     """Size of the first disk in a VM's boot order, from its `size=`; None when the config does not say."""
     order = re.search(r"order=([\w;]+)", str(config.get("boot", "")))
     for device in order[1].split(";") if order else []:

@@ -74,6 +74,9 @@ vm:
     disks:
       description: Size in bytes by device.
       type: dict
+    system_disk:
+      description: The device that the VM boots from, or null when nothing says which it is.
+      type: str
     mac_addresses:
       description: MAC address by device.
       type: dict

@@ -7,14 +7,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk_sizes
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk_sizes, system_disk
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.general import memory_bytes, tag_list
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.network import nic
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import description_text, is_ours
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
-from jotunheim.exceptions.repository import ProxmoxRequestError
+from jotunheim.exceptions.repository import ProxmoxNotFoundError, ProxmoxRequestError
 from jotunheim.repositories.proxmox.tasks import pauses
 
 # The guest's agent is absent, silent or not switched on; see docs: "How Proxmox VE really behaves".
@@ -63,6 +63,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
         "cores": int(config.get("cores", 1)),
         "memory_bytes": memory_bytes(config),
         "disks": disk_sizes(config),
+        "system_disk": _system_disk(config),
         "mac_addresses": {
             key: nic(str(value)).get("macaddr")
             for key, value in config.items()
@@ -72,6 +73,13 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
         "description": description_text(config),
         "onboot": bool(int(config.get("onboot", 0))),
     }
+
+
+def _system_disk(config: Mapping[str, Any]) -> str | None:
+    try:
+        return system_disk(config)
+    except ProxmoxNotFoundError:
+        return None
 
 
 def _agent_addresses(vm: Vm, timeout_seconds: float) -> list[dict[str, Any]] | None:
