@@ -8,6 +8,7 @@ output. Commands import what is heavy when they run, so that `--help` stays quic
 import os
 import sys
 from collections.abc import Sequence
+from io import StringIO
 
 import typer
 from typer.exceptions import TyperException
@@ -52,26 +53,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    as_json = "--json" in arguments
+    """Run a command; returns its exit status."""
     try:
-        return app(args=list(arguments), prog_name="jotunheim", standalone_mode=False) or 0
+        status: int = app(args=list(arguments), prog_name="jotunheim", standalone_mode=False) or 0
+        if status != ExitCode.INTERRUPTED:
+            return status
+        failure = CommandError("Interrupted.", code="interrupted", exit_code=ExitCode.INTERRUPTED)
+        lines = error_lines(failure)
     except TyperException as error:
-        error.show() if hasattr(error, "show") else print_lines([f"Error: {error.message}"], stderr=True)
         failure = CommandError(error.format_message(), code="usage", exit_code=ExitCode(error.exit_code))
+        lines = _usage_lines(error)
     except BrokenPipeError:
         # Whoever read our output has enough; Python must not try to flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except JotunheimError as error:
         failure = as_command_error(error)
-        print_lines(error_lines(failure), stderr=True)
+        lines = error_lines(failure)
     except Exception as error:
         if os.environ.get("JOTUNHEIM_LOG_LEVEL") == "DEBUG":
             raise
         failure = CommandError(
             f"{type(error).__name__}: {error}", code="internal", hint="JOTUNHEIM_LOG_LEVEL=DEBUG shows where."
         )
-        print_lines(error_lines(failure), stderr=True)
-    if as_json:
+        lines = error_lines(failure)
+    print_lines(lines, stderr=True)
+    if "--json" in arguments:
         print_json(error_document(failure))
     return failure.exit_code
+
+
+def _usage_lines(error: TyperException) -> list[str]:
+    """What Typer says about bad usage: the usage line and the mistake, or the whole help."""
+    text = StringIO()
+    show = getattr(error, "show", None)
+    if show is None:
+        return [f"Error: {error.message}"]
+    show(file=text)
+    return text.getvalue().splitlines()

@@ -14,7 +14,7 @@ from rich.text import Text
 from jotunheim.cli.output import console, seconds, visible
 
 REFRESHES_PER_SECOND = 8
-_MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "dim"), "lost": ("–", "dim")}
+_MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "dim"), "lost": ("-", "dim")}
 
 
 @dataclass

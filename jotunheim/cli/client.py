@@ -31,9 +31,9 @@ PER_PAGE = 200
 _READ_PAUSES = (0.2, 0.5, 1.0)
 _WRITE_PAUSES = (0.5,)
 _HINTS = {
-    "unauthorized": "set JOTUNHEIM_TOKEN to a valid token.",
-    "forbidden": "use a token with the scope that the message names.",
-    "internal": "look for the request id in the service's log.",
+    "unauthorized": "Set JOTUNHEIM_TOKEN to a valid token.",
+    "forbidden": "Use a token with the scope that the message names.",
+    "internal": "Look for the request id in the service's log.",
 }
 
 
@@ -55,14 +55,16 @@ class Api:
 
     def __init__(self, url: str, token: str, ca_file: str | None = None) -> None:
         self._url = url.rstrip("/")
+        self._token = token
+        self._ca_file = ca_file
         parsed = _parse_url(self._url)
         if not token.isascii() or not token.isprintable():
-            raise _misconfigured("JOTUNHEIM_TOKEN holds characters that no token has.", "copy it again.")
+            raise _misconfigured("JOTUNHEIM_TOKEN holds characters that no token has.", "Copy it again.")
         self._http = httpx.Client(
             base_url=self._url,
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            verify=_tls(ca_file) if parsed.scheme == "https" else False,  # noqa: S501 - no TLS, so no verification
+            verify=_tls(ca_file) if parsed.scheme == "https" else False,  # without TLS nothing is verified
             # A proxy of the environment cannot reach our loopback.
             trust_env=not _is_loopback(parsed.host),
         )
@@ -78,6 +80,10 @@ class Api:
         return cls(
             os.environ.get("JOTUNHEIM_URL") or DEFAULT_URL, token, os.environ.get("JOTUNHEIM_CA_FILE") or None
         )
+
+    def again(self) -> "Api":
+        """Another client of the same service, with connections of its own."""
+        return Api(self._url, self._token, self._ca_file)
 
     def __enter__(self) -> Self:
         return self
@@ -136,9 +142,7 @@ class Api:
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
 
-    def _send(
-        self, request: httpx.Request, pauses: Sequence[float], options: Mapping[str, str]
-    ) -> Document:
+    def _send(self, request: httpx.Request, pauses: Sequence[float], options: Mapping[str, str]) -> Document:
         for pause in (*pauses, None):
             try:
                 response = self._http.send(request)
@@ -181,7 +185,7 @@ class Api:
         return UnreachableError(
             f"{self._url} answered {response.status_code} {response.reason_phrase}, "
             "and not as Jotunheim's API does.",
-            "check JOTUNHEIM_URL, and the proxy before the service if there is one.",
+            "Check JOTUNHEIM_URL, and the proxy before the service if there is one.",
         )
 
     def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
@@ -189,10 +193,10 @@ class Api:
         if _is_tls(error):
             return UnreachableError(
                 f"The certificate of {self._url} cannot be verified: {reason}.",
-                "set JOTUNHEIM_CA_FILE to the certificate authority of the service.",
+                "Set JOTUNHEIM_CA_FILE to the certificate authority of the service.",
             )
         return UnreachableError(
-            f"No answer from {self._url}: {reason}.", "check JOTUNHEIM_URL, and whether `jotunheim up` runs."
+            f"No answer from {self._url}: {reason}.", "Check JOTUNHEIM_URL, and whether `jotunheim up` runs."
         )
 
 
@@ -231,7 +235,9 @@ def _parse_url(url: str) -> httpx.URL:
     except httpx.InvalidURL:
         parsed = httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise _misconfigured("JOTUNHEIM_URL is not a URL.", "export JOTUNHEIM_URL=https://jotunheim.example.com")
+        raise _misconfigured(
+            "JOTUNHEIM_URL is not a URL.", "export JOTUNHEIM_URL=https://jotunheim.example.com"
+        )
     return parsed
 
 
@@ -242,7 +248,7 @@ def _tls(ca_file: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise _misconfigured(
-            f"JOTUNHEIM_CA_FILE cannot be used: {error}.", "give a file of certificates in PEM."
+            f"JOTUNHEIM_CA_FILE cannot be used: {error}.", "Give a file of certificates in PEM."
         ) from None
 
 

@@ -12,13 +12,14 @@ def init(
     admin_email: Annotated[str, typer.Option(metavar="E-MAIL", help="Account of the first administrator.")],
     admin_password_stdin: Annotated[
         bool,
-        typer.Option(
-            "--admin-password-stdin", help="Read the administrator's password from standard input."
-        ),
+        typer.Option("--admin-password-stdin", help="Read the administrator's password from standard input."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make state directory, secret key, database and the first administrator; prints a token once."""
+    """Prepare a machine for the service.
+
+    Makes state directory, secret key, database and the first administrator, and prints a token once.
+    """
     from jotunheim import bootstrap, settings
 
     password = secret_from_stdin("--admin-password-stdin") if admin_password_stdin else None

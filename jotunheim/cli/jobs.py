@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from jotunheim.cli.options import Json, Timeout
 from jotunheim.cli.output import (
     Columns,
     Document,
@@ -14,7 +15,6 @@ from jotunheim.cli.output import (
     print_record,
     print_rows,
 )
-from jotunheim.cli.options import Json, Timeout
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: what was asked for, and how it goes.")
 
@@ -85,7 +85,7 @@ def show(job: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = Fals
         found = api.get(f"/jobs/{path_part(job)}")["job"]
     print_record("job", found, _RECORD, as_json=as_json)
     if not as_json:
-        print_steps(found)
+        _print_steps(found)
         if found["error"]:
             print_lines(["", f"Error: {found['error']['message']} ({found['error']['code']})"])
             if found["error"]["hint"]:
@@ -115,7 +115,7 @@ def watch(
         raise failure
 
 
-def print_steps(job: Document) -> None:
+def _print_steps(job: Document) -> None:
     """A job's steps with their times, as a table."""
     if job["steps"]:
         print_lines([""])

@@ -17,11 +17,9 @@ COLUMNS: Columns = {
     "host": lambda node: f"{node['host']}:{node['port']}",
     "location": lambda node: node["location_id"],
     "token": lambda node: node["token_id"],
-    "trust": lambda node: "fingerprint"
-    if node["tls"]["fingerprint"]
-    else "own CA"
-    if node["tls"]["ca_pem"]
-    else "system",
+    "trust": lambda node: (
+        "fingerprint" if node["tls"]["fingerprint"] else "own CA" if node["tls"]["ca_pem"] else "system"
+    ),
     "storage": lambda node: node["vm_storage"],
     "bridge": lambda node: node["bridge"],
 }
@@ -124,8 +122,8 @@ def list_(as_json: Json = False) -> None:
         print_rows("nodes", api.all("/nodes", "nodes"), COLUMNS, as_json=as_json)
 
 
-@app.command()
-def test(node: Annotated[str, typer.Argument(metavar="ID|NAME")], as_json: Json = False) -> None:
+@app.command("test")
+def try_out(node: Annotated[str, typer.Argument(metavar="ID|NAME")], as_json: Json = False) -> None:
     """Connect to a node and check certificate, token, permissions and storage."""
     from jotunheim.cli.client import Api
     from jotunheim.cli.references import node_id

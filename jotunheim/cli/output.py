@@ -70,7 +70,7 @@ def print_rows(key: str, rows: list[Document], columns: Columns, *, as_json: boo
     for row in rows:
         table.add_row(*(_cell(find(row)) for find in columns.values()))
     if rows:
-        console().print(table)
+        print_table(table)
     else:
         print_lines([f"There are no {key.replace('_', ' ')} yet."])
 
@@ -80,7 +80,18 @@ def print_record(key: str, record: Document, columns: Columns, *, as_json: bool)
     if as_json:
         print_json({key: record})
         return
-    console().print(record_table({heading: find(record) for heading, find in columns.items()}))
+    print_table(record_table({heading: find(record) for heading, find in columns.items()}))
+
+
+def print_table(table: Table) -> None:
+    """Print a table; without trailing blanks when nobody looks at columns."""
+    target = console()
+    if target.is_terminal:
+        target.print(table)
+        return
+    with target.capture() as capture:
+        target.print(table)
+    print_lines(line.rstrip() for line in capture.get().splitlines())
 
 
 def record_table(values: Mapping[str, object]) -> Table:

@@ -54,5 +54,5 @@ def _only(kind: str, reference: str, found: list[Document], names: tuple[str, ..
         )
     ids = ", ".join(str(entry["id"]) for entry in matching)
     raise CommandError(
-        f"Several {kind}s are called {reference}: {ids}.", code="conflict", hint=f"give the {kind}'s id."
+        f"Several {kind}s are called {reference}: {ids}.", code="conflict", hint=f"Give the {kind}'s id."
     )

@@ -6,7 +6,16 @@ import typer
 
 from jotunheim.cli.errors import CommandError, ExitCode
 from jotunheim.cli.options import Json, Timeout, parse_pairs, parse_size, parse_ssh_keys, secret_from_stdin
-from jotunheim.cli.output import Columns, Document, local_time, print_json, print_lines, print_record, print_rows, size
+from jotunheim.cli.output import (
+    Columns,
+    Document,
+    local_time,
+    print_json,
+    print_lines,
+    print_record,
+    print_rows,
+    size,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Servers: creating them and looking at them.")
 

@@ -15,8 +15,10 @@ from typing import Any
 
 from jotunheim.cli.errors import ExitCode
 from jotunheim.lifeline import die_with_parent
+from jotunheim.settings import Settings
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_WATCHED = {*STOP_SIGNALS, signal.SIGCHLD}
 FIRST_PAUSE_SECONDS = 1.0
 LAST_PAUSE_SECONDS = 30.0
 # A worker that lived this long was sound; its next start is not held back.
@@ -52,19 +54,18 @@ class Supervisor:
 
     Args:
         worker_arguments: for `jotunheim worker`.
-        drain_seconds: how long the worker may take to end.
-        on_ready: called with `{"url", "api_pid", "worker_pid"}` once the API listens.
+        report: called with what the API printed about itself, its URL or why it cannot start, and the pids.
     """
 
     def __init__(
         self,
+        settings: Settings,
         worker_arguments: list[str],
-        drain_seconds: float,
-        on_ready: Callable[[Mapping[str, Any]], None] | None,
+        report: Callable[[Mapping[str, Any]], None] | None,
     ) -> None:
+        self._settings = settings
         self._worker_arguments = worker_arguments
-        self._drain_seconds = drain_seconds
-        self._on_ready = on_ready
+        self._report = report
         self._pause = FIRST_PAUSE_SECONDS
         self._worker_began = 0.0
 
@@ -72,25 +73,38 @@ class Supervisor:
         """Run until told to stop or until the API ends.
 
         Returns:
-            The exit status: 0 after SIGTERM, 130 after SIGINT, 1 when the API ended by itself.
+            The exit status: 0 after SIGTERM, 130 after SIGINT, 1 when the API could not start or ended.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGCHLD})
-        api = start(["serve", "--json"], stdout=subprocess.PIPE)
-        worker = self._start_worker()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         try:
-            return self._supervise(api, worker)
+            return self._run()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOP_SIGNALS, signal.SIGCHLD})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
 
-    def _supervise(self, api: subprocess.Popen[bytes], worker: subprocess.Popen[bytes] | None) -> int:
-        assert api.stdout is not None and worker is not None
-        line = api.stdout.readline()  # empty when the API could not start; it has said why
-        if line and self._on_ready:
-            ready = json.loads(line)
-            self._on_ready({**ready, "api_pid": api.pid, "worker_pid": worker.pid})
+    def _run(self) -> int:
+        api = start(["serve", "--json"], stdout=subprocess.PIPE)
+        assert api.stdout is not None
+        # Imported while the API starts: it brings all of the service along.
+        from jotunheim import bootstrap
+
+        bootstrap.configure_logging(self._settings)
+        line = api.stdout.readline()
+        told = json.loads(line) if line else {}
+        if "url" not in told:  # it has said why
+            api.wait()
+            if self._report and told:
+                self._report(told)
+            return ExitCode.FAILED
+        worker = self._start_worker()
+        if self._report:
+            self._report({**told, "api_pid": api.pid, "worker_pid": worker.pid})
+        return self._supervise(api, worker)
+
+    def _supervise(self, api: subprocess.Popen[bytes], first_worker: subprocess.Popen[bytes]) -> int:
+        worker: subprocess.Popen[bytes] | None = first_worker
         restart_at: float | None = None
         while True:
-            received = self._wait(restart_at)
+            received = _wait(restart_at)
             if received in STOP_SIGNALS:
                 self._stop([child for child in (api, worker) if child])
                 return ExitCode.INTERRUPTED if received == signal.SIGINT else 0
@@ -99,13 +113,14 @@ class Supervisor:
                 self._stop([worker] if worker else [])
                 return ExitCode.FAILED
             if worker and worker.poll() is not None:
-                restart_at = time.monotonic() + self._next_pause()
+                pause = self._next_pause()
                 log.error(
                     "The worker ended with status %s; the next one starts in %.0f s.",
                     worker.returncode,
-                    restart_at - time.monotonic(),
+                    pause,
                 )
                 worker = None
+                restart_at = time.monotonic() + pause
             if restart_at is not None and time.monotonic() >= restart_at:
                 restart_at = None
                 worker = self._start_worker()
@@ -121,18 +136,10 @@ class Supervisor:
         self._pause = min(2 * pause, LAST_PAUSE_SECONDS)
         return pause
 
-    def _wait(self, until: float | None) -> int | None:
-        """Wait for a signal, at most until a moment; returns the signal's number."""
-        watched = {*STOP_SIGNALS, signal.SIGCHLD}
-        if until is None:
-            return signal.sigwaitinfo(watched).si_signo
-        received = signal.sigtimedwait(watched, max(0.0, until - time.monotonic()))
-        return received.si_signo if received else None
-
     def _stop(self, children: list[subprocess.Popen[bytes]]) -> None:
         for child in children:
             child.terminate()
-        deadline = time.monotonic() + self._drain_seconds + KILL_MARGIN_SECONDS
+        deadline = time.monotonic() + self._settings.drain_seconds + KILL_MARGIN_SECONDS
         for child in children:
             try:
                 child.wait(max(0.0, deadline - time.monotonic()))
@@ -140,3 +147,11 @@ class Supervisor:
                 log.warning("Process %s did not end in time and is killed.", child.pid)
                 child.kill()
                 child.wait()
+
+
+def _wait(until: float | None) -> int | None:
+    """Wait for a signal, at most until a moment; returns the signal's number."""
+    if until is None:
+        return signal.sigwaitinfo(_WATCHED).si_signo
+    received = signal.sigtimedwait(_WATCHED, max(0.0, until - time.monotonic()))
+    return received.si_signo if received else None

@@ -40,23 +40,30 @@ def wait_for(
         CommandError: `timeout`, or the service is not to be reached any more. The jobs go on.
     """
     reports: queue.SimpleQueue[tuple[str, Report]] = queue.SimpleQueue()
+    stopped = threading.Event()
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     for job_id in job_ids:
-        # Daemons: a stream that is being read cannot be interrupted, and must not keep the process.
-        threading.Thread(target=_follow, args=(api, job_id, reports.put), daemon=True).start()
+        # Daemons with own connections: a stream that is being read cannot be interrupted. When we stop
+        # waiting it is left to itself, and must neither keep the process nor lose its client.
+        follower = threading.Thread(
+            target=_follow, args=(api.again(), job_id, reports.put, stopped), daemon=True
+        )
+        follower.start()
     waiting = set(job_ids)
-    while waiting:
-        try:
+    try:
+        while waiting:
             job_id, report = reports.get(timeout=_left(deadline))
-        except queue.Empty:
-            raise _timed_out(timeout_seconds, sorted(waiting)) from None
-        match report:
-            case None:
-                waiting.remove(job_id)
-            case CommandError():
-                raise report
-            case _:
-                listener.on_event(job_id, report)
+            match report:
+                case None:
+                    waiting.remove(job_id)
+                case CommandError():
+                    raise report
+                case _:
+                    listener.on_event(job_id, report)
+    except queue.Empty:
+        raise _timed_out(timeout_seconds, sorted(waiting)) from None
+    finally:
+        stopped.set()
     return {job_id: api.get(f"/jobs/{job_id}")["job"] for job_id in job_ids}
 
 
@@ -73,22 +80,25 @@ def failure_of(job: Document) -> CommandError | None:
     )
 
 
-def _follow(api: Api, job_id: str, report: Callable[[tuple[str, Report]], None]) -> None:
+def _follow(
+    api: Api, job_id: str, report: Callable[[tuple[str, Report]], None], stopped: threading.Event
+) -> None:
     try:
-        for event in _events(api, job_id):
-            report((job_id, event))
+        with api:
+            for event in _events(api, job_id, stopped):
+                report((job_id, event))
     except CommandError as error:
         report((job_id, error))
     else:
         report((job_id, None))
 
 
-def _events(api: Api, job_id: str) -> Iterator[Document]:
-    """All events of a job until it is over, however often the connection is cut."""
+def _events(api: Api, job_id: str, stopped: threading.Event) -> Iterator[Document]:
+    """All events of a job until it is over or nobody wants them, however often the connection is cut."""
     after = 0
     heard = time.monotonic()
     streaming = True
-    while True:
+    while not stopped.is_set():
         try:
             if streaming:
                 for event in api.events(job_id, after):
@@ -109,7 +119,7 @@ def _events(api: Api, job_id: str) -> Iterator[Document]:
             yield from page["events"]
             if page["complete"]:
                 return
-        time.sleep(POLL_SECONDS)
+        stopped.wait(POLL_SECONDS)
 
 
 def _left(deadline: float | None) -> float | None:

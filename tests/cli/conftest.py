@@ -5,19 +5,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jotunheim.cli import main
 from tests.support.processes import JOTUNHEIM
-from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
-REPLAY_SECONDS = 60
+REPLAY_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -66,14 +64,6 @@ def remote(service: Service) -> dict[str, str]:
     """The environment of remote commands."""
     url = str(service.http.base_url).removesuffix("/api/v1/")
     return {"JOTUNHEIM_URL": url, "JOTUNHEIM_TOKEN": service.token}
-
-
-@pytest.fixture
-def installed(fresh_service: Service, sandbox: Sandbox, tmp_path: Path) -> Iterator[tuple[Service, Path]]:
-    """A service with nothing added, and a file with the sandbox's certificate authority."""
-    ca_file = tmp_path / "ca.pem"
-    ca_file.write_text(sandbox.ca_pem)
-    yield fresh_service, ca_file
 
 
 def run_process(*arguments: str, timeout: float = REPLAY_SECONDS, **environment: str) -> Ran:

@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         super().handle_one_request()
         self.close_connection = True
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         self.server.keys.append(self.headers.get("Idempotency-Key"))
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if len(self.server.keys) <= self.server.cuts:

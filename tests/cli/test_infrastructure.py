@@ -1,0 +1,112 @@
+"""Locations, nodes, templates and address pools."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run, remote
+from tests.support.sandbox import Sandbox
+from tests.support.service import Service
+
+HOSTILE = "[red]{{ lookup('pipe', 'touch /tmp/x') }}[/red]"
+
+
+@pytest.fixture
+def empty(fresh_service: Service, run: Run) -> Run:
+    """Runs a remote command against a service with nothing added."""
+    return lambda *arguments, **options: run(*arguments, **{**remote(fresh_service), **options})
+
+
+def add_node(empty: Run, sandbox: Sandbox, *trust: str, **options: str) -> None:
+    assert empty("location", "add", "lab").status == 0
+    arguments = ["--host", "127.0.0.1", "--port", str(sandbox.port), "--token-id", sandbox.token_id]
+    added = empty(
+        "node", "add", "pve1", "--location", "lab", "--vm-storage", "vmstore", *arguments, *trust, **options
+    )
+    assert added.status == 0, added.err
+
+
+def test_from_nothing_to_a_usable_node(empty: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text(sandbox.ca_pem)
+    add_node(
+        empty, sandbox, "--ca-file", str(ca_file), "--token-secret-stdin", stdin=sandbox.token_secret + "\n"
+    )
+    tested = empty("node", "test", "pve1", "--json")
+    assert tested.status == 0, tested.err
+    assert tested.document["test"]["ok"]
+    template = empty("template", "add", "debian-12", "--node", "pve1", "--vmid", "9000", "--json")
+    assert template.document["template"]["minimum_disk_bytes"] == 2 * 2**30
+    pool = empty(
+        "pool", "add", "lan", "--prefix", "10.9.0.0/29", "--gateway", "10.9.0.1", "--node", "pve1", "--json"
+    )
+    assert pool.document["address_pool"]["free"] == 5
+    for noun, key in (
+        ("location", "locations"),
+        ("node", "nodes"),
+        ("template", "templates"),
+        ("pool", "address_pools"),
+    ):
+        assert len(empty(noun, "list", "--json").document[key]) == 1
+    assert sandbox.token_secret not in empty("node", "list", "--json").out
+
+
+def test_a_pinned_fingerprint_and_a_secret_from_the_environment(empty: Run, sandbox: Sandbox) -> None:
+    add_node(
+        empty, sandbox, "--fingerprint", sandbox.fingerprint, JOTUNHEIM_NODE_TOKEN_SECRET=sandbox.token_secret
+    )
+    assert "fingerprint" in empty("node", "list").out
+    assert empty("node", "test", "1").status == 0
+
+
+def test_a_wrong_fingerprint_is_a_failed_check_with_its_code(empty: Run, sandbox: Sandbox) -> None:
+    add_node(empty, sandbox, "--fingerprint", "00" * 32, "--token-secret-stdin", stdin=sandbox.token_secret)
+    tested = empty("node", "test", "pve1", "--json")
+    assert tested.status == 1
+    assert tested.document["error"]["code"] == "certificate_mismatch"
+    assert not tested.document["test"]["ok"]
+
+
+def test_a_node_that_does_not_answer_is_status_3(empty: Run) -> None:
+    assert empty("location", "add", "lab").status == 0
+    arguments = ["--host", "127.0.0.1", "--port", "1", "--token-id", "root@pam!xy", "--token-secret-stdin"]
+    assert empty("node", "add", "pve9", "--location", "lab", *arguments, stdin="s").status == 0
+    tested = empty("node", "test", "pve9")
+    assert tested.status == 3
+    assert tested.err.startswith("Error: ")
+
+
+def test_a_node_needs_its_secret(empty: Run) -> None:
+    added = empty("node", "add", "n", "--location", "1", "--host", "h", "--token-id", "root@pam!x")
+    assert added.status == 2
+    assert "JOTUNHEIM_NODE_TOKEN_SECRET" in added.err
+
+
+def test_bad_fields_of_a_node_are_named_by_their_options(empty: Run) -> None:
+    assert empty("location", "add", "lab").status == 0
+    added = empty(
+        *("node", "add", "a_b", "--location", "lab", "--host", "-", "--token-id", "x", "--port", "0"),
+        *("--fingerprint", "12", "--bridge", "?", "--token-secret-stdin"),
+        stdin="s",
+    )
+    assert added.status == 1
+    for option in ("NAME", "--host", "--token-id", "--port", "--fingerprint", "--bridge"):
+        assert f"\n  {option}: " in added.err
+
+
+def test_hostile_names_are_shown_as_they_are(empty: Run) -> None:
+    assert empty("location", "add", "lab", "--name", HOSTILE).status == 0
+    assert HOSTILE in empty("location", "list").out
+    assert empty("location", "list", "--json").document["locations"][0]["name"] == HOSTILE
+
+
+def test_a_reference_to_nothing_says_where_to_look(empty: Run) -> None:
+    ran = empty("template", "add", "x", "--node", "pve\x1b[31m", "--vmid", "9000")
+    assert ran.status == 1
+    assert ran.err == "Error: There is no node pve\\x1b[31m.\nTry: jotunheim node list shows all.\n"
+
+
+def test_a_token_without_rights_is_told_what_to_do(empty: Run) -> None:
+    ran = empty("node", "list", JOTUNHEIM_TOKEN="jtn_wrong")
+    assert ran.status == 1
+    assert ran.err.splitlines()[1] == "Try: Set JOTUNHEIM_TOKEN to a valid token."
