@@ -1,7 +1,7 @@
 """`jotunheim job …`: what was asked for, and how it goes."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from jotunheim.cli.output import (
     print_record,
     print_rows,
 )
+
+if TYPE_CHECKING:
+    from jotunheim.cli.client import Api
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: what was asked for, and how it goes.")
 
@@ -97,20 +100,45 @@ def watch(
     job: Annotated[str, typer.Argument(metavar="ID")], timeout: Timeout = None, as_json: Json = False
 ) -> None:
     """Follow a job until it is over. With --json, each event is a line of JSON."""
-    from jotunheim.cli.board import EventPrinter, JobBoard
-    from jotunheim.cli.checklist import Checklist
     from jotunheim.cli.client import Api, path_part
-    from jotunheim.cli.waiting import failure_of, wait_for
 
     with Api.from_environment() as api:
-        found = api.get(f"/jobs/{path_part(job)}")["job"]
-        if as_json:
-            ended = wait_for(api, [found["id"]], timeout, EventPrinter())
+        _follow(api, api.get(f"/jobs/{path_part(job)}")["job"], timeout, as_json=as_json)
+
+
+@app.command()
+def retry(
+    job: Annotated[str, typer.Argument(metavar="ID")],
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it is over.")] = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> None:
+    """Try a failed job again; it continues from where it stood. With --wait --json, each event is a line."""
+    from jotunheim.cli.client import Api, path_part
+
+    if timeout is not None and not wait:
+        raise typer.BadParameter("needs --wait.", param_hint="--timeout")
+    with Api.from_environment() as api:
+        queued = api.post(f"/jobs/{path_part(job)}/retry")["job"]
+        if wait:
+            _follow(api, queued, timeout, as_json=as_json)
         else:
-            with Checklist() as checklist:
-                board = JobBoard(api, checklist, {found["id"]: f"{found['type']} {_target(found) or ''}"})
-                ended = wait_for(api, [found["id"]], timeout, board)
-    failure = failure_of(ended[found["id"]])
+            print_record("job", queued, _RECORD, as_json=as_json)
+
+
+def _follow(api: "Api", job: Document, timeout: float | None, *, as_json: bool) -> None:
+    """Show a job's events or steps until it is over; a failure becomes the command's."""
+    from jotunheim.cli.board import EventPrinter, JobBoard
+    from jotunheim.cli.checklist import Checklist
+    from jotunheim.cli.waiting import failure_of, wait_for
+
+    if as_json:
+        ended = wait_for(api, [job["id"]], timeout, EventPrinter())
+    else:
+        with Checklist() as checklist:
+            board = JobBoard(api, checklist, {job["id"]: f"{job['type']} {_target(job) or ''}"})
+            ended = wait_for(api, [job["id"]], timeout, board)
+    failure = failure_of(ended[job["id"]])
     if failure:
         raise failure
 

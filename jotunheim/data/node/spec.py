@@ -75,7 +75,7 @@ class NodeSpec(Shape):
     host: Host
     port: Annotated[int, Field(ge=1, le=65_535)] = 8006
     token_id: Annotated[
-        str, Field(max_length=255, pattern=r"^[^\s@!=:/]+@[A-Za-z][A-Za-z0-9._-]+![A-Za-z][A-Za-z0-9._-]*$")
+        str, Field(max_length=255, pattern=r"^[^\s@!=:/]+@[A-Za-z][A-Za-z0-9._-]+![A-Za-z][A-Za-z0-9._-]+$")
     ]
     """`user@realm!tokenname`."""
     token_secret: Annotated[SecretStr, AfterValidator(_token_secret)]
