@@ -9,9 +9,9 @@ from starlette.routing import Route
 
 from jotunheim import bootstrap
 from jotunheim.exceptions import JotunheimError
-from jotunheim.exceptions.http import on_http_exception, on_jotunheim_error, on_unexpected_error
-from jotunheim.routes import api_admin, health, openapi
-from jotunheim.routes.middleware import RequestIdMiddleware
+from jotunheim.exceptions.http import on_http_exception, on_jotunheim_error
+from jotunheim.routes import api_admin, health, openapi, operation
+from jotunheim.routes.middleware import RequestMiddleware
 from jotunheim.settings import Settings
 
 
@@ -35,13 +35,12 @@ def create_app(settings: Settings) -> Starlette:
             *health.routes,
             Route(f"{openapi.PREFIX}/openapi.json", document),
             Route(f"{openapi.PREFIX}/docs", docs),
-            *(operation.route(openapi.PREFIX) for operation in api_admin.operations),
+            *operation.routes(api_admin.operations, openapi.PREFIX),
         ],
-        middleware=[Middleware(RequestIdMiddleware)],
+        middleware=[Middleware(RequestMiddleware)],
         exception_handlers={
             JotunheimError: on_jotunheim_error,
             HTTPException: on_http_exception,
-            Exception: on_unexpected_error,
         },
     )
     app.router.redirect_slashes = False  # a path is right or it is not; redirects would trust the Host header

@@ -5,15 +5,17 @@ import logging
 import os
 import sys
 
+from jotunheim.exceptions.repository import StoreUnavailableError
 from jotunheim.jobs.queue import Queue
 from jotunheim.jobs.server import build
 from jotunheim.jobs.worker import Worker
 from jotunheim.repositories.peewee import database
-from jotunheim.repositories.peewee.secrets import Keyring, create_key_file
+from jotunheim.repositories.peewee.secrets import Keyring, check_key, create_key_file, remember_key
 from jotunheim.routes.operation import Context
 from jotunheim.services import access
 from jotunheim.settings import Settings
 
+_FOR_OWNER_ONLY = 0o077
 KINDS = {kind.type: kind for kind in (build.KIND,)}
 
 
@@ -21,20 +23,21 @@ def api_context(settings: Settings) -> Context:
     """What the API needs; the database is bound as a side effect.
 
     Raises:
-        SecretError: there is no usable secret key.
+        SecretError: there is no usable secret key, or it is not the one of this database.
+        StoreUnavailableError: the database cannot be reached.
     """
-    _use_store(settings)
-    return Context(settings=settings, keyring=Keyring.load(settings), wake=Queue(settings.queue).wake)
+    keyring = _use_store(settings)
+    return Context(settings=settings, keyring=keyring, wake=Queue(settings.queue).wake)
 
 
 def worker(settings: Settings) -> Worker:
     """A worker process; the database is bound as a side effect.
 
     Raises:
-        SecretError: there is no usable secret key.
+        SecretError: there is no usable secret key, or it is not the one of this database.
+        StoreUnavailableError: the database cannot be reached.
     """
-    _use_store(settings)
-    keyring = Keyring.load(settings)
+    keyring = _use_store(settings)
     settings.runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Worker(settings, keyring, Queue(settings.queue), KINDS, run_environment(settings))
 
@@ -66,22 +69,33 @@ def initialize(settings: Settings, admin_email: str, admin_password: str | None)
         A token of the administrator with all scopes; it is shown nowhere else.
 
     Raises:
+        DataValidationError: this is no e-mail address.
         UniquenessError: there is a user with this e-mail address.
+        StoreUnavailableError: the state directory cannot be made, or the database cannot be reached.
     """
-    _use_store(settings)
-    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if settings.secret_key is None:
-        create_key_file(settings.key_file)
-    Keyring.load(settings)
+    os.umask(_FOR_OWNER_ONLY)
+    try:
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.secret_key is None:
+            create_key_file(settings.key_file)
+    except OSError as error:
+        raise StoreUnavailableError(f"{error.filename} cannot be made: {error.strerror}.") from None
+    keyring = Keyring.load(settings)
+    database.connect(settings)
     database.migrate()
     with database.transaction():
+        remember_key(keyring)
         admin = access.create_user(admin_email, admin_email, "admin", admin_password)
         return access.issue_token(admin, "init", ["*"])
 
 
-def _use_store(settings: Settings) -> None:
-    os.umask(0o077)  # what this process writes is for its user only
+def _use_store(settings: Settings) -> Keyring:
+    os.umask(_FOR_OWNER_ONLY)
+    keyring = Keyring.load(settings)
     database.connect(settings)
+    if not database.pending_migrations():
+        check_key(keyring)
+    return keyring
 
 
 def configure_logging(settings: Settings) -> None:

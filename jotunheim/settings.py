@@ -67,11 +67,11 @@ class Settings(BaseModel):
     listen: Annotated[str, AfterValidator(_listen_address)] = "127.0.0.1:8080"
     worker_concurrency: int = Field(default=4, ge=1, le=64)
     """Runs at once in one worker process."""
-    lease_seconds: float = Field(default=30.0, ge=1)
+    lease_seconds: float = Field(default=30.0, ge=1, allow_inf_nan=False)
     """How long a silent worker keeps its jobs; renewed at a third of it."""
-    sweep_seconds: float = Field(default=5.0, gt=0)
+    sweep_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     """How often a worker looks for jobs whose wake-up or worker was lost."""
-    drain_seconds: float = Field(default=60.0, ge=0)
+    drain_seconds: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """How long a worker that was told to stop lets its runs finish."""
     job_timeout_seconds: int = Field(default=3600, ge=10)
     """The longest that one run may take."""
@@ -80,8 +80,8 @@ class Settings(BaseModel):
     vmid_first: int = Field(default=1000, ge=100, le=999_999_999)
     vmid_last: int = Field(default=999_999, ge=100, le=999_999_999)
     """The range that VMIDs are taken from."""
-    pve_connect_timeout_seconds: float = Field(default=5.0, gt=0)
-    pve_read_timeout_seconds: float = Field(default=30.0, gt=0)
+    pve_connect_timeout_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    pve_read_timeout_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     """The largest request body that the API reads."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

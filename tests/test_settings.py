@@ -47,7 +47,7 @@ def test_the_range_of_vmids_must_not_be_empty() -> None:
 
 
 def test_the_command_lines_own_variables_are_no_settings() -> None:
-    settings.load({name: "x" for name in settings.NOT_SETTINGS - {"JOTUNHEIM_CONFIG"}})
+    settings.load(dict.fromkeys(settings.NOT_SETTINGS - {"JOTUNHEIM_CONFIG"}, "x"))
 
 
 def test_a_secret_key_does_not_show_in_a_dump() -> None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 MASK = "********"
+SHORTEST_MASKED = 6
 _ENDS = {
     "runner_on_ok": "ok",
     "runner_on_failed": "failed",
@@ -76,10 +77,12 @@ def masked(value: Any, secrets: Collection[str]) -> Any:
     match value:
         case str():
             for secret in secrets:
-                value = value.replace(secret, MASK)
+                # Shorter ones would mask half of every message; nobody generates such.
+                if len(secret) >= SHORTEST_MASKED:
+                    value = value.replace(secret, MASK)
             return value
         case dict():
-            return {masked(key, secrets): masked(item, secrets) for key, item in value.items()}
+            return {key: masked(item, secrets) for key, item in value.items()}
         case list() | tuple():
             return [masked(item, secrets) for item in value]
         case _:

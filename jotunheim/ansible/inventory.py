@@ -1,8 +1,9 @@
 """Writes inventories. Every text in them is inert, except references to secrets.
 
-Ansible templates plain strings: `{{ lookup('pipe', …) }}` as a server's name would run. So every string is
-written with the tag `!unsafe`, whoever chose it; only a `SecretReference` becomes a template, and that one
-is ours.
+Ansible templates plain strings: `{{ lookup('pipe', …) }}` as a server's name would run. So every string that
+could hold a template is written with the tag `!unsafe`, whoever chose it; only a `SecretReference` becomes a
+template, and that one is ours. Strings without a brace cannot hold one and are quoted: behind `!unsafe` Ansible
+would take `yes`, `1.10` or `null` for what YAML 1.1 calls them, quotes or not.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ import yaml
 
 GROUP = "servers"
 """The group that the playbooks run on."""
+RESERVED_NAMES = frozenset({GROUP, "all", "ungrouped", "localhost"})
+"""Names that mean something else to Ansible than a host."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _inert(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    return dumper.represent_scalar("!unsafe", value, style="'")
+    # All of Jinja's marks begin with a brace, and nothing with a brace is a number, date or word of YAML.
+    tag = "!unsafe" if "{" in value else "tag:yaml.org,2002:str"
+    return dumper.represent_scalar(tag, value, style="'")
 
 
 def _reference(dumper: yaml.SafeDumper, value: SecretReference) -> yaml.Node:

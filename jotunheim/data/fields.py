@@ -58,6 +58,8 @@ def _host(value: str) -> str:
         ipaddress.ip_address(value)
     except ValueError:
         return _dns_name(value)
+    if "%" in value:
+        raise ValueError("must be an address without a scope")
     return value
 
 

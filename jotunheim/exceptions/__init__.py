@@ -6,6 +6,7 @@
     ├── repository.NotFoundError        no such row
     ├── repository.UniquenessError      a row like it exists
     ├── repository.LeaseLostError       another worker owns the job now
+    ├── repository.StoreUnavailableError  the database or the state directory cannot be used
     ├── repository.SecretError          a secret is missing or cannot be decrypted
     ├── repository.ProxmoxRequestError  what Proxmox VE answered, or that it did not (one subclass per kind)
     ├── service.ServiceError            what we decide not to do (one subclass per reason)

@@ -40,6 +40,10 @@ _CODE_BY_STATUS = {
     413: "payload_too_large",
 }
 
+# An answer stays small, however much nonsense a body holds.
+MAX_PROBLEMS = 200
+MAX_FIELD = 200
+
 log = logging.getLogger(__name__)
 
 
@@ -55,8 +59,8 @@ def from_pydantic(error: ValidationError, prefix: tuple[str, ...] = ()) -> DataV
     for problem in error.errors(include_input=False, include_url=False, include_context=False):
         location = (*prefix, *(str(part) for part in problem["loc"] if part != "[key]"))
         message = problem["msg"].removeprefix("Value error, ")
-        problems.append(FieldProblem(".".join(location) or "body", message))
-    return DataValidationError(problems)
+        problems.append(FieldProblem(".".join(location)[:MAX_FIELD] or "body", message))
+    return DataValidationError(problems[:MAX_PROBLEMS])
 
 
 def answer(error: JotunheimError, request_id: str) -> JSONResponse:
@@ -92,15 +96,10 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return response
 
 
-async def on_unexpected_error(request: Request, error: Exception) -> Response:
-    """Starlette's handler for everything else: logged here, told to nobody."""
-    log.error("Unhandled error in %s %s", request.method, request.url.path, exc_info=error)
+def internal_error(request_id: str) -> Response:
+    """The answer to a request that broke something: it says nothing about what."""
     return _response(
-        500,
-        "internal",
-        "Something went wrong; the log knows more under this request id.",
-        (),
-        request.state.request_id,
+        500, "internal", "Something went wrong; the log knows more under this request id.", (), request_id
     )
 
 

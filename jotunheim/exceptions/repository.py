@@ -32,6 +32,12 @@ class SecretError(JotunheimError):
     code = "secret_unavailable"
 
 
+class StoreUnavailableError(JotunheimError):
+    """The database or the state directory cannot be used."""
+
+    code = "store_unavailable"
+
+
 class ProxmoxRequestError(JotunheimError):
     """Proxmox VE refused a request, failed it, or did not answer.
 

@@ -33,6 +33,18 @@ class LeaseKeeper:
         with transaction():
             return Job.claim(job_id, self.owner, self.lease_seconds)
 
+    def stop_if_held(self, job_id: uuid.UUID) -> bool:
+        """Whether a run of this job still goes on here, though its lease has expired; that run is stopped.
+
+        Somebody takes the job over when it has ended; two runs of one job in one worker must not be.
+        """
+        with self._lock:
+            held = self._held.get(job_id)
+            if held is None:
+                return False
+            held.stop.set()
+            return True
+
     @contextmanager
     def keep(self, job: Job, stop: threading.Event) -> Iterator[None]:
         """Renew a job's lease for the time of a block; `stop` is set when it is lost."""
@@ -51,6 +63,9 @@ class LeaseKeeper:
         if not held:
             return
         lost = Job.renew({job_id: entry.fence for job_id, entry in held.items()}, self.lease_seconds)
+        with self._lock:
+            # A job that ended meanwhile has given its lease back.
+            lost = {job_id for job_id in lost if self._held.get(job_id) is held[job_id]}
         for job_id in lost:
             log.warning("The lease of job %s is lost.", job_id)
             held[job_id].stop.set()

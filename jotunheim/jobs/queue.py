@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
+from huey import Huey, PostgresHuey, PriorityRedisHuey, SqliteHuey
 from huey.registry import Message
 from huey.serializer import Serializer
 
@@ -39,9 +39,9 @@ class Queue:
         self._handler: Callable[[uuid.UUID], None] | None = None
         self._wake = self.huey.task(name="wake")(self._woken)
 
-    def wake(self, job_id: uuid.UUID) -> None:
-        """Tell a worker that a job waits."""
-        self._wake(str(job_id))
+    def wake(self, job_id: uuid.UUID, *, first: bool = False) -> None:
+        """Tell a worker that a job waits; `first`: before all others in the queue."""
+        self._wake(str(job_id), priority=1 if first else None)
 
     def is_empty(self) -> bool:
         """Whether no wake-up call waits for a worker."""
@@ -65,7 +65,7 @@ def _open(url: str) -> Huey:
     if url.startswith(("postgresql://", "postgres://")):
         return PostgresHuey(dsn=url, **common)
     if url.startswith(("redis://", "rediss://", "unix://")):
-        return RedisHuey(url=url, **common)
+        return PriorityRedisHuey(url=url, **common)
     raise DataValidationError(
         [FieldProblem("JOTUNHEIM_QUEUE_URL", "must be sqlite:///PATH, postgresql://… or redis://…")]
     )

@@ -15,6 +15,7 @@ from jotunheim.actions.context import ActionContext
 from jotunheim.data.job import JobError
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.repository import LeaseLostError
+from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.leases import LeaseKeeper
 from jotunheim.jobs.queue import Queue
@@ -82,18 +83,20 @@ class Worker:
         log.info("Worker ended.")
 
     def sweep(self) -> None:
-        """Announce jobs that wait although nobody was woken, or whose worker went silent.
+        """Announce jobs whose worker went silent, ahead of all others, and jobs that nobody was told about.
 
-        While wake-up calls are in the queue, the waiting jobs may be among them; so it waits for its end.
-        A job that is announced twice is claimed once.
+        While wake-up calls are in the queue, waiting jobs may be among them; so those are announced when it
+        is empty. A job that is announced twice is claimed once.
         """
+        for job_id in Job.abandoned(SWEEP_LIMIT):
+            self._queue.wake(job_id, first=True)
         if self._queue.is_empty():
-            for job_id in Job.claimable(SWEEP_LIMIT):
+            for job_id in Job.queued(SWEEP_LIMIT):
                 self._queue.wake(job_id)
 
     def work_on(self, job_id: uuid.UUID) -> None:
         """Carry a job out, if it is to be had."""
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._leases.stop_if_held(job_id):
             return
         job = self._leases.claim(job_id)
         if job is None:
@@ -165,6 +168,9 @@ def _assert_runnable(job: Job, kind: JobKind | None) -> None:
     if kind is None:
         raise JotunheimError(f"This version knows no jobs of type {job.type}.", hint="Upgrade the worker.")
     if job.attempt > job.max_attempts:
-        raise JotunheimError(
-            f"Workers died {job.max_attempts} times over this job.", hint="See the logs of the workers."
+        raise ServerDeploymentError(
+            "worker_lost",
+            f"Workers ended {job.max_attempts} times in the middle of this job.",
+            retryable=True,
+            hint="See why in the workers' logs, then retry the job: it continues from where it stood.",
         )

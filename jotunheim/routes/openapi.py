@@ -10,12 +10,12 @@ from pydantic.json_schema import models_json_schema
 
 from jotunheim import __version__
 from jotunheim.data.error import ErrorAnswer
-from jotunheim.routes.operation import Operation
+from jotunheim.routes.operation import MAX_ROW_DIGITS, Operation
 
 PREFIX = "/api/v1"
 _PARAMETER = re.compile(r"{(\w+):(\w+)}")
 _PARAMETER_SCHEMAS: dict[str, dict[str, Any]] = {
-    "int": {"type": "integer", "minimum": 0},
+    "row": {"type": "integer", "minimum": 1, "maximum": 10**MAX_ROW_DIGITS - 1},
     "uuid": {"type": "string", "format": "uuid"},
 }
 Keyed = tuple[type[BaseModel], Literal["validation", "serialization"]]

@@ -9,12 +9,13 @@ Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -33,6 +34,8 @@ from jotunheim.routes.parsing import (
     read_body,
 )
 from jotunheim.settings import Settings
+
+MAX_ROW_DIGITS = 9
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +109,7 @@ class Operation:
 
     method: str
     path: str
-    """Below `/api/v1`, with Starlette's converters: `/admin/servers/{id:uuid}`."""
+    """Below `/api/v1`, with Starlette's converters: `/admin/servers/{id:uuid}`, `/admin/nodes/{id:row}`."""
     scope: str
     """What the token must have, e.g. `servers:write`."""
     role: str
@@ -126,13 +129,14 @@ class Operation:
         """The first line of the handler's docstring."""
         return (self.handler.__doc__ or "").strip().splitlines()[0]
 
-    def route(self, prefix: str) -> Route:
-        """The route for Starlette."""
-        return Route(prefix + self.path, self._endpoint, methods=[self.method], name=self.handler.__name__)
-
-    async def _endpoint(self, request: Request) -> Response:
+    async def answer_to(self, request: Request) -> Response:
+        """Answer one request."""
         context: Context = request.app.state.context
-        if self.stream and "text/event-stream" in request.headers.get("accept", ""):
+        if (
+            self.stream
+            and request.method == "GET"
+            and "text/event-stream" in request.headers.get("accept", "")
+        ):
             actor = await run_in_threadpool(authorize, request, self.scope, self.role)
             log.debug("%s streams %s", actor.email, request.url.path)
             response: Response = await self.stream(request, context)
@@ -181,6 +185,36 @@ class Operation:
             media_type="application/json",
             headers=reply.headers,
         )
+
+
+def routes(operations: Iterable[Operation], prefix: str) -> list[Route]:
+    """The operations as Starlette's routes: one a path, so that a wrong method is told the right ones."""
+    paths: dict[str, dict[str, Operation]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method] = operation
+    return [_route(prefix + path, by_method) for path, by_method in paths.items()]
+
+
+def _route(path: str, by_method: Mapping[str, Operation]) -> Route:
+    async def endpoint(request: Request) -> Response:
+        return await by_method["GET" if request.method == "HEAD" else request.method].answer_to(request)
+
+    return Route(path, endpoint, methods=list(by_method))
+
+
+class _RowConvertor(Convertor[int]):
+    """The id of a row in a path: digits that every database takes. Anything else is no such path."""
+
+    regex = f"[1-9][0-9]{{0,{MAX_ROW_DIGITS - 1}}}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("row", _RowConvertor())
 
 
 @dataclass

@@ -4,6 +4,7 @@ A token is `jtn_`, 43 characters of randomness and 6 characters of checksum, so 
 tell a real one from a lookalike without asking us.
 """
 
+import re
 import secrets
 import zlib
 from datetime import datetime
@@ -12,10 +13,14 @@ from string import ascii_letters, digits
 from argon2 import PasswordHasher
 
 from jotunheim.data.actor import Actor
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.service import UnauthorizedError
 from jotunheim.repositories.peewee.accounts import Token, User, digest
 from jotunheim.repositories.peewee.database import now, unique
 
+# Whether mail arrives there is another question; this keeps mistakes and nonsense out.
+_EMAIL = re.compile(r"[^@\s{}<>\"]+@[^@\s{}<>\"]+")
+MAX_EMAIL = 254
 TOKEN_PREFIX = "jtn_"  # noqa: S105 - a prefix, not a secret
 RANDOM_CHARACTERS = 43  # 256 bits in base 62
 CHECKSUM_CHARACTERS = 6
@@ -26,8 +31,11 @@ def create_user(email: str, name: str, role: str, password: str | None) -> User:
     """Add an account.
 
     Raises:
+        DataValidationError: this is no e-mail address.
         UniquenessError: somebody has this e-mail address.
     """
+    if len(email) > MAX_EMAIL or not email.isprintable() or not _EMAIL.fullmatch(email):
+        raise DataValidationError([FieldProblem("email", "must be an e-mail address")])
     password_hash = PasswordHasher().hash(password) if password else None
     with unique(f"There is a user {email} already."):
         user: User = User.create(email=email.casefold(), name=name, role=role, password_hash=password_hash)

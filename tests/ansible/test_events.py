@@ -26,7 +26,7 @@ def test_other_events_are_nothing_to_us() -> None:
 def test_secrets_are_masked_wherever_they_stand() -> None:
     result = {
         "msg": "bad hunter2!",
-        "list": [{"hunter2": "x"}, ("hunter2",)],
+        "list": [{"x": "hunter2"}, ("hunter2",)],
         "diff": {"after": "is hunter2"},
     }
     event = translate(_event("runner_on_failed", res=result), ["hunter2"])

@@ -46,6 +46,18 @@ def test_labels_keys_and_ids_come_back_unchanged_and_run_nothing(
     assert not trap.exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["yes", "no", "null", "0x1f", "010", "1.10", "ungrouped", "all", "servers", "localhost"]
+)
+def test_names_that_mean_something_else_to_yaml_or_ansible_are_names(
+    service: Service, sandbox: Sandbox, name: str
+) -> None:
+    server = service.built(name, tags=["yes", "1.10", "null", "010"], start=False)
+    config = sandbox.config(server["vmid"])
+    assert config["name"] == name
+    assert set(config["tags"].split(";")) == {"yes", "1.10", "null", "010"}
+
+
 @pytest.mark.parametrize("field", ["name", "hostname", "tags"])
 def test_what_must_be_a_plain_name_is_refused(service: Service, field: str, trap: Path) -> None:
     for text in _texts(trap):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -89,6 +90,40 @@ def test_a_paused_worker_that_wakes_up_too_late_changes_nothing(
     time.sleep(2)
     assert fresh_service.read(f"jobs/{job['id']}")["job"] == job
     assert len(slow_clone.clone_tasks()) == clones + 1
+
+
+def test_a_lost_workers_job_goes_before_those_that_wait(fresh_service: Service, slow_clone: Sandbox) -> None:
+    fresh_service.add_infrastructure(slow_clone)
+    clones = len(slow_clone.clone_tasks())
+    worker = fresh_service.start_worker(JOTUNHEIM_WORKER_CONCURRENCY="1")
+    lost = fresh_service.create_server("lost", start=False)
+    _in_the_middle_of_the_clone(fresh_service, slow_clone, clones)
+    waiting = [fresh_service.create_server(f"waiting-{number}", start=False) for number in range(8)]
+    fresh_service.kill_worker(worker)
+    fresh_service.start_worker(JOTUNHEIM_WORKER_CONCURRENCY="1")
+    finished = fresh_service.finished(lost["job"]["id"])
+    assert finished["status"] == "succeeded"
+    left = [fresh_service.read(f"jobs/{server['job']['id']}")["job"]["status"] for server in waiting]
+    assert left.count("queued") >= 3, left
+    for server in waiting:
+        fresh_service.finished(server["job"]["id"])
+
+
+def test_a_worker_whose_lease_ran_out_never_runs_the_same_job_twice_at_once(
+    fresh_service: Service, slow_clone: Sandbox
+) -> None:
+    fresh_service.add_infrastructure(slow_clone)
+    clones = len(slow_clone.clone_tasks())
+    fresh_service.start_worker(JOTUNHEIM_LEASE_SECONDS="30", JOTUNHEIM_SWEEP_SECONDS="0.1")
+    created = fresh_service.create_server("clock-step", start=False)
+    _in_the_middle_of_the_clone(fresh_service, slow_clone, clones)
+    with sqlite3.connect(fresh_service.state / "jotunheim.db", timeout=10) as raw:
+        raw.execute("UPDATE job SET lease_expires_at = 0 WHERE status = 'running'")
+    raw.close()
+    job = fresh_service.finished(created["job"]["id"])
+    assert job["status"] == "succeeded", job
+    assert len(slow_clone.clone_tasks()) == clones + 1
+    assert "Traceback" not in (fresh_service.state / "worker.log").read_text()
 
 
 def test_a_job_that_nobody_was_told_about_is_found(fresh_service: Service, sandbox: Sandbox) -> None:

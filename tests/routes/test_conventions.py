@@ -25,7 +25,7 @@ OPERATIONS = api_admin.operations
     "header", [None, "Bearer", "Bearer jtn_nonsense", "Basic YTpi", "Bearer jtn_" + "0" * 49], ids=str
 )
 def test_no_route_answers_without_a_valid_token(service: Service, operation: Any, header: str | None) -> None:
-    path = operation.path.replace("{id:int}", "1").replace(
+    path = operation.path.replace("{id:row}", "1").replace(
         "{id:uuid}", "00000000-0000-4000-8000-000000000000"
     )
     url = str(service.http.base_url).rstrip("/") + path
@@ -41,8 +41,9 @@ def test_a_token_is_recognised_by_its_checksum(service: Service) -> None:
 
 
 @pytest.mark.parametrize("what", ["locations", "nodes", "templates", "address-pools"])
-def test_what_does_not_exist_is_404(service: Service, what: str) -> None:
-    answer = service.http.get(f"/admin/{what}/999")
+@pytest.mark.parametrize("id_", ["999", "0", "-1", "1.0", "9223372036854775808", "9" * 400, "\uff11"])
+def test_what_does_not_exist_is_404(service: Service, what: str, id_: str) -> None:
+    answer = service.http.get(f"/admin/{what}/{id_}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
@@ -58,11 +59,25 @@ def test_unknown_paths_and_methods_answer_in_the_one_shape(service: Service) -> 
     assert (nowhere.status_code, nowhere.json()["error"]["code"]) == (404, "not_found")
     wrong = service.http.put("/admin/servers", json={})
     assert wrong.status_code == 405
-    assert "GET" in wrong.headers["allow"]
+    assert set(wrong.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
     for answer in (nowhere, wrong):
         error = answer.json()["error"]
         assert set(error) == {"code", "message", "details", "request_id"}
         assert error["code"] in STATUS
+
+
+def test_a_head_request_ends_where_a_get_would_stream(service: Service) -> None:
+    created = service.create_server("headed", start=False)
+    path = f"/admin/jobs/{created['job']['id']}/events"
+    answer = service.http.head(path, headers={"Accept": "text/event-stream"}, timeout=5)
+    assert (answer.status_code, answer.content) == (200, b"")
+    service.finished(created["job"]["id"])
+
+
+def test_an_answer_stays_small_however_much_is_wrong(service: Service) -> None:
+    answer = service.http.post("/admin/servers", json={f"field-{number}": 1 for number in range(20_000)})
+    assert answer.status_code == 422
+    assert len(answer.content) < 100_000
 
 
 def test_the_request_id_is_taken_answered_and_kept(service: Service) -> None:
@@ -123,7 +138,8 @@ def test_requests_that_ask_a_node_are_answered_once_too(service: Service, sandbo
     wait_for(lambda: sandbox.config(9100).get("template"), "the template")
     spec = {"name": "second", "node_id": service.ids["node"], "vmid": 9100}
     answers = [
-        service.http.post("/admin/templates", json=spec, headers={"Idempotency-Key": "template"}) for _ in range(2)
+        service.http.post("/admin/templates", json=spec, headers={"Idempotency-Key": "template"})
+        for _ in range(2)
     ]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json() == answers[1].json()
@@ -212,7 +228,7 @@ def test_the_description_covers_every_route_and_the_page_shows_it(service: Servi
     document = httpx.get(str(service.http.base_url) + "openapi.json").json()
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     routed = {
-        (operation.method, "/api/v1" + operation.path.replace(":int}", "}").replace(":uuid}", "}"))
+        (operation.method, "/api/v1" + operation.path.replace(":row}", "}").replace(":uuid}", "}"))
         for operation in OPERATIONS
     }
     assert described == routed

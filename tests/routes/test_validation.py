@@ -178,6 +178,8 @@ def test_an_address_pool_must_make_sense(service: Service, changes: dict[str, An
         ({"token_id": "root"}, "token_id"),
         ({"token_secret": ""}, "token_secret"),
         ({"host": "not a host"}, "host"),
+        ({"host": "fe80::1%\r\nX: y"}, "host"),
+        ({"token_id": "root@pam!x"}, "token_id"),
         ({"port": 0}, "port"),
         ({"location_id": 999}, "location_id"),
         ({"memory_overcommit": 0}, "memory_overcommit"),
@@ -188,7 +190,7 @@ def test_a_node_must_make_sense(service: Service, changes: dict[str, Any], field
         "name": "n",
         "location_id": service.ids["location"],
         "host": "192.0.2.1",
-        "token_id": "root@pam!t",
+        "token_id": "root@pam!test",
         "token_secret": "secret",
         **changes,
     }

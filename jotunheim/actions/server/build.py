@@ -6,7 +6,7 @@ from typing import Any
 
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.steps import StepRecorder
-from jotunheim.ansible import playbooks, runner, variables
+from jotunheim.ansible import inventory, playbooks, runner, variables
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.exceptions.service import ServerDeploymentError
@@ -92,7 +92,8 @@ def load(job: Job) -> Server:
 def inventory_host(server: Server, settings: Settings) -> tuple[str, dict[str, Any]]:
     """Name and variables of a server in the inventory of a build, with secrets by reference."""
     addresses = Address.of([server]).get(server.id, [])
-    return server.name, {
+    name = f"server-{server.id}" if server.name in inventory.RESERVED_NAMES else server.name
+    return name, {
         **variables.connection(server, server.node, settings),
         **variables.pve_clone(server),
         **variables.pve_config(

@@ -19,6 +19,7 @@ from peewee import (
     DatabaseProxy,
     ImproperlyConfigured,
     IntegrityError,
+    InterfaceError,
     Model,
     SqliteDatabase,
 )
@@ -26,7 +27,7 @@ from playhouse import db_url
 from playhouse.migrations import Runner
 
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.exceptions.repository import UniquenessError
+from jotunheim.exceptions.repository import StoreUnavailableError, UniquenessError
 from jotunheim.settings import Settings
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -125,13 +126,23 @@ def _open(url: str) -> Database:
 
 
 def migrate() -> list[str]:
-    """Apply the pending migrations; returns their names."""
-    return list(Runner(database.obj, directory=str(MIGRATIONS)).up())
+    """Apply the pending migrations; returns their names.
+
+    Raises:
+        StoreUnavailableError: the database cannot be used.
+    """
+    with _usable():
+        return list(_migrations().up())
 
 
 def pending_migrations() -> list[str]:
-    """Names of migrations that this database still lacks, and of applied ones that this version lacks."""
-    status = Runner(database.obj, directory=str(MIGRATIONS)).status()
+    """Names of migrations that this database still lacks, and of applied ones that this version lacks.
+
+    Raises:
+        StoreUnavailableError: the database cannot be used.
+    """
+    with _usable():
+        status = _migrations().status()
     return [migration.name for migration in status if migration.applied is None or migration.path is None]
 
 
@@ -140,19 +151,38 @@ def check() -> list[str]:
 
     Returns:
         One sentence per problem; empty when all is well.
+
+    Raises:
+        StoreUnavailableError: the database cannot be used at all.
     """
     problems = [
         f"Migration {name} is not applied, or unknown to this version." for name in pending_migrations()
     ]
     if isinstance(database.obj, SqliteDatabase):
-        try:
+        with _usable():
             rows = [row[0] for row in database.execute_sql("PRAGMA integrity_check")]
-            problems += [f"Integrity: {row}" for row in rows if row != "ok"]
-            for table, row_id, parent, _ in database.execute_sql("PRAGMA foreign_key_check"):
-                problems.append(f"Row {row_id} of {table} refers to a missing row of {parent}.")
-        except DatabaseError as error:
-            problems.append(f"The database cannot be read: {error}")
+            dangling = list(database.execute_sql("PRAGMA foreign_key_check"))
+        problems += [f"Integrity: {row}" for row in rows if row != "ok"]
+        problems += [
+            f"Row {row} of {table} refers to a missing row of {parent}." for table, row, parent, _ in dangling
+        ]
     return problems
+
+
+def _migrations() -> Runner:
+    return Runner(database.obj, directory=str(MIGRATIONS))
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    try:
+        yield
+    except (DatabaseError, InterfaceError) as error:
+        # The driver's text names files and hosts, never a password.
+        raise StoreUnavailableError(
+            f"The database cannot be used: {str(error).strip()}.",
+            hint="Run `jotunheim init` on a new machine; else check JOTUNHEIM_DATABASE_URL and the file's rights.",
+        ) from None
 
 
 def backup(target: Path) -> None:

@@ -99,9 +99,15 @@ class Job(Table):
         return job
 
     @classmethod
-    def claimable(cls, limit: int) -> list[uuid.UUID]:
+    def queued(cls, limit: int) -> list[uuid.UUID]:
         """Ids of jobs that wait for a worker, the oldest first."""
-        query = cls.select(cls.id).where(_claimable(now())).order_by(cls.created_at).limit(limit)
+        query = cls.select(cls.id).where(cls.status == JobStatus.QUEUED).order_by(cls.created_at).limit(limit)
+        return [job.id for job in query]
+
+    @classmethod
+    def abandoned(cls, limit: int) -> list[uuid.UUID]:
+        """Ids of running jobs whose worker went silent, the oldest first."""
+        query = cls.select(cls.id).where(_abandoned(now())).order_by(cls.created_at).limit(limit)
         return [job.id for job in query]
 
     @classmethod
@@ -179,8 +185,10 @@ class Job(Table):
         JobEvent.add(self.id, "job.queued", {})
 
     def record_progress(self, percent: int) -> None:
-        """Say how far the work has come, 0 to 100; it never goes back within an attempt."""
-        self._update_held(progress=percent)
+        """Say how far the work has come, 0 to 100; it never goes back."""
+        if percent > self.progress:
+            self._update_held(progress=percent)
+            self.progress = percent
 
     def _finish(self, status: JobStatus, error: JobError | None) -> None:
         document = error.model_dump() if error else None
@@ -302,9 +310,11 @@ class PveTask(Table):
 
 
 def _claimable(at: datetime) -> Any:
-    return (Job.status == JobStatus.QUEUED) | (
-        (Job.status == JobStatus.RUNNING) & (Job.lease_expires_at < at)
-    )
+    return (Job.status == JobStatus.QUEUED) | _abandoned(at)
+
+
+def _abandoned(at: datetime) -> Any:
+    return (Job.status == JobStatus.RUNNING) & (Job.lease_expires_at < at)
 
 
 def _held(job_id: uuid.UUID, fence: int) -> Any:

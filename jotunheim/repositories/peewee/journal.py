@@ -27,18 +27,20 @@ class Journal:
 
     def check_lease(self) -> None:
         """Raise LeaseLostError unless the job still belongs to the worker that started this run."""
-        held = (
-            Job.select()
-            .where((Job.id == self._job_id) & (Job.fence == self._fence) & (Job.status == JobStatus.RUNNING))
-            .exists()
+        self._job()
+
+    def _job(self) -> Job:
+        job = Job.get_or_none(
+            (Job.id == self._job_id) & (Job.fence == self._fence) & (Job.status == JobStatus.RUNNING)
         )
-        if not held:
+        if job is None:
             raise LeaseLostError(f"Job {self._job_id} belongs to another worker now.")
+        return job
 
     def remember(self, operation: str, upid: str) -> None:
         """Save a task id; call it before the task is waited for."""
         with database.transaction():
-            self.check_lease()
+            self._job().assert_lease()  # holds the row, so that events are committed in their order
             PveTask.insert(job=self._job_id, operation=operation, upid=upid).on_conflict_ignore().execute()
             JobEvent.add(self._job_id, "task.started", {"operation": operation, "upid": upid})
 

@@ -26,6 +26,7 @@ from jotunheim.repositories.peewee.database import Table, UtcField, now
 from jotunheim.settings import Settings
 
 VERSION = "jv1"
+KEY_CHECK = "key-check"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 
@@ -53,9 +54,10 @@ class Keyring:
             return cls(_lines(settings.secret_key.get_secret_value()))
         try:
             return cls(_lines(settings.key_file.read_text()))
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise SecretError(
-                f"The secret key file {settings.key_file} cannot be read: {error.strerror}.",
+                f"The secret key file {settings.key_file} cannot be read: {reason}.",
                 hint="Run `jotunheim init`, or set JOTUNHEIM_SECRET_KEY_FILE.",
             ) from None
 
@@ -122,6 +124,22 @@ class Secret(Table):
     def erase(cls, name: str) -> None:
         """Forget a value; nothing happens when there is none."""
         cls.delete().where(cls.name == name).execute()
+
+
+def remember_key(keyring: Keyring) -> None:
+    """Store a value by which `check_key` will recognise the key; an older one stays."""
+    if not Secret.exists(KEY_CHECK):
+        Secret.put(keyring, KEY_CHECK, KEY_CHECK)
+
+
+def check_key(keyring: Keyring) -> None:
+    """Make sure that this is the key that the store's secrets were encrypted with.
+
+    Raises:
+        SecretError: it is another one.
+    """
+    if Secret.exists(KEY_CHECK):
+        Secret.read(keyring, KEY_CHECK)
 
 
 def read_secret(name: str) -> str:

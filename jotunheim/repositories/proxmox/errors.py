@@ -28,6 +28,7 @@ from jotunheim.exceptions.repository import (
     VmidTakenError,
 )
 
+_UNKNOWN = "Mend what the node says, or see its task list and system log; then try again."
 _UNREACHABLE = "Check that the node is up and that its port 8006 is reachable from here."
 
 
@@ -122,7 +123,8 @@ def from_task(upid: str, exit_status: str, log: str) -> ProxmoxRequestError:
         return VmidTakenError(exit_status, hint=meaning.hint)
     if issubclass(meaning.error, ProxmoxLockedError):
         return meaning.error(exit_status, hint=meaning.hint)
-    message = log if exit_status in log else f"{log}\n{exit_status}".strip()
+    before = [line for line in log.splitlines() if exit_status not in line]
+    message = f"{exit_status}\n{chr(10).join(before)}".strip()
     return ProxmoxTaskFailedError(message, upid=upid, hint=meaning.hint)
 
 
@@ -149,7 +151,9 @@ def was_not_sent(error: Exception) -> bool:
 
 
 def _meaning(status: int, text: str) -> _Meaning:
-    return next((row for row in _TABLE if row.fits(status, text)), _Meaning(ProxmoxRequestError))
+    return next(
+        (row for row in _TABLE if row.fits(status, text)), _Meaning(ProxmoxRequestError, hint=_UNKNOWN)
+    )
 
 
 def _parameters(errors: object) -> dict[str, str]:

@@ -33,7 +33,7 @@ def create_location(call: Call[LocationSpec, NoQuery]) -> Reply:
     return Reply(LocationAnswer(location=locations.create_location(call.body)))
 
 
-@operations.get("/locations/{id:int}", scope="nodes:read", answer=LocationAnswer)
+@operations.get("/locations/{id:row}", scope="nodes:read", answer=LocationAnswer)
 def read_location(call: Call[None, NoQuery]) -> Reply:
     """Show a location."""
     return Reply(LocationAnswer(location=locations.read_location(call.path["id"])))
@@ -52,7 +52,7 @@ def create_node(call: Call[NodeSpec, NoQuery]) -> Reply:
     return Reply(NodeAnswer(node=nodes.create_node(call.body, call.context.keyring)))
 
 
-@operations.get("/nodes/{id:int}", scope="nodes:read", answer=NodeAnswer)
+@operations.get("/nodes/{id:row}", scope="nodes:read", answer=NodeAnswer)
 def read_node(call: Call[None, NoQuery]) -> Reply:
     """Show a node, without its token secret."""
     return Reply(NodeAnswer(node=nodes.read_node(call.path["id"])))
@@ -63,7 +63,7 @@ def _try_out(call: Call[None, NoQuery]) -> NodeTest:
 
 
 @operations.post(
-    "/nodes/{id:int}/test", scope="nodes:write", answer=NodeTestAnswer, status=200, prepare=_try_out
+    "/nodes/{id:row}/test", scope="nodes:write", answer=NodeTestAnswer, status=200, prepare=_try_out
 )
 def test_node(call: Call[None, NoQuery]) -> Reply:
     """Connect to a node and check certificate, token, permissions and storage."""
@@ -94,7 +94,7 @@ def create_template(call: Call[TemplateSpec, NoQuery]) -> Reply:
     return Reply(TemplateAnswer(template=templates.create_template(call.body, call.prepared)))
 
 
-@operations.get("/templates/{id:int}", scope="nodes:read", answer=TemplateAnswer)
+@operations.get("/templates/{id:row}", scope="nodes:read", answer=TemplateAnswer)
 def read_template(call: Call[None, NoQuery]) -> Reply:
     """Show a template."""
     return Reply(TemplateAnswer(template=templates.read_template(call.path["id"])))
@@ -115,7 +115,7 @@ def create_address_pool(call: Call[AddressPoolSpec, NoQuery]) -> Reply:
     return Reply(AddressPoolAnswer(address_pool=networks.create_pool(call.body)))
 
 
-@operations.get("/address-pools/{id:int}", scope="nodes:read", answer=AddressPoolAnswer)
+@operations.get("/address-pools/{id:row}", scope="nodes:read", answer=AddressPoolAnswer)
 def read_address_pool(call: Call[None, NoQuery]) -> Reply:
     """Show an address pool."""
     return Reply(AddressPoolAnswer(address_pool=networks.read_pool(call.path["id"])))

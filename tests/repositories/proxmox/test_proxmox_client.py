@@ -234,7 +234,7 @@ class TestTasks:
         with ProxmoxClient(server.endpoint()) as pve, pytest.raises(ProxmoxTaskFailedError) as caught:
             pve.wait(UPID, 5)
         assert caught.value.upid == UPID
-        assert caught.value.message == "line 16\nline 17\nline 18\nline 19\nTASK ERROR: disk full"
+        assert caught.value.message == "disk full\nline 16\nline 17\nline 18\nline 19"
 
     def test_warnings_are_success(self, server: ScriptedServer) -> None:
         server.script = [Say({"status": "stopped", "exitstatus": "WARNINGS: 2"})]

@@ -85,5 +85,5 @@ def _rate(device: Properties, wanted: int) -> None:
     if not wanted:
         device.put("rate", None)
     # 1 KiB/s apart is the same: PVE keeps the decimals that it was given, and we give six.
-    elif abs(current - wanted) > 1024:
+    elif not current or abs(current - wanted) > 1024:
         device["rate"] = f"{wanted / _MIB:.6f}".rstrip("0").rstrip(".")

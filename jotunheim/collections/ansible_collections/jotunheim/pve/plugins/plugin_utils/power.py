@@ -74,9 +74,9 @@ def perform(vm: Vm, needed: PowerStep, timeout_seconds: int, *, force: bool) -> 
             timeout_seconds=timeout_seconds + _GRACE_SECONDS,
             **params,
         )
-    except ProxmoxTaskFailedError:
-        # An earlier attempt's start may have won: PVE fails ours with "already running".
-        if needed.call != "start" or vm.status().get("status") != "running":
+    except ProxmoxTaskFailedError as error:
+        # An earlier attempt's start may have won. Any other failure stands, whatever the VM does now.
+        if needed.call != "start" or "already running" not in error.message:
             raise
 
 
