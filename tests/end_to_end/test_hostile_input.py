@@ -78,7 +78,7 @@ def test_a_node_name_cannot_leave_its_place_in_a_url(service: Service) -> None:
             "name": text,
             "location_id": 1,
             "host": "127.0.0.1",
-            "token_id": "root@pam!t",
+            "token_id": "root@pam!test",
             "token_secret": "s",
         }
         answer = service.http.post("/admin/nodes", json=spec)
