@@ -16,7 +16,7 @@ def _clean_environment() -> Iterator[None]:
     """No setting or proxy of whoever runs the tests reaches them."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("JOTUNHEIM_", "ANSIBLE_", "PVE_")) and not name.startswith("JOTUNHEIM_TEST_"):
+            if name.startswith(("JOTUNHEIM_", "ANSIBLE_", "PVE_")):
                 patch.delenv(name)
             if name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
                 patch.delenv(name)

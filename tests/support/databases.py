@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.processes import free_port
 
-REQUIRE = "JOTUNHEIM_TEST_REQUIRE_SERVICES"
+REQUIRE = "TEST_SERVICES_REQUIRED"
 
 
 @contextmanager
