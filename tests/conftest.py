@@ -25,7 +25,7 @@ def _clean_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox with two nodes, fast but not instant."""
+    """A sandbox, fast but not instant."""
     with Sandbox.start(tmp_path_factory.mktemp("sandbox"), time_scale=0.05) as started:
         yield started
 
