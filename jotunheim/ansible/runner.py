@@ -154,12 +154,17 @@ def _run(wanted: Run) -> RunResult:
     secrets = [secret for host in wanted.hosts for secret in host.secrets]
     tail: deque[str] = deque(maxlen=TAIL_LINES)
 
+    broken: list[Exception] = []
+
     def on_event(event: dict[str, Any]) -> bool:
-        told = translate(event, secrets)
-        if told is not None:
-            _collect(results[told.host], told)
-            wanted.on_event(told)
-        elif event.get("event") in ("verbose", "error") and str(event.get("stdout", "")).strip():
+        try:
+            told = None if broken else translate(event, secrets)
+            if told is not None:
+                _collect(results[told.host], told)
+                wanted.on_event(told)
+        except Exception as error:  # noqa: BLE001 - raised below: here it would leave Ansible running
+            broken.append(error)
+        if event.get("event") in ("verbose", "error") and str(event.get("stdout", "")).strip():
             tail.append(str(event["stdout"]).strip())
         return False  # nothing of it goes to disk
 
@@ -175,7 +180,7 @@ def _run(wanted: Run) -> RunResult:
         settings={"pexpect_timeout": POLL_SECONDS, "suppress_output_file": True},
         timeout=wanted.timeout_seconds,
         event_handler=on_event,
-        cancel_callback=wanted.is_cancelled,
+        cancel_callback=lambda: bool(broken) or wanted.is_cancelled(),
     )
     added_by_runner = {key: value for key, value in runner.config.env.items() if os.environ.get(key) != value}
     runner.config.env = {
@@ -194,6 +199,8 @@ def _run(wanted: Run) -> RunResult:
     launcher = [sys.executable, "-P", "-m", "jotunheim.ansible.launcher", str(os.getpid())]
     runner.config.command = [*launcher, *runner.config.command[1:]]
     runner.run()
+    if broken:
+        raise broken[0]
     if runner.status != "successful":
         log.warning("Run %s ended with status %s: %s", wanted.directory.name, runner.status, "\n".join(tail))
     return RunResult(runner.status, results, _reason(tail, secrets))
