@@ -31,13 +31,16 @@ def connection(server: Server, node: Node, settings: Settings) -> dict[str, Any]
     }
 
 
-def pve_clone(server: Server) -> dict[str, Any]:
-    """What the VM is cloned from."""
-    return {
+def pve_clone(server: Server, node: Node) -> dict[str, Any]:
+    """What the VM is cloned from: linked where the template is on the node's `vm_storage`, else copied to it."""
+    variables: dict[str, Any] = {
         "pve_clone_template_vmid": server.template.vmid,
         "pve_clone_name": _names(server)[0],
         "pve_clone_timeout_seconds": CLONE_TIMEOUT_SECONDS,
     }
+    if server.template.storage not in (None, node.vm_storage):
+        variables |= {"pve_clone_full": True, "pve_clone_storage": node.vm_storage}
+    return variables
 
 
 def pve_config(server: Server, node: Node, addresses: list[Address], *, has_password: bool) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.settings import Settings
 
-NODE = Node(name="pve1", host="192.0.2.1", port=8006, token_id="root@pam!t", bridge="vmbr0")
+NODE = Node(
+    name="pve1", host="192.0.2.1", port=8006, token_id="root@pam!t", bridge="vmbr0", vm_storage="vmstore"
+)
 POOL = AddressPool(family="ipv4", prefix_length=24, gateway="10.0.0.1", vlan=7, nameservers=["10.0.0.2"])
 SERVER = Server(
     vmid=1000,
@@ -30,7 +32,7 @@ SERVER = Server(
     template=Template(vmid=9000, default_user="debian"),
 )
 GIVEN: dict[str, dict[str, Any]] = {
-    "pve_clone": variables.pve_clone(SERVER),
+    "pve_clone": variables.pve_clone(SERVER, NODE),
     "pve_config": variables.pve_config(
         SERVER, NODE, [Address(address="10.0.0.5", pool=POOL)], has_password=True
     ),
@@ -80,8 +82,21 @@ def _check(options: dict[str, Any], given: dict[str, Any]) -> None:
 
 def test_a_host_name_outside_of_the_servers_name_becomes_the_vms_name() -> None:
     other = Server(name="web-1", hostname="db.example.com", template=SERVER.template)
-    assert variables.pve_clone(other)["pve_clone_name"] == "db.example.com"
-    assert variables.pve_clone(SERVER)["pve_clone_name"] == "web-1"
+    assert variables.pve_clone(other, NODE)["pve_clone_name"] == "db.example.com"
+    assert variables.pve_clone(SERVER, NODE)["pve_clone_name"] == "web-1"
+
+
+def test_a_template_on_another_storage_is_copied_to_the_nodes_own() -> None:
+    for storage, copied in (
+        (None, {}),
+        ("vmstore", {}),
+        ("slow", {"pve_clone_full": True, "pve_clone_storage": "vmstore"}),
+    ):
+        server = Server(name="s", hostname="s", template=Template(vmid=9000, storage=storage))
+        given = variables.pve_clone(server, NODE)
+        assert {
+            name: given[name] for name in given.keys() & {"pve_clone_full", "pve_clone_storage"}
+        } == copied
 
 
 def test_the_steps_of_a_build_are_counted_from_its_roles() -> None:

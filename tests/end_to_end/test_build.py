@@ -102,6 +102,14 @@ def test_without_addresses_the_guest_asks_dhcp(service: Service, sandbox: Sandbo
     assert sandbox.config(server["vmid"])["ipconfig0"] == "ip=dhcp"
 
 
+def test_where_disks_cannot_be_linked_they_are_copied(service: Service, sandbox: Sandbox) -> None:
+    refusal = "Linked clone feature is not supported for drive 'scsi0'"
+    fault = {"method": "POST", "path": "/clone$", "status": 500, "message": refusal, "count": 1}
+    sandbox.control.post("/faults", json=fault).raise_for_status()
+    server = service.built("copied", start=False)
+    assert "base-9000" not in sandbox.config(server["vmid"])["scsi0"]
+
+
 def test_builds_at_once_share_neither_vmid_nor_address(service: Service, sandbox: Sandbox) -> None:
     barrier = threading.Barrier(12)
 

@@ -95,7 +95,7 @@ def inventory_host(server: Server, settings: Settings) -> tuple[str, dict[str, A
     name = f"server-{server.id}" if server.name in inventory.RESERVED_NAMES else server.name
     return name, {
         **variables.connection(server, server.node, settings),
-        **variables.pve_clone(server),
+        **variables.pve_clone(server, server.node),
         **variables.pve_config(
             server, server.node, addresses, has_password=Secret.exists(server.password_reference)
         ),

@@ -65,6 +65,8 @@ class Template(Table):
     vmid = IntegerField()
     os_family = CharField(max_length=16)
     default_user = CharField(null=True)
+    storage = CharField(null=True)
+    """Where its system disk is; None: the node did not say."""
     minimum_disk_bytes = BigIntegerField(null=True)
     created_at = UtcField(default=now)
     updated_at = UtcField(default=now)

@@ -77,8 +77,8 @@ def list_templates(call: Call[None, ListQuery]) -> Reply:
     return Reply(TemplateList.model_validate({"templates": found.items, "meta": found.meta()}))
 
 
-def _read_template_disk(call: Call[TemplateSpec, NoQuery]) -> int | None:
-    return templates.disk_bytes(call.body, call.context.keyring, call.context.settings)
+def _read_template_disk(call: Call[TemplateSpec, NoQuery]) -> templates.TemplateDisk | None:
+    return templates.read_disk(call.body, call.context.keyring, call.context.settings)
 
 
 @operations.post(

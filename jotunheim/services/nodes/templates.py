@@ -1,6 +1,7 @@
 """Templates: adding and showing them."""
 
 import re
+from dataclasses import dataclass
 
 from jotunheim.data.node.spec import TemplateSpec
 from jotunheim.data.node.view import TemplateView
@@ -19,11 +20,19 @@ _SIZE = re.compile(r"(?:^|,)size=(\d+)([KMGT]?)(?:,|$)")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def disk_bytes(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> int | None:
-    """Ask the node for the size of the template's boot disk. Takes seconds: call it outside of a transaction.
+@dataclass(frozen=True)
+class TemplateDisk:
+    """The disk that a template boots from; None: its configuration does not say."""
+
+    storage: str | None
+    size_bytes: int | None
+
+
+def read_disk(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> TemplateDisk | None:
+    """Ask the node about the template's disk. Takes seconds: call it outside of a transaction.
 
     Returns:
-        None when the node does not answer or does not say; that is no reason to refuse the template.
+        None when the node does not answer; that is no reason to refuse the template.
 
     Raises:
         DataValidationError: no such node, or the node says that the VM is missing or no template.
@@ -40,22 +49,23 @@ def disk_bytes(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> int 
         raise DataValidationError(
             [FieldProblem("vmid", f"VM {spec.vmid} of node {node.name} is not a template")]
         )
-    return _boot_disk_bytes(config)
+    return _boot_disk(config)
 
 
-def create_template(spec: TemplateSpec, disk_bytes: int | None) -> TemplateView:
+def create_template(spec: TemplateSpec, disk: TemplateDisk | None) -> TemplateView:
     """Add a template.
 
     Args:
-        disk_bytes: the size of its boot disk, if the node told it.
+        disk: what the node told of its disk.
 
     Raises:
         DataValidationError: no such node, or the minimum is smaller than the disk.
         UniquenessError: this VM is a template of ours already.
     """
     node = _node(spec)
-    if spec.minimum_disk_bytes and disk_bytes and spec.minimum_disk_bytes < disk_bytes:
-        problem = f"must be at least {disk_bytes}, the size of the template's disk"
+    size_bytes = disk.size_bytes if disk else None
+    if spec.minimum_disk_bytes and size_bytes and spec.minimum_disk_bytes < size_bytes:
+        problem = f"must be at least {size_bytes}, the size of the template's disk"
         raise DataValidationError([FieldProblem("minimum_disk_bytes", problem)])
     with unique(f"VM {spec.vmid} of node {node.name} is a template already."):
         template: Template = Template.create(
@@ -64,7 +74,8 @@ def create_template(spec: TemplateSpec, disk_bytes: int | None) -> TemplateView:
             vmid=spec.vmid,
             os_family=spec.os_family,
             default_user=spec.default_user,
-            minimum_disk_bytes=spec.minimum_disk_bytes or disk_bytes,
+            storage=disk.storage if disk else None,
+            minimum_disk_bytes=spec.minimum_disk_bytes or size_bytes,
         )
     return _view(template)
 
@@ -90,15 +101,16 @@ def _node(spec: TemplateSpec) -> Node:
     return node
 
 
-def _boot_disk_bytes(config: dict[str, object]) -> int | None:
-    """Size of the first disk in a VM's boot order, from its `size=`; None when the config does not say."""
+def _boot_disk(config: dict[str, object]) -> TemplateDisk:
+    """The first disk in a VM's boot order, from its volume id and its `size=`."""
     order = re.search(r"order=([\w;]+)", str(config.get("boot", "")))
     for device in order[1].split(";") if order else []:
         value = str(config.get(device, ""))
-        size = _SIZE.search(value)
-        if size and "media=cdrom" not in value:
-            return int(size[1]) * _UNITS[size[2]]
-    return None
+        storage, colon, _ = value.partition(":")
+        if colon and "media=cdrom" not in value:
+            size = _SIZE.search(value)
+            return TemplateDisk(storage, int(size[1]) * _UNITS[size[2]] if size else None)
+    return TemplateDisk(None, None)
 
 
 def _view(template: Template) -> TemplateView:

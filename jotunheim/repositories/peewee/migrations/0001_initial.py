@@ -93,6 +93,7 @@ def up(migrator: Any, db: Any) -> None:  # noqa: ARG001 - what playhouse.migrati
         vmid = IntegerField()
         os_family = CharField(max_length=16)
         default_user = CharField(null=True)
+        storage = CharField(null=True)
         minimum_disk_bytes = BigIntegerField(null=True)
         created_at = BigIntegerField()
         updated_at = BigIntegerField()

@@ -20,7 +20,9 @@ options:
     type: str
     required: true
   full:
-    description: Copy the disks. Otherwise they are linked to those of the template, which can then not be removed.
+    description:
+      - Copy the disks. Otherwise they are linked to those of the template, which can then not be removed.
+      - On a storage that cannot link, they are copied in any case.
     type: bool
     default: false
   storage:

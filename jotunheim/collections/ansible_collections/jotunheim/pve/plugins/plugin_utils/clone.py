@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours, mark
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
 
 from jotunheim.exceptions.repository import (
     ProxmoxLockedError,
+    ProxmoxRequestError,
     ProxmoxTimeoutError,
     VmidTakenError,
 )
@@ -18,6 +19,7 @@ from jotunheim.repositories.proxmox.reads import used_vmids
 from jotunheim.repositories.proxmox.tasks import pauses
 
 OPERATION = "clone"
+_CANNOT_LINK = "Linked clone feature is not supported"
 
 # A clone's lock and its task do not appear at the same instant: one look without a task proves nothing.
 _SECONDS_WITHOUT_TASK = 3
@@ -28,7 +30,7 @@ class Clone:
     """A wanted clone.
 
     Attributes:
-        full: copy the disks; otherwise they are linked to the template's.
+        full: copy the disks; otherwise they are linked to the template's, where its storage can do that.
         storage: where a full clone's disks go; None: where the template's are.
     """
 
@@ -65,24 +67,34 @@ def create(vm: Vm, wanted: Clone) -> None:
         VmidTakenError: someone else took the VMID in the meantime.
     """
     try:
-        vm.client.run(
-            OPERATION,
-            "POST",
-            api_path("nodes", vm.node, "qemu", wanted.template_vmid, "clone"),
-            timeout_seconds=wanted.timeout_seconds,
-            newid=vm.vmid,
-            name=wanted.name,
-            description=mark(vm.uuid),
-            full=wanted.full,
-            storage=wanted.storage if wanted.full else None,
-            pool=wanted.pool,
-        )
+        try:
+            _clone(vm, wanted)
+        except ProxmoxRequestError as error:
+            # Plain LVM, for one, cannot link. PVE says so before it has begun anything.
+            if wanted.full or _CANNOT_LINK not in error.message:
+                raise
+            _clone(vm, replace(wanted, full=True))
     except VmidTakenError as error:
         # Perhaps by a request of our own that arrived late, after the process that sent it was killed.
         if existing(vm, wanted) is None:
             raise VmidTakenError(
                 error.message, taken_vmids=used_vmids(vm.client) | {vm.vmid}, hint=error.hint
             ) from error
+
+
+def _clone(vm: Vm, wanted: Clone) -> None:
+    vm.client.run(
+        OPERATION,
+        "POST",
+        api_path("nodes", vm.node, "qemu", wanted.template_vmid, "clone"),
+        timeout_seconds=wanted.timeout_seconds,
+        newid=vm.vmid,
+        name=wanted.name,
+        description=mark(vm.uuid),
+        full=wanted.full,
+        storage=wanted.storage if wanted.full else None,
+        pool=wanted.pool,
+    )
 
 
 def predicted(vm: Vm, wanted: Clone) -> Config:
