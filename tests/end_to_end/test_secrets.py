@@ -97,11 +97,12 @@ def test_canaries_are_found_nowhere(fresh_service: Service, slow_sandbox: Sandbo
 def test_a_password_is_forgotten_once_the_build_has_handed_it_over(service: Service) -> None:
     import sqlite3
 
-    service.built("forgetful", password="some-Passw0rd")
+    server = service.built("forgetful", password="some-Passw0rd")
     with sqlite3.connect(service.state / "jotunheim.db") as database:
         names = [row[0] for row in database.execute("SELECT name FROM secret")]
     database.close()
-    assert [name for name in names if name.startswith("server/")] == []
+    assert f"node/{service.ids['node']}/token" in names
+    assert [name for name in names if server["id"] in name] == []
 
 
 def test_state_is_for_its_owner_only(service: Service) -> None:
