@@ -180,3 +180,21 @@ def test_ctrl_c_ends_up_with_status_130(ready: dict[str, str], tmp_path: Path) -
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
     assert not is_alive(told["worker_pid"])
+
+
+def test_another_key_than_the_databases_is_noticed_before_anything_is_served(tmp_path: Path) -> None:
+    environment = {"JOTUNHEIM_STATE_DIR": str(tmp_path / "state"), "JOTUNHEIM_LISTEN": "127.0.0.1:0"}
+    assert run_process("init", "--admin-email", "a@example.com", **environment).status == 0
+    other = "a2V5LWtleS1rZXkta2V5LWtleS1rZXkta2V5LWtleSE="
+    for command in ("serve", "worker"):
+        refused = run_process(command, **environment, JOTUNHEIM_SECRET_KEY=other)
+        assert refused.status == 1
+        assert "not at hand" in refused.err
+        assert other not in refused.err + refused.out
+
+
+def test_init_wants_an_e_mail_address(tmp_path: Path) -> None:
+    for email in ("", "nobody", "a@b\nc", "{{ 7*7 }}@example.com"):
+        refused = run_process("init", "--admin-email", email, JOTUNHEIM_STATE_DIR=str(tmp_path / "state"))
+        assert refused.status in (1, 2), email
+        assert "mail" in refused.err
