@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 
 from jotunheim.exceptions.http import STATUS
@@ -238,6 +239,38 @@ def test_the_description_covers_every_route_and_the_page_shows_it(service: Servi
         assert html.escape(operation.summary) in page.text
     references = set(_references(document))
     assert references <= set(document["components"]["schemas"])
+
+
+def test_answers_are_as_described(service: Service) -> None:
+    document = httpx.get(str(service.http.base_url) + "openapi.json").json()
+    created = service.create_server("described", labels={"a": "b"}, addresses={"ipv4": 1}, start=False)
+    service.finished(created["job"]["id"])
+    rows = {"locations": "location", "nodes": "node", "templates": "template", "address-pools": "pool"}
+    ids = {what: str(service.ids[name]) for what, name in rows.items()}
+    ids |= {"servers": created["server"]["id"], "jobs": created["job"]["id"]}
+    seen = 0
+    for path, methods in document["paths"].items():
+        if "get" in methods:
+            answer = service.http.get(path.replace("/api/v1", "").replace("{id}", ids[path.split("/")[4]]))
+            assert answer.status_code == 200, answer.text
+            schema = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            _validate(answer.json(), schema, document)
+            seen += 1
+    assert seen == len([operation for operation in OPERATIONS if operation.method == "GET"])
+    posted = document["paths"]["/api/v1/admin/servers"]["post"]["responses"]["202"]
+    _validate(created, posted["content"]["application/json"]["schema"], document)
+    refused = service.http.post("/admin/servers", json={})
+    error = document["paths"]["/api/v1/admin/servers"]["post"]["responses"]["default"]
+    _validate(refused.json(), error["content"]["application/json"]["schema"], document)
+
+
+def _validate(instance: Any, schema: dict[str, Any], document: dict[str, Any]) -> None:
+    jsonschema.validate(
+        instance,
+        {**schema, "components": document["components"]},
+        cls=jsonschema.Draft202012Validator,
+        format_checker=jsonschema.FormatChecker(),
+    )
 
 
 def _references(part: Any) -> list[str]:
