@@ -1,7 +1,6 @@
 """What the end-to-end tests stand on: a sandbox and a service, as separate processes on loopback."""
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,4 +50,3 @@ def fresh_service(tmp_path: Path) -> Iterator[Service]:
     """A service of its own for one test, with no worker and nothing added."""
     with Service.start(tmp_path / "state", worker=False) as started:
         yield started
-    shutil.rmtree(tmp_path, ignore_errors=True)

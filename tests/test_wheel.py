@@ -1,6 +1,7 @@
 """The wheel is whole: in an empty environment, outside of the checkout, it builds a server."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,9 @@ def _run(command: list[str], folder: Path, **environment: str) -> str:
 def test_the_demo_runs_from_the_wheel(environment: Path) -> None:
     jotunheim = str(environment / "venv" / "bin" / "jotunheim")
     shown = _run([jotunheim, "demo", "--state-dir", str(environment / "demo")], environment)
+    assert re.search(r"^status +ready$", shown, re.MULTILINE)
+    assert re.search(r"^status +running$", shown, re.MULTILINE)
+    assert "changed=0 failed=0" in shown
     assert "ansible-playbook" in shown
     assert str(CHECKOUT) not in shown
 

@@ -153,6 +153,7 @@ class Worker:
     def _remove_leftovers(self, job: Job) -> None:
         """Remove run directories that earlier attempts of this job left when their workers were killed."""
         for directory in self._settings.runs_dir.glob(f"{job.id}.*"):
+            # What cannot be removed is in nobody's way: each run has a directory of its own.
             shutil.rmtree(directory, ignore_errors=True)
 
     def _repeat(self, period: float, action: object) -> None:
