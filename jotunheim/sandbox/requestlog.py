@@ -31,6 +31,7 @@ class Entry:
     method: str
     path: str
     params: dict[str, Any]
+    user_agent: str | None = None
     user: str | None = None
     status: int = 0
     reason: str = ""
@@ -46,10 +47,10 @@ class RequestLog:
         self._entries: deque[Entry] = deque(maxlen=KEPT)
         self.count = 0
 
-    def begin(self, method: str, path: str) -> Entry:
+    def begin(self, method: str, path: str, user_agent: str | None) -> Entry:
         """Note a request that has arrived."""
         self.count += 1
-        entry = Entry(self.count, time.time(), method, path, {})
+        entry = Entry(self.count, time.time(), method, path, {}, user_agent)
         self._entries.append(entry)
         return entry
 

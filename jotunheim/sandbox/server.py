@@ -42,7 +42,7 @@ class PveServer:
         """Answer one request, with its faults and its line in the request log."""
         raw = request.rel_url.raw_path
         path = unquote(raw.removeprefix(PREFIX)) or "/"
-        entry = self.world.requests.begin(request.method, path)
+        entry = self.world.requests.begin(request.method, path, request.headers.get("User-Agent"))
         began = time.perf_counter()
         strike = self.world.faults.strike(entry.index, request.method, path)
         entry.fault = strike.id if strike else None

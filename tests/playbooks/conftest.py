@@ -17,10 +17,11 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
 
 
 @pytest.fixture
-def sandbox(sandbox_process: Sandbox) -> Sandbox:
-    """The stand-in in its first state."""
+def sandbox(sandbox_process: Sandbox) -> Iterator[Sandbox]:
+    """The stand-in in its first state; afterwards every request must have been a lawful one."""
     sandbox_process.reset()
-    return sandbox_process
+    yield sandbox_process
+    sandbox_process.check_requests()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import requests
 import yaml
 
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, TlsPolicy
+from tests.support import pve_schema
 
 ROOT = Path(__file__).parents[2]
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
@@ -35,6 +36,18 @@ class Sandbox:
         answer = self._http.request(method, self.ready["control_url"] + path, json=body or None, timeout=10)
         assert answer.ok, answer.text
         return answer.json()
+
+    def check_requests(self) -> None:
+        """What the plugins sent since the last reset must be what PVE's schema allows."""
+        entries = self.control("GET", "/requests")["requests"]
+        pve_schema.assert_lawful(entries)
+
+    def forget_refused(self, parameter: str) -> None:
+        """Forget the requests, of which some were to be refused for this parameter, and none for another."""
+        found = pve_schema.problems_of_log(self.control("GET", "/requests")["requests"])
+        assert found
+        assert all(f": {parameter}: " in problem for problem in found), found
+        self.control("DELETE", "/requests")
 
     def reset(self) -> None:
         self.control("POST", "/reset", nodes=1)
@@ -64,6 +77,7 @@ class Sandbox:
         return [f"{r['method']} {r['path']}" for r in lines if polls or TASK_POLL not in r["path"]]
 
     def forget_requests(self) -> None:
+        self.check_requests()
         self.control("DELETE", "/requests")
 
     def client(self) -> ProxmoxClient:

@@ -198,6 +198,7 @@ def test_locks_changes_in_between_and_late_failures_have_their_codes(
     assert (changed["error"]["code"], changed["error"]["retryable"]) == ("config_changed", True)
     assert "tags: " in parameters["msg"]
     assert "cpu: " in parameters["msg"]
+    sandbox.forget_refused("tags")
     assert late["error"]["code"] == "task_failed"
     assert "vmbr9" in late["msg"]
     assert len(late["upids"]) == 1

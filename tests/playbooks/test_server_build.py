@@ -158,6 +158,7 @@ class TestHostileStrings:
         assert "name" in refused.error["message"]
         assert refused.error["retryable"] is False
         assert 1102 not in sandbox.vms()
+        sandbox.forget_refused("name")
 
         secret = playbooks.build("--check", pve_api_token_secret=hostile)
         assert secret.error["code"] == "node_unauthorized"

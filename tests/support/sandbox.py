@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tests.support import pve_schema
 from tests.support.processes import JOTUNHEIM, end, start
 
 
@@ -42,7 +43,10 @@ class Sandbox:
         control = httpx.Client(base_url=ready["control_url"])
         api = httpx.Client(base_url=ready["url"] + "/api2/json", headers=headers, verify=context)
         try:
-            yield cls(process, ready, control, api)
+            sandbox = cls(process, ready, control, api)
+            yield sandbox
+            if process.poll() is None:
+                pve_schema.assert_lawful(sandbox.request_log())
         finally:
             control.close()
             api.close()
@@ -79,6 +83,16 @@ class Sandbox:
     def ca_pem(self) -> str:
         """The certificate authority."""
         return Path(self.ready["ca_pem_file"]).read_text()
+
+    def requests_logged(self) -> int:
+        """Index of the last request."""
+        return int(self.control.get("/requests").json()["count"])
+
+    def request_log(self, since: int = 0) -> list[dict[str, Any]]:
+        """The requests after an index, as docs/sandbox.md describes them."""
+        answer = self.control.get("/requests", params={"since": since}, timeout=30)
+        entries: list[dict[str, Any]] = answer.raise_for_status().json()["requests"]
+        return entries
 
     def get(self, path: str, **params: Any) -> Any:
         """What the PVE API answers, as the hypervisor's administrator sees it."""

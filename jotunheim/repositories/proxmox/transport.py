@@ -10,6 +10,7 @@ from proxmoxer.backends.https import Backend, JsonSerializer
 from requests.adapters import HTTPAdapter
 from urllib3.util.ssl_ import create_urllib3_context
 
+from jotunheim import __version__
 from jotunheim.exceptions.repository import ProxmoxCertificateError
 from jotunheim.repositories.proxmox.endpoint import Endpoint, TlsPolicy
 
@@ -99,6 +100,7 @@ def connect(endpoint: Endpoint) -> tuple[requests.Session, ProxmoxResource]:
     )
     session = backend.get_session()
     session.trust_env = False  # no proxies, no .netrc, no REQUESTS_CA_BUNDLE
+    session.headers["User-Agent"] = f"jotunheim/{__version__}"
     session.max_redirects = 0  # PVE never redirects; a token must not follow one
     session.adapters.clear()
     session.mount("https://", PinningAdapter(endpoint.tls))
