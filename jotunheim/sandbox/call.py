@@ -8,7 +8,7 @@ from aiohttp import web
 
 from jotunheim.sandbox import access
 from jotunheim.sandbox.access import ROOT, Auth
-from jotunheim.sandbox.errors import ApiError, bad_params
+from jotunheim.sandbox.errors import bad_params
 from jotunheim.sandbox.state import Vm
 from jotunheim.sandbox.tasks import TaskFault, Work
 from jotunheim.sandbox.world import World
@@ -56,12 +56,6 @@ class Call:
     def may(self, path: str, *wanted: str) -> bool:
         """Whether the sender has the privileges at the path."""
         return access.allowed(self.world.state, self.auth, path, wanted)
-
-    def refuse_unmodelled(self, *names: str) -> None:
-        """Answer 501 if one of these parameters is set: ignoring it would be silently wrong."""
-        for name in names:
-            if self.params.get(name):
-                raise ApiError(501, f"the sandbox does not model the parameter '{name}'")
 
     def task(self, kind: str, identifier: object, work: Work, node: str | None = None) -> str:
         """Start a worker for this request. Returns the UPID, which is the answer."""

@@ -40,7 +40,6 @@ NOT_CONFIG = frozenset(
 async def create(call: Call) -> str:
     """Create a VM, or restore one from an archive."""
     world, vmid = call.world, call.vmid
-    call.refuse_unmodelled("live-restore", "ha-managed", "cdrom")
     pool = call.get("pool")
     if pool is not None and pool not in world.state.pools:
         raise forbidden(f"pool '{pool}' does not exist")

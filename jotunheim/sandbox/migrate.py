@@ -47,7 +47,6 @@ async def preconditions(call: Call) -> dict[str, Any]:
 @routes("POST", "/nodes/{node}/qemu/{vmid}/migrate")
 async def migrate(call: Call) -> str:
     """Start a migration."""
-    call.refuse_unmodelled("targetstorage", "force")
     world, vmid, target = call.world, call.vmid, str(call.params["target"])
     if target == call.node:
         raise bad_params(target="target is local node.")

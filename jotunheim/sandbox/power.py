@@ -37,7 +37,6 @@ def _find(world: World, node: str, vmid: int) -> Vm:
 async def start(call: Call) -> str:
     """Start a VM. Whatever is wrong shows in the task."""
     world, node, vmid = call.world, call.node, call.vmid
-    call.refuse_unmodelled("machine", "force-cpu", "migratedfrom", "stateuri", "targetstorage")
     skiplock = bool(call.get("skiplock"))
 
     async def work(worker: Worker) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from jotunheim.sandbox import access, pve84, uploads
+from jotunheim.sandbox import access, pve84, unmodelled, uploads
 from jotunheim.sandbox.access import Auth
 from jotunheim.sandbox.api import HANDLERS
 from jotunheim.sandbox.call import Answer, Call
@@ -123,10 +123,12 @@ class PveServer:
         if errors:
             raise bad_parameters(errors)
         handler = HANDLERS.get((method, template))
-        if handler is None:
+        ignored = unmodelled.parameter(method, template, params)
+        if handler is None or ignored:
             entry.modelled = False
-            log.warning("not modelled: %s %s", method, path)
-            raise ApiError(501, f"the sandbox does not model '{method} {template}'")
+            what = f"'{method} {template}'" if handler is None else f"'{ignored}' of '{method} {template}'"
+            log.warning("not modelled: %s", what)
+            raise ApiError(501, f"the sandbox does not model {what}")
         call = Call(world, auth, params, request, strike.fault.for_task if strike else None, upload, sent)
         return await handler(call)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jotunheim.sandbox import pve84
+from jotunheim.sandbox import pve84, unmodelled
 from jotunheim.sandbox.api import HANDLERS
 from tests.sandbox.requests import VM, Pve
 
@@ -35,8 +35,29 @@ def test_all_bad_parameters_are_named_at_once(pve: Pve) -> None:
     assert (answer.status_code, sorted(answer.json()["errors"])) == (400, ["cores", "memory", "nosuch"])
 
 
-def test_a_parameter_of_vzdump_that_is_not_modelled_is_refused(pve: Pve) -> None:
-    assert pve.send("POST", "/nodes/pve1/vzdump", vmid=9000, prune_backups="keep-last=1").status_code == 501
+def test_every_refused_parameter_is_one_of_a_modelled_method() -> None:
+    paths = pve84.load().paths
+    for (method, template), names in unmodelled.PARAMETERS.items():
+        assert (method, template) in HANDLERS
+        assert set(names) <= set(paths[template][method]["parameters"]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "name"),
+    [
+        ("/nodes/pve1/vzdump", {"vmid": 9000, "prune-backups": "keep-last=1"}, "prune-backups"),
+        (f"{VM}/9000/status/shutdown", {"keepActive": 1}, "keepActive"),
+        ("/access/users", {"userid": "keys@pve", "keys": "x"}, "keys"),
+    ],
+)
+def test_a_parameter_that_would_be_ignored_is_refused(
+    pve: Pve, path: str, params: dict[str, object], name: str
+) -> None:
+    before = pve.control.get("/state").json()
+    status, message = pve.message("POST", path, **params)
+    assert (status, f"'{name}'" in message) == (501, True)
+    assert pve.control.get("/requests").json()["requests"][-1]["modelled"] is False
+    assert pve.control.get("/state").json() == before
 
 
 def test_a_guest_that_does_not_exist_runs_nothing(pve: Pve) -> None:
