@@ -20,5 +20,6 @@ Map of the package, from the wire inwards:
     world         what everything shares: the state, tasks, locks, clock
     state         the data that survives a restart; plain dataclasses
     settings      durations, rates and the time scale
+    guests        what runs inside the VMs with `--guests process`; a package with a map of its own
     the rest      one noun each: vms, config, drives, clone, power, snapshots, storage, backups, firewall, …
 """

@@ -1,21 +1,20 @@
-"""The guest agent of a pretended guest.
+"""The guest agent's questions, and what a pretended guest answers.
 
 With `--guests none` a guest is a clock: some time after the start its agent answers what can be answered
-from the VM's configuration. What would need a real guest (running programs, files, passwords) is not
-modelled and answers 501.
+from the VM's configuration. With `--guests process` the guest is asked where the answer is its own. What needs
+a real guest (running programs, files, passwords) is in `guest_agent`.
 """
 
-import ipaddress
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from jotunheim.sandbox.agent_calls import answering, ask, guest_of
 from jotunheim.sandbox.call import Call, Handler, Routes
-from jotunheim.sandbox.configvalues import parse_net
-from jotunheim.sandbox.drives import parse_drive
-from jotunheim.sandbox.errors import ApiError, bad_params, failure
+from jotunheim.sandbox.errors import ApiError, bad_params
+from jotunheim.sandbox.interfaces import LOOPBACK, devices, no_traffic
 from jotunheim.sandbox.state import Run
-from jotunheim.sandbox.vms import agent_enabled, display_name
+from jotunheim.sandbox.vms import display_name
 
 routes = Routes()
 
@@ -45,19 +44,6 @@ COMMANDS = [
 ]
 
 
-async def _answering(call: Call) -> Run:
-    """The running VM whose agent answers, or PVE's error in PVE's order of checks."""
-    vm = call.vm()
-    if vm.run is None:
-        raise failure(f"VM {vm.vmid} is not running")
-    if not agent_enabled(vm.run.config):
-        raise failure("No QEMU guest agent configured")
-    if vm.run.paused or time.time() < vm.run.agent_at:
-        await call.world.sleep("agent_silence")
-        raise failure("QEMU guest agent is not running")
-    return vm.run
-
-
 def _os_info(_call: Call, _run: Run) -> Any:
     return {
         "id": "debian",
@@ -83,56 +69,11 @@ def _host_name(call: Call, run: Run) -> Any:
     return {"host-name": run.config.get("name", display_name(call.vm()))}
 
 
-def _statistics() -> dict[str, int]:
-    names = [f"{way}-{what}" for way in ("rx", "tx") for what in ("bytes", "dropped", "errs", "packets")]
-    return dict.fromkeys(names, 0)
-
-
-def _interfaces(_call: Call, run: Run) -> Any:
+def _interfaces(call: Call, run: Run) -> Any:
     """The loopback interface and one per network device; addresses as cloud-init would set them."""
-    found = [
-        {
-            "hardware-address": "00:00:00:00:00:00",
-            "ip-addresses": [
-                {"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8},
-                {"ip-address": "::1", "ip-address-type": "ipv6", "prefix": 128},
-            ],
-            "name": "lo",
-            "statistics": _statistics(),
-        }
-    ]
-    for key in sorted(k for k in run.config if k.startswith("net") and k[3:].isdigit()):
-        mac = parse_net(run.config[key])["macaddr"].lower()
-        addresses = _addresses(parse_drive(run.config.get(f"ipconfig{key[3:]}", "")), mac)
-        found.append(
-            {
-                "hardware-address": mac,
-                "ip-addresses": addresses,
-                "name": f"eth{key[3:]}",
-                "statistics": _statistics(),
-            }
-        )
-    return found
-
-
-def _addresses(config: Mapping[str, str], mac: str) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = []
-    for key, kind in (("ip", "ipv4"), ("ip6", "ipv6")):
-        if "/" in config.get(key, ""):
-            interface = ipaddress.ip_interface(config[key])
-            listed.append(
-                {
-                    "ip-address": str(interface.ip),
-                    "ip-address-type": kind,
-                    "prefix": interface.network.prefixlen,
-                }
-            )
-    octets = [int(part, 16) for part in mac.split(":")]
-    octets[0] ^= 2
-    host = bytes([*octets[:3], 0xFF, 0xFE, *octets[3:]])
-    link_local = ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + host)
-    listed.append({"ip-address": str(link_local), "ip-address-type": "ipv6", "prefix": 64})
-    return listed
+    guest = guest_of(call)
+    reached = guest.door.host if guest and guest.door else None
+    return [device | {"statistics": no_traffic()} for device in (LOOPBACK, *devices(run.config, reached))]
 
 
 ANSWERS: dict[str, Callable[[Call, Run], Any]] = {
@@ -151,13 +92,25 @@ ANSWERS: dict[str, Callable[[Call, Run], Any]] = {
 }
 """What a pretended guest can answer, by the agent's command."""
 
+FROM_GUEST = ("get-host-name", "get-osinfo", "get-users", "network-get-interfaces")
+"""What a real guest answers itself."""
+
+
+async def _answer(call: Call, command: str) -> Any:
+    run = await answering(call)
+    guest = guest_of(call)
+    if guest and command in FROM_GUEST and (guest.has_devices or command != "network-get-interfaces"):
+        answer, _ = await ask(call, command)
+        return answer["result"]
+    return ANSWERS[command](call, run)
+
+
 WITH_POST = ("ping", "fsfreeze-status", "fsfreeze-freeze", "fsfreeze-thaw", "fstrim")
 
 
 def _handler(command: str) -> Handler:
     async def ask(call: Call) -> dict[str, Any]:
-        run = await _answering(call)
-        return {"result": ANSWERS[command](call, run)}
+        return {"result": await _answer(call, command)}
 
     return ask
 
@@ -174,10 +127,10 @@ async def any_command(call: Call) -> dict[str, Any]:
     if command not in COMMANDS:
         listed = ", ".join(COMMANDS)
         raise bad_params(command=f"value '{command}' does not have a value in the enumeration '{listed}'")
-    run = await _answering(call)
     if command not in ANSWERS:
-        raise ApiError(501, f"the sandbox does not model the agent's '{command}' without guests")
-    return {"result": ANSWERS[command](call, run)}
+        await answering(call)
+        raise ApiError(501, f"the sandbox does not model the agent's '{command}'")
+    return {"result": await _answer(call, command)}
 
 
 @routes("GET", "/nodes/{node}/qemu/{vmid}/agent")
@@ -185,21 +138,3 @@ async def agent_index(_call: Call) -> list[dict[str, str]]:
     """The agent's commands."""
     extra = ["exec", "exec-status", "file-read", "file-write", "set-user-password"]
     return [{"name": name} for name in sorted([*COMMANDS, *extra])]
-
-
-def _needs_guest(command: str) -> Handler:
-    async def refuse(call: Call) -> None:
-        await _answering(call)
-        raise ApiError(501, f"the sandbox does not model the agent's '{command}' without guests")
-
-    return refuse
-
-
-for _method, _command in (
-    ("POST", "exec"),
-    ("GET", "exec-status"),
-    ("GET", "file-read"),
-    ("POST", "file-write"),
-    ("POST", "set-user-password"),
-):
-    routes(_method, f"/nodes/{{node}}/qemu/{{vmid}}/agent/{_command}")(_needs_guest(_command))

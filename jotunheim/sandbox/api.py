@@ -14,6 +14,7 @@ from jotunheim.sandbox import (
     disks,
     firewall,
     groups_api,
+    guest_agent,
     images,
     ipsets,
     migrate,
@@ -31,7 +32,7 @@ from jotunheim.sandbox.call import Handler
 
 MODULES = (
     access_api, agent, backups, cloudinit, clone, cluster, config, consoles, create, destroy, disks, firewall,
-    groups_api, images, ipsets, migrate, nodes, pools, power, snapshots, statistics, storage, tasks_api, users_api,
+    groups_api, guest_agent, images, ipsets, migrate, nodes, pools, power, snapshots, statistics, storage, tasks_api, users_api,
     vms,
 )  # fmt: skip
 

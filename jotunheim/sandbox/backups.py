@@ -135,6 +135,7 @@ async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> None
         worker.say("INFO: ionice priority: 7")
     worker.say(f"INFO: VM Name: {vm.config.get('name', f'VM{vm.vmid}')}")
     disks: dict[str, int] = {}
+    files: dict[str, str | None] = {}
     used = 0
     for key in _backed_up(vm):
         volid = parse_drive(vm.config[key])["file"]
@@ -142,7 +143,8 @@ async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> None
         if volume is None:
             raise failure(f"volume '{volid}' does not exist")
         disks[key] = volume.size
-        used += max(0, volume.used - EMPTY_DISK)
+        files[key] = await world.files_of(volume)
+        used += max(0, world.volumes.content(volume) - EMPTY_DISK)
         worker.say(f"INFO: include disk '{key}' '{volid}' {format_size(volume.size)}")
     if live:
         worker.say(f"INFO: backup mode: {mode}")
@@ -170,7 +172,7 @@ async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> None
     volume = world.volumes.create(
         job.node, volid, vmid=vm.vmid, size=size, used=size, kind="backup", format=SUFFIX[job.compress][1:]
     )
-    volume.backup = BackupContent(config, disks, time.time())
+    volume.backup = BackupContent(config, disks, time.time(), files)
     volume.protected = job.protected
     if job.notes:
         worker.say("INFO: adding notes to backup")

@@ -21,18 +21,31 @@ def boot_vm(world: World, vm: Vm) -> None:
     """The moment in which QEMU runs."""
     now = time.time()
     vm.run = Run(next(_pids), now, now + world.settings.seconds("boot"), config=dict(vm.config))
+    if world.guests:
+        world.guests.boot(vm)
 
 
 def halted(world: World, vm: Vm) -> None:
     """The moment in which QEMU is gone."""
-    vm.run = None
+    cut_off(world, vm)
     if vm.pending or vm.pending_delete:
         apply_all(world, vm)
 
 
+def cut_off(world: World, vm: Vm) -> None:
+    """QEMU ends, whatever the guest is doing."""
+    vm.run = None
+    if world.guests:
+        world.guests.cut(vm)
+
+
 def guest_answers(world: World, vm: Vm) -> bool:
     """Whether a guest is up that reacts to the power button."""
-    return bool(vm.run and not vm.run.paused and time.time() >= vm.run.agent_at and bootable(world, vm))
+    if vm.run is None or vm.run.paused:
+        return False
+    if world.guests:
+        return world.guests.ready(vm)
+    return time.time() >= vm.run.agent_at and bootable(world, vm)
 
 
 def bootable(world: World, vm: Vm) -> bool:

@@ -43,6 +43,8 @@ class Plan:
     snapname: str | None
     bwlimit: int | None
     made: list[Volume] = field(default_factory=list)
+    files: dict[str, str | None] = field(default_factory=dict)
+    """With guests: the files in the snapshot that is cloned, by volume."""
 
 
 @routes("POST", "/nodes/{node}/qemu/{vmid}/clone")
@@ -127,6 +129,7 @@ def _check(world: World, plan: Plan) -> None:
 async def _run(world: World, plan: Plan, worker: Worker) -> None:
     source = world.state.vms[plan.source]
     original = snapshot_of(source, plan.snapname).config if plan.snapname else source.config
+    plan.files = snapshot_of(source, plan.snapname).files if plan.snapname else {}
     target = Vm(plan.target, plan.target_node, {"lock": "clone", "description": " qmclone temporary file"})
     world.state.vms[plan.target] = target
     if plan.source in world.state.firewalls:
@@ -253,13 +256,15 @@ async def _full(
     limit = f" -r {plan.bwlimit}K" if plan.bwlimit else ""
     command = f"/usr/bin/qemu-img convert -p -n{limit} -f {source.format} -O {format_} {old} zeroinit:{new}"
     failed = f"copy failed: command '{command}' failed"
-    if not world.volumes.fits(world.volumes.storage(storage), plan.target_node, source.used):
+    used = world.volumes.content(source)
+    if not world.volumes.fits(world.volumes.storage(storage), plan.target_node, used):
         worker.say("qemu-img: error while writing at byte 0: No space left on device")
         raise failure(f"{failed}: exit code 1")
     volume = world.volumes.create(
-        plan.target_node, volid, vmid=plan.target, size=source.size, used=source.used, format=format_
+        plan.target_node, volid, vmid=plan.target, size=source.size, used=used, format=format_
     )
     plan.made.append(volume)
+    volume.files = plan.files[source.volid] if source.volid in plan.files else await world.files_of(source)
     before, worker.interrupted = worker.interrupted, f"{failed}: interrupted by signal"
     await _copy(world, plan, source.size, worker)
     worker.interrupted = before

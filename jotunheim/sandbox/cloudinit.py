@@ -149,6 +149,11 @@ def _subnets(address: Mapping[str, str]) -> list[str]:
 
 
 def meta_data(vm: Vm) -> str:
-    """The meta-data document; the instance id changes with the other two documents."""
+    """The meta-data document."""
+    return f"instance-id: {instance_id(vm)}\n"
+
+
+def instance_id(vm: Vm) -> str:
+    """The instance id, which changes with the other two documents."""
     text = user_data(vm) + network_data(vm)
-    return f"instance-id: {hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()}\n"
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from jotunheim.sandbox import state as state_module
 from jotunheim.sandbox import vms
+from jotunheim.sandbox.boot import cut_off
 from jotunheim.sandbox.control_bodies import (
     ControlError,
     NodeChange,
@@ -76,6 +77,8 @@ class ControlServer:
         return vm
 
     def _describe(self, vm: Vm) -> dict[str, Any]:
+        guests = self.world.guests
+        guest = guests.of(vm) if guests else None
         disks = [
             {"volid": v.volid, "size": v.size, "used": v.used, "parent": v.parent, "content": v.content}
             for v in self.world.volumes.of_vm(vm.vmid)
@@ -87,7 +90,10 @@ class ControlServer:
             "status": "stopped" if vm.run is None else "paused" if vm.run.paused else "running",
             "lock": vm.lock,
             "template": vm.template,
-            "agent_answers": bool(vm.run and vm.run.agent_at <= time.time()),
+            "agent_answers": bool(
+                vm.run and vm.run.agent_at <= time.time() and (guests is None or guests.ready(vm))
+            ),
+            "guest": guest.described() if guest else None,
             "uptime": vms.uptime(vm),
             "config": {name: vms.typed(name, value) for name, value in vm.config.items()},
             "pending": dict(vm.pending),
@@ -110,15 +116,23 @@ class ControlServer:
             if change.lock:
                 vm.config["lock"] = change.lock
         if change.status == "stopped":
-            vm.run = None
+            cut_off(self.world, vm)
         elif change.status:
-            vm.run = vm.run or Run(19_999, time.time(), time.time(), config=dict(vm.config))
-            vm.run.paused = change.status == "paused"
+            if vm.run is None:
+                vm.run = Run(19_999, time.time(), time.time(), config=dict(vm.config))
+                if self.world.guests:
+                    self.world.guests.boot(vm)
+            await self._set_paused(vm, vm.run, paused=change.status == "paused")
         if change.agent is not None and vm.run is None:
             raise ControlError(409, f"agent: VM {vm.vmid} is not running")
         if change.agent is not None and vm.run:
             vm.run.agent_at = time.time() if change.agent else NEVER
         return self._describe(vm)
+
+    async def _set_paused(self, vm: Vm, run: Run, *, paused: bool) -> None:
+        if self.world.guests and run.paused != paused:
+            await (self.world.guests.pause if paused else self.world.guests.resume)(vm)
+        run.paused = paused
 
     async def dump(self, _request: web.Request) -> dict[str, Any]:
         """The whole state, with its secrets."""

@@ -5,6 +5,7 @@ own `crypt` module is gone in 3.13, and a guest can only be given a genuine hash
 """
 
 import hashlib
+import re
 import secrets
 
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -15,10 +16,16 @@ ORDER = (
 )  # fmt: skip
 
 
-def sha256_crypt(password: str, salt: str | None = None) -> str:
+def is_hash(text: str) -> bool:
+    """Whether a cloud-init password is a hash already, as cloud-init itself decides."""
+    return re.match(r"\$(1|2a|2y|5|6|y)(\$.+){2}", text) is not None
+
+
+def sha256_crypt(password: str | bytes, salt: str | None = None) -> str:
     """The `$5$salt$hash` of a password; the salt is random unless given."""
     salt = salt or "".join(secrets.choice(ALPHABET) for _ in range(8))
-    key, seed = password.encode(), salt.encode()
+    key = password if isinstance(password, bytes) else password.encode()
+    seed = salt.encode()
     mixed = _first_sum(key, seed)
     p = _repeat(hashlib.sha256(key * len(key)).digest(), len(key))
     s = _repeat(hashlib.sha256(seed * (16 + mixed[0])).digest(), len(seed))

@@ -139,16 +139,19 @@ def _to_storage(call: Call) -> str:
             check_lock(vm)
             new = drives.new_volid(world.volumes, vm.node, storage, vmid, format_ or source.format)
             worker.say(f"create full clone of drive {key} ({volid})")
-            if not world.volumes.fits(world.volumes.storage(storage), vm.node, source.used):
+            used = world.volumes.content(source)
+            if not world.volumes.fits(world.volumes.storage(storage), vm.node, used):
                 raise failure("storage migration failed: No space left on device")
             worker.say(
                 drives.formatting(world.volumes.path(new), source.size, format=format_ or source.format)
             )
             await world.sleep("move_disk")
             await _copy_time(call, source.size)
-            world.volumes.create(
-                vm.node, new, vmid=vmid, size=source.size, used=source.used, format=format_ or source.format
+            files = await world.files_of(source)
+            moved = world.volumes.create(
+                vm.node, new, vmid=vmid, size=source.size, used=used, format=format_ or source.format
             )
+            moved.files = files
             vm.config[key] = print_drive(parse_drive(vm.config[key]) | {"file": new})
             if call.get("delete"):
                 free_volume(world, vm, volid)

@@ -193,11 +193,12 @@ def _new_disk(
     if source:
         size = source.virtual_size or source.size
     format_ = drive.pop("format", "qcow2")
-    used = source.used if source else 393_216
+    used = volumes.content(source) if source else 393_216
     if not volumes.fits(volumes.storage(storage), vm.node, used):
         raise no_space(volumes, storage, vm)
     volid = new_volid(volumes, vm.node, storage, vm.vmid, format_)
     volume = volumes.create(vm.node, volid, vmid=vm.vmid, size=size, used=used, format=format_)
+    volume.files = volumes.files(source) if source else None
     drive |= {"file": volid, "size": format_size(size)}
     if say:
         say(formatting(volumes.path(volid), size, format=format_))

@@ -3,7 +3,7 @@
 import time
 
 from jotunheim.sandbox import drives
-from jotunheim.sandbox.boot import boot_vm, check_bridges, check_volumes
+from jotunheim.sandbox.boot import boot_vm, check_bridges, check_volumes, cut_off
 from jotunheim.sandbox.drives import parse_drive
 from jotunheim.sandbox.state import Vm
 from jotunheim.sandbox.tasks import Worker
@@ -39,7 +39,7 @@ async def hibernate_vm(world: World, vm: Vm, storage: str | None, worker: Worker
         "runningmachine": MACHINE,
         "runningcpu": vm.config.get("cpu", "qemu64").removeprefix("cputype="),
     }
-    vm.run = None
+    cut_off(world, vm)
     worker.say("State saved, quitting")
 
 

@@ -33,6 +33,8 @@ class Options:
     time_scale: float
     nodes: int
     state_file: Path | None
+    guests: bool
+    """Whether VMs have real guests."""
 
 
 def parse_endpoint(option: str, text: str) -> Endpoint:
@@ -60,8 +62,6 @@ def parse_options(
     """
     if guests not in GUESTS:
         raise OptionError(f"--guests: '{guests}' is not one of {', '.join(GUESTS)}")
-    if guests == "process":
-        raise OptionError("--guests: 'process' is not available in this version; use --guests none")
     if not 0 <= time_scale <= 1000:
         raise OptionError(f"--time-scale: {time_scale:g} is not between 0 and 1000")
     if not 1 <= nodes <= MAX_NODES:
@@ -71,5 +71,10 @@ def parse_options(
     if state is not None and not state.absolute().parent.is_dir():
         raise OptionError(f"--state: the folder '{state.absolute().parent}' does not exist")
     return Options(
-        parse_endpoint("--listen", listen), parse_endpoint("--control", control), time_scale, nodes, state
+        parse_endpoint("--listen", listen),
+        parse_endpoint("--control", control),
+        time_scale,
+        nodes,
+        state,
+        guests == "process",
     )

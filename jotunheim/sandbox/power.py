@@ -112,6 +112,8 @@ async def _power_down(world: World, vm: Vm, seconds: int | None, worker: Worker,
     while not guest_answers(world, vm) and time.time() < deadline:
         await asyncio.sleep(min(0.05, max(0.0, deadline - time.time())))
     if guest_answers(world, vm):
+        if world.guests:
+            await world.guests.shut_down(vm)
         await world.sleep("shutdown")
         return
     if not force:
@@ -171,6 +173,8 @@ async def reset(call: Call) -> str:
             await world.sleep("reset")
             assert vm.run is not None
             vm.run.agent_at = time.time() + world.settings.seconds("boot")
+            if world.guests:
+                world.guests.boot(vm)
 
     return call.task("qmreset", call.vmid, work)
 
@@ -189,6 +193,8 @@ async def suspend(call: Call) -> str:
             await call.world.sleep("pause")
             assert vm.run is not None
             vm.run.paused = True
+            if call.world.guests:
+                await call.world.guests.pause(vm)
 
     async def hibernate(worker: Worker) -> None:
         async with call.world.vm_lock(call.vmid, say=worker.say):
@@ -219,5 +225,7 @@ async def resume(call: Call) -> str:
             run = running(call).run
             assert run is not None
             run.paused = False
+            if world.guests:
+                await world.guests.resume(vm)
 
     return call.task("qmresume", vmid, work)

@@ -126,7 +126,8 @@ def _new_volume(
     used = max(393_216, int(archive.used * 2.5))
     if not volumes.fits(volumes.storage(storage), vm.node, used):
         raise drives.no_space(volumes, storage, vm)
-    volumes.create(vm.node, volid, vmid=vm.vmid, size=size, used=used, format=format_)
+    volume = volumes.create(vm.node, volid, vmid=vm.vmid, size=size, used=used, format=format_)
+    volume.files = archive.backup.files.get(key) if archive.backup else None
     worker.say(formatting(volumes.path(volid), size, format=format_))
     worker.say(f"new volume ID is '{volid}'")
     worker.say(f"map 'drive-{key}' to '{volumes.path(volid)}' (write zeros = 0)")

@@ -42,7 +42,7 @@ async def run(options: Options, command: Sequence[str]) -> int:
         world = World(
             state, Settings(time_scale=options.time_scale), identity.fingerprint, identity.certificate_pem
         )
-        async with serving(options, world, identity) as ready:
+        async with guests_of(options, world), serving(options, world, identity) as ready:
             try:
                 if command:
                     return await _run_command(command, ready)
@@ -53,6 +53,31 @@ async def run(options: Options, command: Sequence[str]) -> int:
                 if options.state_file:
                     write_state(options.state_file, world)
     return 0
+
+
+@asynccontextmanager
+async def guests_of(options: Options, world: World) -> AsyncIterator[None]:
+    """The guests of the VMs, if they are to have any.
+
+    Raises:
+        OptionError: they cannot be had on this system.
+    """
+    if not options.guests:
+        yield
+        return
+    from jotunheim.sandbox.guests.link import GuestsUnavailableError
+    from jotunheim.sandbox.guests.manager import Guests
+
+    guests = Guests(world)
+    try:
+        await guests.start()
+    except GuestsUnavailableError as error:
+        raise OptionError(f"--guests: 'process' is not possible here: {error}") from error
+    world.begin_guests(guests)
+    try:
+        yield
+    finally:
+        await guests.close()
 
 
 def read_state(options: Options) -> State:

@@ -19,6 +19,7 @@ DURATIONS = {
     "resize": 0.3,
     "start": 1.0,
     "boot": 12.0,  # from start until the guest agent answers
+    "cloud_init": 4.0,  # from then until cloud-init has set the password; with guests
     "stop": 0.6,
     "shutdown": 4.0,
     "shutdown_timeout": 180.0,

@@ -5,15 +5,15 @@ import time
 from typing import Any
 
 from jotunheim.sandbox import drives
-from jotunheim.sandbox.boot import boot_vm
+from jotunheim.sandbox.boot import boot_vm, cut_off
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.drives import parse_drive
 from jotunheim.sandbox.errors import failure
 from jotunheim.sandbox.hibernate import save_state
-from jotunheim.sandbox.state import Snapshot, Vm
+from jotunheim.sandbox.state import Snapshot, Vm, Volume
 from jotunheim.sandbox.tasks import Worker
 from jotunheim.sandbox.vms import MACHINE, digest, snapshot_data, snapshot_of
-from jotunheim.sandbox.world import check_lock
+from jotunheim.sandbox.world import World, check_lock
 
 routes = Routes()
 
@@ -115,6 +115,8 @@ async def take(call: Call) -> str:
                     snapshot.vmstate = save_state(world, vm, name, None, worker)
                     snapshot.config["runningmachine"] = MACHINE
                 await world.sleep("snapshot")
+                for volume in _disks(world, vm):
+                    snapshot.files[volume.volid] = await world.files_of(volume)
             finally:
                 vm.config.pop("lock", None)
             for key in drives.disks_of(vm.config):
@@ -123,6 +125,13 @@ async def take(call: Call) -> str:
             vm.config["parent"] = name
 
     return call.task("qmsnapshot", call.vmid, work)
+
+
+def _disks(world: World, vm: Vm) -> list[Volume]:
+    found = [
+        world.volumes.find(vm.node, parse_drive(vm.config[key])["file"]) for key in drives.disks_of(vm.config)
+    ]
+    return [volume for volume in found if volume is not None]
 
 
 def _check_formats(vm: Vm) -> None:
@@ -144,7 +153,7 @@ async def rollback(call: Call) -> str:
                 raise failure("you can't rollback if vm is a template")
             snapshot = snapshot_of(vm, name)
             check_lock(vm)
-            vm.run = None
+            cut_off(world, vm)
             vm.config["lock"] = "rollback"
             try:
                 await world.sleep("rollback")
@@ -161,6 +170,8 @@ async def rollback(call: Call) -> str:
             vm.config.pop("runningmachine", None)
             vm.pending.clear()
             vm.pending_delete.clear()
+            for volume in _disks(world, vm):
+                volume.files = snapshot.files.get(volume.volid)
             _keep_unused(vm, [*kept.values(), *removed])
             if snapshot.vmstate or call.get("start"):
                 boot_vm(world, vm)

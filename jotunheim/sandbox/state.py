@@ -61,6 +61,8 @@ class Volume:
     backup: "BackupContent | None" = None
     virtual_size: int | None = None
     """Of an image to import: the size of the disk in it. `size` is that of the file."""
+    files: str | None = None
+    """With guests: the files on it. They live no longer than the process; then the template's are taken."""
 
 
 @dataclass
@@ -70,6 +72,8 @@ class BackupContent:
     config: dict[str, str]
     disks: dict[str, int]
     created: float
+    files: dict[str, str | None] = field(default_factory=dict)
+    """With guests: the files on each disk."""
 
 
 @dataclass
@@ -94,6 +98,8 @@ class Snapshot:
     description: str | None = None
     vmstate: str | None = None
     parent: str | None = None
+    files: dict[str, str | None] = field(default_factory=dict)
+    """With guests: the files on each volume at the time."""
 
 
 @dataclass

@@ -61,6 +61,18 @@ class Volumes:
         """The linked clones of a base image."""
         return [other for other in self if other.parent == volume.volid and other.node == volume.node]
 
+    def content(self, volume: Volume) -> int:
+        """Bytes that a full copy of a volume takes: a linked clone's include those of its base."""
+        base = self.find(volume.node, volume.parent) if volume.parent else None
+        return volume.used + (self.content(base) if base else 0)
+
+    def files(self, volume: Volume) -> str | None:
+        """The files on a volume, with guests: its own, or those of its base."""
+        if volume.files or not volume.parent:
+            return volume.files
+        base = self.find(volume.node, volume.parent)
+        return self.files(base) if base else None
+
     def used(self, storage: Storage, node: str) -> int:
         """Bytes taken on a storage as seen from a node."""
         return storage.other_used + self._used.get((storage.name, "" if storage.shared else node), 0)

@@ -1,7 +1,7 @@
 """The recorded conversations with a real PVE 8.4, replayed against a sandbox process.
 
 `check.py` compares; `README.md` says how. Scenarios whose outcome depends on how long a copy takes run at
-a slower clock, beside the others.
+a slower clock, beside the others; those that need a guest run in a sandbox that has some.
 """
 
 import datetime
@@ -10,19 +10,19 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.guests import guests_problem, require_guests
 from tests.support.sandbox import Sandbox
 
 HERE = Path(__file__).parent
-NOT_PASSING = {
-    "04b_guest_agent": "runs programs and writes files in a guest: needs --guests process",
-    "22_guest_exec_files": "runs programs and writes files in a guest: needs --guests process",
-}
+WITH_GUESTS = {"04b_guest_agent", "22_guest_exec_files"}
+"""They run programs and write files in a guest."""
 TIMED = {"04a_clone_config", "19_concurrency"}
 SCENARIOS = sorted(file.stem for file in (HERE / "recordings").glob("*.json"))
 
@@ -40,10 +40,10 @@ def recordings_of_today(folder: Path) -> Path:
     return folder
 
 
-def replay(folder: Path, names: list[str], time_scale: float) -> dict[str, Any]:
+def replay(folder: Path, names: list[str], time_scale: float, guests: str = "none") -> dict[str, Any]:
     """The results of `check.py` by scenario, from a sandbox of its own."""
     folder.mkdir()
-    with Sandbox.start(folder, time_scale=time_scale) as sandbox:
+    with Sandbox.start(folder, time_scale=time_scale, guests=guests) as sandbox:
         config = folder / "check.json"
         config.write_text(
             json.dumps(
@@ -78,20 +78,31 @@ def replay(folder: Path, names: list[str], time_scale: float) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """All results that are expected to pass."""
+def replays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[dict[str, Any]]]]:
+    """All replays, running beside each other, by scenario. Those with guests only where there can be some."""
     folder = tmp_path_factory.mktemp("conformance")
-    wanted = [name for name in SCENARIOS if name not in NOT_PASSING]
-    timed = [name for name in wanted if name in TIMED]
-    quick = [name for name in wanted if name not in TIMED]
-    with ThreadPoolExecutor(2) as pool:
+    plain = [name for name in SCENARIOS if name not in WITH_GUESTS]
+    timed = [name for name in plain if name in TIMED]
+    quick = [name for name in plain if name not in TIMED]
+    with ThreadPoolExecutor() as pool:
         slow = pool.submit(replay, folder / "timed", timed, 0.1)
         rest = pool.submit(replay, folder / "quick", quick, 0.02)
-        return slow.result() | rest.result()
+        running = dict.fromkeys(timed, slow) | dict.fromkeys(quick, rest)
+        if not guests_problem():
+            running |= {
+                name: pool.submit(replay, folder / name, [name], 0.05, "process") for name in WITH_GUESTS
+            }
+        yield running
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_the_sandbox_answers_as_pve_did(name: str, results: dict[str, Any]) -> None:
-    if name in NOT_PASSING:
-        pytest.skip(NOT_PASSING[name])
-    assert results[name]["diffs"] == []
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in WITH_GUESTS])
+def test_the_sandbox_answers_as_pve_did(name: str, replays: dict[str, Future[dict[str, Any]]]) -> None:
+    assert replays[name].result()[name]["diffs"] == []
+
+
+@pytest.mark.parametrize("name", sorted(WITH_GUESTS))
+def test_the_sandbox_with_guests_answers_as_pve_did(
+    name: str, replays: dict[str, Future[dict[str, Any]]]
+) -> None:
+    require_guests()
+    assert replays[name].result()[name]["diffs"] == []

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.sandbox.requests import Pve
+from tests.support.guests import SshClient, require_guests
 from tests.support.sandbox import Sandbox
 
 
@@ -21,3 +22,26 @@ def pve(shared_sandbox: Sandbox) -> Pve:
     shared_sandbox.control.post("/reset").raise_for_status()
     shared_sandbox.control.patch("/settings", json={"time_scale": 0}).raise_for_status()
     return Pve(shared_sandbox)
+
+
+@pytest.fixture(scope="session")
+def guest_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox whose VMs have real guests, at time scale 0."""
+    require_guests()
+    folder = tmp_path_factory.mktemp("sandbox-guests")
+    with Sandbox.start(folder, time_scale=0, guests="process") as started:
+        yield started
+
+
+@pytest.fixture
+def guests(guest_sandbox: Sandbox) -> Pve:
+    """The sandbox with guests in its first state, at time scale 0."""
+    guest_sandbox.control.post("/reset").raise_for_status()
+    guest_sandbox.control.patch("/settings", json={"time_scale": 0}).raise_for_status()
+    return Pve(guest_sandbox)
+
+
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> SshClient:
+    """An ssh client with a key."""
+    return SshClient.make(tmp_path_factory.mktemp("ssh"))

@@ -28,7 +28,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ({"time_scale": -1}, "--time-scale"),
         ({"nodes": 0}, "--nodes"),
         ({"guests": "some"}, "--guests"),
-        ({"guests": "process"}, "--guests"),
         ({"state": Path("/nosuch/folder/state.json")}, "--state"),
     ],
 )
@@ -41,7 +40,7 @@ def test_a_bad_option_is_named(
 
 
 def test_a_bad_option_ends_the_command_without_a_traceback() -> None:
-    done = run("--guests", "process")
+    done = run("--guests", "some")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 

@@ -21,7 +21,7 @@ def postgresql(directory: Path) -> Iterator[str]:
     """A PostgreSQL server; gives the URL of an empty database on it."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not binaries:
-        _missing("PostgreSQL (Debian: postgresql)")
+        missing("PostgreSQL (Debian: postgresql)")
     tools = binaries[-1].parent
     # initdb refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -68,7 +68,7 @@ def redis(directory: Path) -> Iterator[str]:
     """A Redis server; gives its URL."""
     binary = shutil.which("redis-server")
     if binary is None:
-        _missing("Redis (Debian: redis-server)")
+        missing("Redis (Debian: redis-server)")
     port = free_port()
     options = [
         "--bind",
@@ -90,7 +90,7 @@ def redis(directory: Path) -> Iterator[str]:
         server.wait(20)
 
 
-def _missing(what: str) -> None:
+def missing(what: str) -> None:
     """Skip the test for want of a service; where services are required, fail it."""
     if os.environ.get(REQUIRE):
         pytest.fail(f"{what} is not installed, and {REQUIRE} is set")

@@ -27,10 +27,12 @@ class Sandbox:
 
     @classmethod
     @contextmanager
-    def start(cls, directory: Path, *, time_scale: float, nodes: int = 1) -> Iterator["Sandbox"]:
+    def start(
+        cls, directory: Path, *, time_scale: float, nodes: int = 1, guests: str = "none"
+    ) -> Iterator["Sandbox"]:
         """Start a sandbox on free ports."""
         log = directory / "sandbox.log"
-        options = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]
+        options = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--guests", guests]
         process = start(
             [JOTUNHEIM, "sandbox", *options, "--time-scale", str(time_scale), "--nodes", str(nodes)], log
         )
