@@ -22,7 +22,12 @@ def sandbox(
         float, typer.Option(help="1: operations take as long as on PVE; 0: no time.")
     ] = 1.0,
     nodes: Annotated[int, typer.Option(help="Nodes of a new cluster: pve1, pve2, …")] = 1,
-    guests: Annotated[str, typer.Option(metavar="none|process", help="What runs inside a VM: nothing, or isolated processes with sshd.")] = "none",
+    guests: Annotated[
+        str,
+        typer.Option(
+            metavar="none|process", help="What runs inside a VM: nothing, or isolated processes with sshd."
+        ),
+    ] = "none",
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Load the state from here, save it here at the end.")
     ] = None,
