@@ -9,7 +9,7 @@ import pytest
 
 from tests.sandbox.guest import GuestVm
 from tests.sandbox.requests import Pve
-from tests.support.guests import SshClient, require_guests
+from tests.support.guests import SshClient, alive, descendants, require_guests
 from tests.support.processes import JOTUNHEIM, wait_for
 from tests.support.sandbox import Sandbox
 
@@ -166,19 +166,6 @@ def test_guests_end_with_the_sandbox(tmp_path: Path, number: signal.Signals) -> 
         sandbox.process.wait(20)
         wait_for(lambda: not [pid for pid in tree if alive(pid)], "the guests to end")
         assert Path("/proc/self/mounts").read_text() == mounts
-
-
-def descendants(pid: int) -> list[int]:
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return children + [below for child in children for below in descendants(child)]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there; one that has ended but that nobody has asked for is not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.parametrize(

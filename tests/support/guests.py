@@ -1,4 +1,4 @@
-"""What tests need to meet the sandbox's guests: whether there can be any, and an ssh client."""
+"""What tests need to meet the sandbox's guests: whether there can be any, their processes, and an ssh client."""
 
 import functools
 import os
@@ -26,6 +26,20 @@ def guests_problem() -> str:
     command = [JOTUNHEIM, "sandbox", "--guests", "process", "--", "true"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return "" if done.returncode == 0 else f"guests: {done.stderr.strip()}"
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below a process."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [below for child in children for below in descendants(child)]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there; one that has ended but that nobody has asked for is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ Three kinds of process, from the outside inwards:
                    at first
 
 What keeps them apart: user, mount, PID, UTS, IPC and network namespaces, an id range that no one else has, a
-limit on processes, files only in memory of a fixed size. The supervisor is a new program with a bare environment
+limit on processes, files only in memory of a fixed size. What knows no namespaces, `seccomp` closes. The supervisor is a new program with a bare environment
 and never hears a secret: passwords and file contents go over each guest's own channel. What keeps them from staying:
 the supervisor dies with the sandbox (PDEATHSIG), and the kernel ends everything in its PID namespace with it; mounts
 and files live in its mount namespace and vanish with that.

@@ -4,10 +4,15 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from jotunheim.sandbox.guests import files
+
 ETC = Path("/etc")
+SKELETON = ETC / "skel"
 NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 """What `useradd` takes on Debian."""
 FIRST_ID, LAST_ID = 1000, 59_999
@@ -57,8 +62,8 @@ def ensure(name: str) -> Account:
     _append("passwd", f"{name}:x:{uid}:{uid}:Debian:{home}:/bin/bash")
     _append("shadow", f"{name}:*:{int(time.time() // 86400)}:0:99999:7:::")
     _rewrite("group", [_joined(line, name) for line in _lines("group")] + [f"{name}:x:{uid}:"])
-    if not home.exists():
-        shutil.copytree("/etc/skel", home, symlinks=True)
+    if not home.exists() and not SKELETON.is_symlink():
+        shutil.copytree(SKELETON, home, symlinks=True)
         home.chmod(0o755)
         for path in (home, *home.iterdir()):
             os.chown(path, uid, uid, follow_symlinks=False)
@@ -77,7 +82,10 @@ def _free_id() -> int:
         for line in _lines(file)
         if len(fields := line.split(":")) > 2
     }
-    return next(number for number in range(FIRST_ID, LAST_ID) if str(number) not in taken)
+    for number in range(FIRST_ID, LAST_ID):
+        if str(number) not in taken:
+            return number
+    raise NoAccountError("no user id is free")
 
 
 def set_hash(name: str, password_hash: str) -> None:
@@ -101,17 +109,34 @@ def set_hash(name: str, password_hash: str) -> None:
 def add_keys(account: Account, keys: list[str]) -> None:
     """Let ssh keys in; those that were there before stay."""
     folder = account.home / ".ssh"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    file = folder / "authorized_keys"
-    known = file.read_text().splitlines() if file.exists() else []
-    file.write_text("".join(f"{key}\n" for key in [*known, *(key for key in keys if key not in known)]))
-    file.chmod(0o600)
-    for path in (folder, file):
-        os.chown(path, account.uid, account.gid)
+    with _acting_as(account):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        file = folder / "authorized_keys"
+        known = _split(files.text(file)) if file.exists() else []
+        lines = [*known, *(key for key in keys if key not in known)]
+        files.put(file, "".join(f"{line}\n" for line in lines), mode=0o600)
+        file.chmod(0o600)
+
+
+@contextmanager
+def _acting_as(account: Account) -> Iterator[None]:
+    """With the account's rights: its owner may have put links in its folders, to files that are not theirs."""
+    os.setegid(account.gid)
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def _lines(name: str) -> list[str]:
-    return (ETC / name).read_text(errors="surrogateescape").splitlines()
+    return _split(files.text(ETC / name))
+
+
+def _split(text: str) -> list[str]:
+    """The lines as the C library sees them; Python knows more characters that end one."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _append(name: str, line: str) -> None:
@@ -122,6 +147,6 @@ def _rewrite(name: str, lines: list[str]) -> None:
     """Put new content in place at once; whoever reads the file meanwhile sees the old or the new."""
     file, new = ETC / name, ETC / f"{name}.new"
     new.unlink(missing_ok=True)
-    new.touch(mode=file.stat().st_mode & 0o777)
-    new.write_text("".join(f"{line}\n" for line in lines), errors="surrogateescape")
+    mode = file.stat().st_mode & 0o777
+    files.put(new, "".join(f"{line}\n" for line in lines), os.O_EXCL, mode)
     new.replace(file)

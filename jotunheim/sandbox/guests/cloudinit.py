@@ -5,20 +5,24 @@ After sshd: the password; only then `cloud-init status --wait` returns. What goe
 /var/log/cloud-init.log and makes the status `error`; the guest comes up all the same.
 """
 
+import os
 import re
 import socket
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jotunheim.sandbox.guests import accounts
+from jotunheim.sandbox.guests import accounts, files
 
 STATUS = Path("/run/cloud-init/jotunheim-status")
+HOST_NAME = Path("/etc/hostname")
 LOG = Path("/var/log/cloud-init.log")
 INSTANCES = Path("/var/lib/cloud/instances")
 CURRENT = Path("/var/lib/cloud/instance")
+KEY_SECONDS = 10
 KEY_TYPES = ("ed25519", "ecdsa")
 
 
@@ -45,10 +49,10 @@ class CloudInit:
         self.first_time = self.enabled and not known
         if self.first_time:
             self._try(lambda: _begin_instance(instance))
-            self._try(lambda: Path("/etc/hostname").write_text(_host_name(data["hostname"]) + "\n"))
+            self._try(lambda: files.put(HOST_NAME, _host_name(data["hostname"]) + "\n"))
             self._try(_delete_host_keys)
         self._try(_make_host_keys)
-        self._try(lambda: socket.sethostname(Path("/etc/hostname").read_text().strip()[:63] or "localhost"))
+        self._try(_set_host_name)
         if self.enabled:
             self._try(lambda: _write_hosts(_host_name(data["fqdn"]), _host_name(data["hostname"])))
             self._try(lambda: _write_resolver(data["nameservers"], data["search"]))
@@ -63,7 +67,7 @@ class CloudInit:
             return
         if self.first_time and password_hash:
             self._try(lambda: accounts.set_hash(user, password_hash))
-        self._try(lambda: (CURRENT / "boot-finished").write_text(f"{time.time()}\n"))
+        self._try(lambda: files.put(CURRENT / "boot-finished", f"{time.time()}\n"))
         self._say("error" if self.failed else "done")
 
     def _try(self, step: Callable[[], object]) -> None:
@@ -75,13 +79,13 @@ class CloudInit:
             self._log(f"WARNING: {type(error).__name__}: {error}")
 
     def _say(self, status: str) -> None:
-        self._try(lambda: STATUS.write_text(f"{status}\n"))
+        self._try(lambda: files.put(STATUS, f"{status}\n"))
 
     def _log(self, line: str) -> None:
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+        # strftime(3) would read /etc/localtime, whatever that is.
+        stamp = datetime.now(tz=UTC).isoformat(" ", "seconds").removesuffix("+00:00")
         try:
-            with LOG.open("a") as file:
-                file.write(f"{stamp} - {line!r}\n")
+            files.put(LOG, f"{stamp} - {line!r}\n", os.O_APPEND)
         except OSError:
             return  # whoever is root in the guest may have put anything in its place
 
@@ -108,6 +112,10 @@ def _line(text: str) -> str:
     return re.sub(r"[\0-\x1f]", " ", text).strip()
 
 
+def _set_host_name() -> None:
+    socket.sethostname(os.fsdecode(os.fsencode(files.text(HOST_NAME).strip())[:63]) or "localhost")
+
+
 def _delete_host_keys() -> None:
     for file in Path("/etc/ssh").glob("ssh_host_*_key*"):
         file.unlink()
@@ -130,13 +138,18 @@ def _make_host_keys() -> None:
                 str(file),
             ]
             subprocess.run(
-                command, check=True, env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=30
+                command,
+                check=True,
+                env={},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=KEY_SECONDS,
             )
 
 
 def _write_hosts(fqdn: str, name: str) -> None:
     own = f"127.0.1.1 {fqdn} {name}\n" if fqdn != name else f"127.0.1.1 {name}\n"
-    Path("/etc/hosts").write_text(f"{own}127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
+    files.put(Path("/etc/hosts"), f"{own}127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
 
 
 def _write_resolver(servers: list[str], search: list[str]) -> None:
@@ -145,4 +158,4 @@ def _write_resolver(servers: list[str], search: list[str]) -> None:
     file = Path("/etc/resolv.conf")
     if file.is_symlink():
         file.unlink()
-    file.write_text("".join(lines))
+    files.put(file, "".join(lines))

@@ -12,12 +12,14 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
+from importlib.machinery import BuiltinImporter, FrozenImporter
 from pathlib import Path
 from typing import Any
 
-from jotunheim.sandbox.guests import accounts, cloudinit, files, linux, messages, netlink, rootfs
+from jotunheim.sandbox.guests import accounts, cloudinit, files, linux, messages, netlink, rootfs, seccomp
 from jotunheim.sandbox.guests.network import Network
 from jotunheim.sandbox.guests.programs import Programs
 
@@ -40,6 +42,9 @@ def main(volume: Path, host: rootfs.Host, descriptors: list[int]) -> None:
     linux.set_dumpable(dumpable=False)
     _close_all_but({0, 1, 2, channel.fileno(), dial.fileno()})
     rootfs.enter_guest(volume, host)
+    linux.forget_terminal()
+    sys.meta_path[:] = [BuiltinImporter, FrozenImporter]  # what was a folder of the host is the guest's now
+    seccomp.restrict()
     Init(channel, dial).run()
 
 
@@ -58,7 +63,7 @@ class Init:
 
     def __init__(self, channel: socket.socket, dial: socket.socket) -> None:
         self.channel = channel
-        self.selector = selectors.DefaultSelector()
+        self.selector = selectors.PollSelector()  # as in the supervisor
         self.programs = Programs(self.selector)
         self.network = Network(self.selector, dial, self.programs.start_detached)
         self.cloud_init = cloudinit.CloudInit()
@@ -145,7 +150,7 @@ class Init:
             case "get-osinfo":
                 return {"result": files.os_info()}, b""
             case "get-host-name":
-                return {"result": {"host-name": socket.gethostname()}}, b""
+                return {"result": {"host-name": files.host_name()}}, b""
             case "network-get-interfaces":
                 return {"result": netlink.interfaces()}, b""
             case "get-users":

@@ -16,6 +16,8 @@ from jotunheim.sandbox.guests import idmap, linux, rootfs, supervisor
 SPACES = linux.NEWNS | linux.NEWPID | linux.NEWUTS | linux.NEWIPC | linux.NEWNET
 
 
+SUPERVISOR_SCORE = 500
+"""When memory runs out: after a guest's processes (`spawn`), before those of the host."""
 LAZY_CODECS = ("ascii", "idna", "latin-1", "unicode_escape", "utf-8")
 """Python looks for these when they are first needed; by then its files are out of sight."""
 
@@ -29,6 +31,7 @@ def main() -> None:
     linux.die_with_parent()
     if os.getppid() != sandbox:
         os._exit(1)
+    linux.die_first(SUPERVISOR_SCORE)
     try:
         _enter_namespaces()
     except (OSError, idmap.NoIdsError) as error:
@@ -45,7 +48,8 @@ def main() -> None:
         rootfs.enter(host)
     except OSError as error:
         _give_up(error)
-    _forget_terminal()
+    linux.forget_terminal()
+    os.setsid()
     linux.set_name("jotunheim-guests")
     supervisor.Supervisor(control, host).run()
 
@@ -106,12 +110,3 @@ def _all(descriptor: int) -> str:
     while part := os.read(descriptor, 4096):
         parts += part
     return parts.decode()
-
-
-def _forget_terminal() -> None:
-    """No guest gets a descriptor of the terminal in which the sandbox runs."""
-    null = os.open("/dev/null", os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    os.close(null)
-    os.setsid()

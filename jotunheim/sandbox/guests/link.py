@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ from jotunheim.sandbox.guests.supervisor import LONGEST_MESSAGE
 ENTRY = "import sys; sys.path.insert(0, sys.argv.pop(1)); from jotunheim.sandbox.guests.launch import main; main()"
 AT_A_TIME = 16
 """Requests to the supervisor: their answers must fit into the socket's buffer."""
+COPIES = 8
+"""Copies of disks at a time. A guest can hold one up: the other requests need not wait for it."""
 START_SECONDS = 30
+ANSWER_SECONDS = 10.0
+"""How long PVE waits for the guest agent."""
+MOST_UNREAD = 4 * 1024 * 1024
+"""Bytes for a guest whose init does not take them: more would only pile up here."""
 
 
 class GuestsUnavailableError(Exception):
@@ -45,6 +52,7 @@ class SupervisorLink:
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._turn = asyncio.Semaphore(AT_A_TIME)
+        self._copy_turn = asyncio.Semaphore(COPIES)
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -87,7 +95,7 @@ class SupervisorLink:
             OSError: it failed.
             GuestGoneError: the supervisor is gone.
         """
-        async with self._turn:
+        async with self._copy_turn if op == "copy" else self._turn:
             number = next(self._numbers)
             message = json.dumps({"id": number, "op": op, **parameters}).encode()
             answer = self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -147,6 +155,7 @@ class GuestLink:
     def __init__(self) -> None:
         self._channel, self.their_channel = socket.socketpair()
         self._dial, self.their_dial = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._dial.setblocking(False)
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._dialling = asyncio.Lock()
@@ -160,20 +169,25 @@ class GuestLink:
         reader, self._writer = await asyncio.open_connection(sock=self._channel)
         self._listening = asyncio.create_task(self._listen(reader))
 
-    async def ask(self, op: str, data: bytes = b"", **parameters: Any) -> Message:
-        """Have the guest do something.
+    async def ask(
+        self, op: str, data: bytes = b"", *, within: float = ANSWER_SECONDS, **parameters: Any
+    ) -> Message:
+        """Have the guest do something; wait so many seconds for the answer.
 
         Raises:
             AgentError: the guest agent refuses.
+            TimeoutError: it does not answer. It may do what it was asked all the same.
             GuestGoneError: the guest has ended.
         """
         if self._writer is None or self._listening is None or self._listening.done():
             raise GuestGoneError("the guest is gone")
+        if self._writer.transport.get_write_buffer_size() > MOST_UNREAD:
+            raise TimeoutError("the guest does not read what it is sent")
         number = next(self._numbers)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._writer.write(messages.pack({"id": number, "op": op, **parameters}, data))
         try:
-            content, body = await answer
+            content, body = await asyncio.wait_for(answer, within)
         finally:
             self._waiting.pop(number, None)
         if "refused" in content:
@@ -208,7 +222,8 @@ class GuestLink:
         """
         loop = asyncio.get_running_loop()
         async with self._dialling:
-            self._dial.send(b"?")
+            self._forget_late()
+            self._dial.send(b"?")  # BlockingIOError: it takes none any more
             arrived: asyncio.Future[None] = loop.create_future()
             loop.add_reader(self._dial, _settle, arrived)
             try:
@@ -219,6 +234,16 @@ class GuestLink:
         if not descriptors:
             raise ConnectionRefusedError("sshd does not answer in the guest")
         return socket.socket(fileno=descriptors[0])
+
+    def _forget_late(self) -> None:
+        """Connections that came when nobody waited for them any more."""
+        with suppress(BlockingIOError):
+            while True:
+                answer, descriptors, _, _ = socket.recv_fds(self._dial, 16, 1)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                if not answer:
+                    return
 
     def close(self) -> None:
         """Pull the plug: the guest ends when it sees this."""

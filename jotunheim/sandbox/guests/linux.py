@@ -5,6 +5,7 @@ import fcntl
 import os
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 NEWNS = 0x0002_0000
@@ -86,9 +87,20 @@ def die_with_parent(signal_number: int = 9) -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl PDEATHSIG")
 
 
+def prctl(option: int, first: int, second: int, what: str) -> None:
+    """prctl(2) with two arguments."""
+    _check(_libc.prctl(option, ctypes.c_ulong(first), ctypes.c_ulong(second), 0, 0), f"prctl {what}")
+
+
 def set_dumpable(*, dumpable: bool) -> None:
     """Whether others may trace this process and look into its /proc entry."""
     _check(_libc.prctl(_PR_SET_DUMPABLE, int(dumpable), 0, 0, 0), "prctl DUMPABLE")
+
+
+def die_first(score: int) -> None:
+    """Have the kernel end this process before others (up to 1000) when memory runs out; also what it starts."""
+    with suppress(OSError):  # a container may keep /proc read-only
+        Path("/proc/self/oom_score_adj").write_text(str(score))
 
 
 def set_name(name: str) -> None:
@@ -106,3 +118,11 @@ def link_up(interface: str) -> None:
         request = struct.pack("16sH14x", interface.encode(), 0)
         flags = struct.unpack("16sH14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", interface.encode(), flags | _IFF_UP))
+
+
+def forget_terminal() -> None:
+    """Let go of whatever standard input and output were: of the terminal in which the sandbox runs, say."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)

@@ -37,6 +37,8 @@ SSHD_SHARE = 0.8
 """The part of the boot time after which sshd answers."""
 SHORTEST_GRACE, LONGEST_GRACE = 0.5, 5.0
 """Seconds that a guest's processes have to end when it shuts down."""
+LONGEST_BOOT = 120.0
+"""Seconds for a step of the boot, with many guests at once on a slow machine."""
 TRIAL = 0
 """The number of the guest that only shows that guests can be had here."""
 
@@ -90,6 +92,7 @@ class Guests:
         """The guest of each VM that runs."""
         self._alive: dict[int, Guest] = {}
         """All guests whose processes may still be there, by number."""
+        self._endings: set[asyncio.Task[None]] = set()
         self._port = ssh.usable_port()
 
     async def start(self) -> None:
@@ -149,6 +152,14 @@ class Guests:
         guest = self._current.pop(vm.vmid, None)
         if guest:
             guest.cut()
+            ending = asyncio.create_task(self._kill(guest))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+
+    async def _kill(self, guest: Guest) -> None:
+        """A guest's init ends when its channel is closed, unless it hangs; this ends it anyhow."""
+        with suppress(OSError, GuestGoneError):
+            await self._supervisor.request("kill", guest=guest.number)
 
     def cut_all(self) -> None:
         """No VM runs any more."""
@@ -199,14 +210,16 @@ class Guests:
         booting = min(max(0.0, run.agent_at - began), settings.seconds("boot"))
         data, hashed = cloud_init_data(vm), await asyncio.to_thread(password_hash, vm)
         wanted = network_devices(vm, guest.door.host if guest.door else None)
-        booted, _ = await guest.link.ask("boot", devices=wanted, **dataclasses.asdict(data))
+        booted, _ = await guest.link.ask(
+            "boot", within=LONGEST_BOOT, devices=wanted, **dataclasses.asdict(data)
+        )
         guest.has_devices = booted["devices"]
         await self._until(guest, began + booting * SSHD_SHARE)
         await self._open_door(guest)
         await self._until(guest, began + booting)
         guest.phase = "up"
         await self._until(guest, time.time() + settings.seconds("cloud_init"))
-        await guest.link.ask("finish", user=data.user, password=hashed)
+        await guest.link.ask("finish", within=LONGEST_BOOT, user=data.user, password=hashed)
         guest.phase = "ready"
 
     def _claim_door(self, guest: Guest) -> None:
@@ -264,14 +277,14 @@ class Guests:
         guest = self.of(vm)
         if guest:
             guest.awake.clear()
-            with suppress(GuestGoneError, AgentError):
+            with suppress(GuestGoneError, AgentError, TimeoutError):
                 await guest.link.ask("pause")
 
     async def resume(self, vm: Vm) -> None:
         """Let a paused guest go on."""
         guest = self.of(vm)
         if guest:
-            with suppress(GuestGoneError, AgentError):
+            with suppress(GuestGoneError, AgentError, TimeoutError):
                 await guest.link.ask("resume")
             guest.awake.set()
 
@@ -282,7 +295,7 @@ class Guests:
             return
         grace = min(LONGEST_GRACE, max(SHORTEST_GRACE, self._world.settings.seconds("shutdown")))
         try:
-            await guest.link.ask("shutdown", seconds=grace)
+            await guest.link.ask("shutdown", within=grace, seconds=grace)
             await asyncio.wait_for(guest.gone.wait(), grace + 1)
         except (GuestGoneError, AgentError, TimeoutError):
             return

@@ -79,7 +79,7 @@ def interfaces() -> list[dict[str, Any]]:
         attributes = dict(_attributes(body[LINK.size :]))
         counters = struct.unpack_from(f"={len(COUNTERS)}Q", attributes[LINK_STATISTICS])
         found[index] = {
-            "name": attributes[LINK_NAME].rstrip(b"\0").decode(),
+            "name": attributes[LINK_NAME].rstrip(b"\0").decode(errors="replace"),
             "hardware-address": ":".join(f"{octet:02x}" for octet in attributes.get(LINK_ADDRESS, bytes(6))),
             "ip-addresses": [],
             "statistics": dict(zip(COUNTERS, counters, strict=True)),

@@ -91,7 +91,7 @@ class Programs:
             return
         try:
             process = subprocess.Popen(
-                command, stdin=connection, stdout=connection, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
+                command, stdin=connection, stdout=connection, env=ENVIRONMENT,
                 start_new_session=True,
             )  # fmt: skip
         except OSError:
@@ -196,7 +196,7 @@ def _spawn(words: list[bytes], *, with_input: bool) -> "subprocess.Popen[bytes]"
 def _popen(words: list[bytes], *, with_input: bool) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         words,
-        stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
+        stdin=subprocess.PIPE if with_input else None,  # ours is /dev/null; that of the guest may be anything
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,

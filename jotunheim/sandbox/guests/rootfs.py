@@ -19,6 +19,8 @@ COPIED = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/services", "/etc/protocol
 """Files of the host that its programs expect and that tell nothing about it."""
 LOCKED_FLAGS = {1: linux.MS_RDONLY, 2: linux.MS_NOSUID, 4: linux.MS_NODEV, 8: linux.MS_NOEXEC}
 ATIME_FLAGS = {1024: linux.MS_NOATIME, 2048: 2048, 4096: linux.MS_RELATIME}
+FEW_INODES = "nr_inodes=16384"
+"""The size of a file system in memory counts no empty files, which take memory all the same."""
 PLAIN = linux.MS_NOSUID | linux.MS_NODEV
 
 
@@ -66,6 +68,9 @@ def enter(host: Host) -> None:
         Path(STAGE, name).symlink_to(target)
     for name in ("usr", *host.folders):
         _bind_read_only(f"/{name}", f"{STAGE}/{name}")
+    if Path(STAGE, "usr/local").is_dir():
+        # What is mounted out here is locked in there: no guest can take this cover away.
+        linux.mount("tmpfs", f"{STAGE}/usr/local", "tmpfs", PLAIN | linux.MS_RDONLY, "mode=0755,size=4k")
     for name in DEVICES:
         if Path("/dev", name).is_char_device():
             Path(STAGE, "dev", name).touch()
@@ -118,10 +123,31 @@ def enter_guest(volume: Path, host: Host) -> None:
     if (root / "usr/local").is_dir():
         linux.mount(str(volume / "local"), str(root / "usr/local"), flags=linux.MS_BIND)
     linux.mount("proc", str(root / "proc"), "proc", PLAIN | linux.MS_NOEXEC)
-    linux.mount("tmpfs", str(root / "run"), "tmpfs", PLAIN, "mode=0755,size=16m")
-    linux.mount("tmpfs", str(root / "tmp"), "tmpfs", PLAIN, "mode=1777,size=64m")
+    linux.mount("tmpfs", str(root / "run"), "tmpfs", PLAIN, f"mode=0755,size=16m,{FEW_INODES}")
+    linux.mount("tmpfs", str(root / "tmp"), "tmpfs", PLAIN, f"mode=1777,size=64m,{FEW_INODES}")
     _devices(root / "dev")
     _pivot(str(root))
+
+
+def enter_copy(source: Path, target: Path, host: Host) -> None:
+    """Leave the supervisor's file system for one with the host's programs, /source and /target.
+
+    For a program that walks through a disk while a guest may put a link in the place of any folder: wherever that
+    link leads, there is nothing else to be found.
+    """
+    linux.unshare(linux.NEWNS)
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    stage = Path("/dev")
+    linux.mount("tmpfs", str(stage), "tmpfs", PLAIN, "mode=0755,size=64k")
+    for name in ("usr", *host.folders):
+        (stage / name).mkdir()
+        linux.mount(f"/{name}", str(stage / name), flags=linux.MS_BIND | linux.MS_REC)
+    for name, link in host.links.items():
+        (stage / name).symlink_to(link)
+    for name, volume in (("source", source), ("target", target)):
+        (stage / name).mkdir()
+        linux.mount(str(volume), str(stage / name), flags=linux.MS_BIND)
+    _pivot(str(stage))
 
 
 def _fresh_folder(path: Path) -> None:
@@ -134,7 +160,7 @@ def _fresh_folder(path: Path) -> None:
 
 
 def _devices(folder: Path) -> None:
-    linux.mount("tmpfs", str(folder), "tmpfs", linux.MS_NOSUID, "mode=0755,size=16m")
+    linux.mount("tmpfs", str(folder), "tmpfs", linux.MS_NOSUID, f"mode=0755,size=16m,{FEW_INODES}")
     for device in Path("/dev").iterdir():
         (folder / device.name).touch()
         linux.mount(str(device), str(folder / device.name), flags=linux.MS_BIND)

@@ -20,6 +20,7 @@ from jotunheim.sandbox.guests import linux
 PROCESSES = 400
 """Of one guest: enough for what one configures in it, and a fork bomb ends there."""
 OPEN_FILES = 4096
+FIRST_TO_DIE = 1000
 FIRST_CREATOR, CREATORS = 20_000, 40_000
 SPACES = linux.NEWUSER | linux.NEWNS | linux.NEWPID | linux.NEWUTS | linux.NEWIPC | linux.NEWNET
 LEFT, MAPPED = b"left", b"mapped"
@@ -82,6 +83,7 @@ def _become_guest(slot: int, channel: socket.socket) -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    linux.die_first(FIRST_TO_DIE)
     linux.unshare(SPACES)
     channel.send(LEFT)
     if channel.recv(64) != MAPPED:

@@ -7,11 +7,14 @@ import subprocess
 from pathlib import Path
 
 from jotunheim.sandbox.guests import image, linux
-from jotunheim.sandbox.guests.rootfs import Host
+from jotunheim.sandbox.guests.rootfs import Host, enter_copy
 
 FOLDER = Path("/volumes")
 LIMITS = "mode=0755,size=256m,nr_inodes=65536"
 """Of one disk, whatever size it has in Proxmox: the sum must not take the host's memory."""
+
+COPY_SECONDS = 60
+"""A guest can hold up whoever opens its files (a lease, 45 s for each); what is not copied by then is lost."""
 
 
 def path_of(name: str) -> Path:
@@ -36,11 +39,23 @@ def create(name: str, host: Host) -> None:
     image.install(path / "root", path / "local", host)
 
 
-def begin_copy(name: str, source: str) -> "subprocess.Popen[bytes]":
+def begin_copy(name: str, source: str, host: Host) -> "subprocess.Popen[bytes]":
     """Start copying a disk. Of one that a guest is using, the copy is what a power cut would leave."""
     target = _mount(name)
+    copied = path_of(source)
     return subprocess.Popen(
-        ["/usr/bin/cp", "-a", "--", f"{path_of(source)}/.", str(target)],
+        [
+            "/usr/bin/timeout",
+            "-s",
+            "KILL",
+            str(COPY_SECONDS),
+            "/usr/bin/cp",
+            "-a",
+            "--",
+            "/source/.",
+            "/target",
+        ],
+        preexec_fn=lambda: enter_copy(copied, target, host),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

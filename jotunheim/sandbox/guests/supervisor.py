@@ -38,7 +38,8 @@ class Supervisor:
     def __init__(self, control: socket.socket, host: Host) -> None:
         self.control = control
         self.host = host
-        self.selector = selectors.DefaultSelector()
+        # Not epoll: the kernel counts its watches by user id, and guests have the same ids.
+        self.selector = selectors.PollSelector()
         self.births: dict[int, tuple[Birth, Request]] = {}
         self.guests: dict[int, int] = {}
         """The number of each guest, by the process id of its init."""
@@ -89,7 +90,7 @@ class Supervisor:
             case "create":
                 store.create(request["files"], self.host)
             case "copy":
-                process = store.begin_copy(request["files"], request["source"])
+                process = store.begin_copy(request["files"], request["source"], self.host)
                 self.copies[process.pid] = (process, request)
                 return False
             case "remove":
