@@ -13,12 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jotunheim.sandbox.errors import ApiError, forbidden
+from fakepve.formats import split_list
+
+from jotunheim.sandbox.errors import ApiError, failure, forbidden
 from jotunheim.sandbox.roles import BUILT_IN_ROLES, PRIVILEGES
 from jotunheim.sandbox.state import State
 
 TICKET_LIFETIME = 2 * 3600
 ROOT = "root@pam"
+REFUSED = "Permission check failed"
+"""What PVE says where it does not say which privilege is missing."""
 
 
 @dataclass(frozen=True)
@@ -111,28 +115,44 @@ def role_privileges(state: State, role: str) -> frozenset[str]:
 
 def privileges(state: State, auth: Auth, path: str) -> frozenset[str]:
     """What the sender of a request may do at a path of the access tree."""
+    return frozenset(effective(state, auth, path))
+
+
+def effective(state: State, auth: Auth, path: str) -> dict[str, int]:
+    """The privileges that are held at a path, each with whether it is passed on to paths below (0 or 1).
+
+    A privilege that is not passed on is held all the same.
+    """
     if auth.user == ROOT and not auth.privsep:
-        return PRIVILEGES
-    user = frozenset(PRIVILEGES) if auth.user == ROOT else _with_pool(state, auth.user, path)
+        return dict.fromkeys(sorted(PRIVILEGES), 1)
+    own = dict.fromkeys(PRIVILEGES, 1) if auth.user == ROOT else _held(state, auth.user, path)
     if auth.token is None or not auth.privsep:
-        return user
-    return user & _with_pool(state, auth.owner, path)
+        return own
+    of_token = _held(state, auth.owner, path)
+    return {name: own[name] and flag for name, flag in of_token.items() if name in own}
 
 
-def _with_pool(state: State, subject: str, path: str) -> frozenset[str]:
-    """A pool's members take the privileges of the pool as well."""
-    found = _on_path(state, subject, path)
+def _held(state: State, subject: str, path: str) -> dict[str, int]:
+    """The privileges of a user's or token's roles, with those of the pools that the path belongs to."""
+    roles = _roles(state, subject, path)
     kind, _, rest = path.strip("/").partition("/")
+    of_pools: dict[str, int] = {}
     for name, pool in state.pools.items():
         member = (kind == "vms" and rest.isdigit() and int(rest) in pool.vms) or (
             kind == "storage" and rest in pool.storages
         )
         if member:
-            found |= _on_path(state, subject, f"/pool/{name}")
-    return found
+            of_pools |= dict.fromkeys(_roles(state, subject, f"/pool/{name}"), 0)
+    if "NoAccess" not in roles:
+        roles = {"NoAccess": 0} if "NoAccess" in of_pools else of_pools | roles
+    found: dict[str, int] = {}
+    for role, passed_on in roles.items():
+        for privilege in role_privileges(state, role):
+            found[privilege] = found.get(privilege, 0) or passed_on
+    return dict(sorted(found.items()))
 
 
-def _on_path(state: State, subject: str, path: str) -> frozenset[str]:
+def _roles(state: State, subject: str, path: str) -> dict[str, int]:
     """The roles of the nearest level that has any, own entries before those of groups."""
     parts = [part for part in path.split("/") if part]
     levels = ["/" + "/".join(parts[:n]) for n in range(len(parts), -1, -1)]
@@ -140,28 +160,32 @@ def _on_path(state: State, subject: str, path: str) -> frozenset[str]:
     groups = set(user.groups) if user else set()
     for depth, level in enumerate(levels):
         entries = [a for a in state.acl if a.path == level and (a.propagate or depth == 0)]
-        own = [a.role for a in entries if a.kind in ("user", "token") and a.subject == subject]
-        roles = own or [a.role for a in entries if a.kind == "group" and a.subject in groups]
+        own = [a for a in entries if a.kind in ("user", "token") and a.subject == subject]
+        chosen = own or [a for a in entries if a.kind == "group" and a.subject in groups]
+        roles: dict[str, int] = {}
+        for entry in chosen:
+            roles[entry.role] = roles.get(entry.role, 0) or int(entry.propagate)
         if roles:
-            if "NoAccess" in roles:
-                return frozenset()
-            return frozenset().union(*(role_privileges(state, role) for role in roles))
-    return frozenset()
+            return {"NoAccess": roles["NoAccess"]} if "NoAccess" in roles else roles
+    return {}
 
 
+_NAME = r"[a-zA-Z0-9.\-_]+"
 PATH = re.compile(
-    r"/|/access(/groups/[^\s/]+|/groups|/realm(/[^\s/]+)?)?|/mapping(/.+)?|/nodes(/[^\s/]+)?"
-    r"|/pool(/[\w.-]+){0,3}|/sdn(/.+)?|/storage(/[^\s/]+)?|/vms(/[^\s/]+)?"
+    rf"/|/access|/access/groups(/{_NAME})?|/access/realm(/{_NAME})?|/mapping(/{_NAME}){{0,2}}|/nodes(/{_NAME})?"
+    rf"|/pool(/{_NAME}){{0,3}}|/sdn|/sdn/zones(/{_NAME}){{0,2}}|/sdn/zones/{_NAME}/{_NAME}/[1-9][0-9]{{0,3}}"
+    rf"|/storage(/{_NAME})?|/vms(/[1-9][0-9]{{2,}})?"
 )
-"""Paths of the access tree. Anything else has no privileges, not even root's."""
+"""Paths that an entry of the access control list may have."""
 
 
 def normal_path(path: str) -> str | None:
-    """PVE's `normalize_path`: single slashes, none at the end; None if the path cannot exist."""
-    joined = "/" + "/".join(part for part in path.split("/") if part)
-    if path.endswith("/") and path != "/":
-        return joined if joined in ("/vms", "/pool", "/storage", "/nodes") else None
-    return joined if PATH.fullmatch(joined) else None
+    """PVE's `normalize_path`: single slashes, one in front and none at the end; None for odd characters.
+
+    With such characters nobody has privileges there, not even root's token.
+    """
+    joined = "/" + re.sub("/+", "/", path).strip("/")
+    return joined if path and re.fullmatch(r"[a-zA-Z0-9.\-_/]+", joined) else None
 
 
 def require(state: State, auth: Auth, path: str, wanted: Sequence[str], *, any_of: bool = False) -> None:
@@ -202,20 +226,21 @@ def check_declared(
 
 def _check(state: State, auth: Auth, check: Sequence[Any], params: Mapping[str, Any]) -> None:
     kind = check[0]
-    options = dict(zip(check[3::2], check[4::2], strict=True)) if kind in ("perm", "perm-modify") else {}
+    options = dict(zip(check[3::2], check[4::2], strict=True)) if kind == "perm" else {}
     if kind == "and":
         for part in check[1:]:
             _check(state, auth, part, params)
     elif kind == "or":
         _check_any(state, auth, check[1:], params)
     elif kind == "perm":
-        needed = options.get("require_param")
-        if needed and needed not in params:
-            raise forbidden(f"{check[1]}, {'|'.join(check[2])}")
+        if options.get("require_param", "") and options["require_param"] not in params:
+            raise ApiError(403, REFUSED)
         path = re.sub(r"\{([^}]+)\}", lambda found: str(params.get(found[1], "")), check[1])
         require(state, auth, path, check[2], any_of=bool(options.get("any")))
     elif kind == "perm-modify":
-        _check_acl_change(state, auth, str(params.get("path", "")))
+        normal = normal_path(str(params.get("path", "")))
+        if normal is not None:  # the parameter check names the others
+            require_modify(state, auth, normal)
     elif kind == "userid-param":
         _check_user(state, auth, check[1], str(params.get("userid", "")))
     elif kind == "userid-group":
@@ -224,26 +249,27 @@ def _check(state: State, auth: Auth, check: Sequence[Any], params: Mapping[str, 
 
 def _check_any(state: State, auth: Auth, parts: Sequence[Any], params: Mapping[str, Any]) -> None:
     for part in parts:
+        if part[0] == "and":  # PVE lets what an "and" says through
+            _check(state, auth, part, params)
+            return
         with contextlib.suppress(ApiError):
             _check(state, auth, part, params)
             return
-    raise ApiError(403, "Permission check failed")
+    raise ApiError(403, REFUSED)
 
 
-def _check_acl_change(state: State, auth: Auth, path: str) -> None:
-    normal = normal_path(path)
-    if normal is None:
-        return  # the parameter check names it
+def require_modify(state: State, auth: Auth, path: str) -> None:
+    """Refuse with 403 unless the sender may change the entries of a path of the access control list."""
     special = {"storage": "Datastore.Allocate", "vms": "VM.Allocate", "pool": "Pool.Allocate"}
-    kind = normal.strip("/").partition("/")[0]
-    wanted = ["Permissions.Modify", *([special[kind]] if kind in special else [])]
-    require(state, auth, normal, wanted, any_of=True)
+    kind, _, rest = path.strip("/").partition("/")
+    wanted = ["Permissions.Modify", *([special[kind]] if rest and kind in special else [])]
+    require(state, auth, path, wanted, any_of=True)
 
 
 def _check_user(state: State, auth: Auth, wanted: str, userid: str) -> None:
     if wanted == "self":
-        if auth.user != userid:
-            raise forbidden("user != self")
+        if userid not in state.users or auth.owner != userid:  # a token is not its user
+            raise ApiError(403, REFUSED)
         return
     realm = userid.rpartition("@")[2]
     require(state, auth, f"/access/realm/{realm}", [wanted])
@@ -251,10 +277,19 @@ def _check_user(state: State, auth: Auth, wanted: str, userid: str) -> None:
 
 def _check_group(state: State, auth: Auth, check: Sequence[Any], params: Mapping[str, Any]) -> None:
     wanted = check[1]
+    options = dict(zip(check[2::2], check[3::2], strict=True))
+    userid, asked = str(params.get("userid", "")), options.get("groups_param")
+    if asked != "create" and userid not in state.users:
+        raise failure(f"no such user ('{userid}')")
     if privileges(state, auth, "/access/groups").intersection(wanted):
         return
-    user = state.users.get(str(params.get("userid", "")))
-    for group in user.groups if user else []:
-        if privileges(state, auth, f"/access/groups/{group}").intersection(wanted):
-            return
-    raise ApiError(403, "Permission check failed")
+    allowed_groups = {g for g in state.groups if privileges(state, auth, f"/access/groups/{g}") & set(wanted)}
+    if asked:
+        groups = split_list(str(params.get("groups", "")))
+        if not groups:
+            raise forbidden(f"/access/groups, {'|'.join(wanted)}")
+        for group in groups:
+            if group not in allowed_groups:
+                raise forbidden(f"/access/groups/{group}, {'|'.join(wanted)}")
+    if asked != "create" and not allowed_groups.intersection(state.users[userid].groups):
+        raise ApiError(403, REFUSED)

@@ -11,6 +11,9 @@ from jotunheim.sandbox.vms import agent_enabled
 if TYPE_CHECKING:
     from jotunheim.sandbox.guests.manager import Guest
 
+QGA_NAMES = {"file-read": "guest-file-open", "file-write": "guest-file-open"}
+"""The first of the agent's commands of which a call consists, where it has another name."""
+
 
 async def answering(call: Call) -> Run:
     """The running VM whose agent answers, or PVE's error in PVE's order of checks."""
@@ -56,5 +59,8 @@ async def ask(call: Call, command: str, data: bytes = b"", **parameters: Any) ->
             # PVE's worker dies of the typographic quotes in GLib's messages, and the proxy before it gets no answer.
             raise ApiError(596, "Unexpected end-of-file", bare=True) from error
         raise failure(f"Agent error: {error}") from error
+    except TimeoutError as error:
+        asked = QGA_NAMES.get(command, f"guest-{command}")
+        raise failure(f"VM {call.vmid} qmp command '{asked}' failed - got timeout") from error
     except GuestGoneError as error:
         raise await silent(call) from error

@@ -229,7 +229,7 @@ async def extract_config(call: Call) -> str:
     """The configuration in an archive, with the map of its disks."""
     volid = str(call.params["volume"])
     volume = find_archive(call, volid)
-    require_volume_access(call, volume, volid)
+    require_volume_access(call, volid)
     content = volume.backup
     assert content is not None
     return archived_config(content)

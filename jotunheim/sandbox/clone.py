@@ -8,9 +8,11 @@ and then finds the configuration file.
 import asyncio
 import copy
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jotunheim.sandbox import drives
+from jotunheim.sandbox.bridges import require_bridges
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.configvalues import new_mac, parse_net, print_net
 from jotunheim.sandbox.drives import format_size, formatting, is_cdrom, is_cloudinit, parse_drive, print_drive
@@ -52,12 +54,7 @@ async def clone(call: Call) -> str:
     """Start a clone. Most mistakes are refused at once; a lost race for the new id fails in the task."""
     world = call.world
     plan = _plan(call)
-    _check(world, plan)
-    for key in drives.disks_of(world.state.vms[plan.source].config):
-        storage = (
-            plan.storage or parse_drive(world.state.vms[plan.source].config[key])["file"].partition(":")[0]
-        )
-        call.require(f"/storage/{storage}", "Datastore.AllocateSpace")
+    _check(call, plan)
 
     async def work(worker: Worker) -> None:
         shared = world.state.vms[plan.source].run is None
@@ -65,7 +62,7 @@ async def clone(call: Call) -> str:
             world.vm_lock(plan.source, shared=shared, timeout=1, say=worker.say),
             world.vm_lock(plan.target, timeout=1, say=worker.say),
         ):
-            _check(world, plan)
+            _check(call, plan)
             await _run(world, plan, worker)
 
     return call.task("qmclone", plan.source, work)
@@ -73,71 +70,79 @@ async def clone(call: Call) -> str:
 
 def _plan(call: Call) -> Plan:
     source = call.world.state.vms.get(call.vmid)
-    pool = call.get("pool")
-    if pool is not None and pool not in call.world.state.pools:
-        raise forbidden(f"pool '{pool}' does not exist")
-    target_node = call.get("target", call.node)
-    if target_node not in call.world.state.nodes:
-        raise failure(f"no such cluster node '{target_node}'")
-    storage = call.get("storage")
-    if storage is not None:
-        call.world.volumes.storage(storage)
     if source is None or source.node != call.node:
         raise failure(f"unable to find configuration file for VM {call.vmid} on node '{call.node}'")
-    snapname = call.get("snapname")
-    full = call.get("full", not source.template)
     return Plan(
         source=call.vmid,
         target=int(call.params["newid"]),
         node=call.node,
-        target_node=target_node,
-        full=bool(full),
+        target_node=call.get("target", call.node),
+        full=bool(call.get("full", not source.template)),
         name=call.get("name"),
         description=call.get("description"),
-        pool=pool,
-        storage=storage,
+        pool=call.get("pool"),
+        storage=call.get("storage"),
         format=call.get("format"),
-        snapname=snapname,
+        snapname=call.get("snapname"),
         bwlimit=call.get("bwlimit"),
     )
 
 
-def _check(world: World, plan: Plan) -> None:
-    """The checks that PVE makes both before the task and in it."""
+def _check(call: Call, plan: Plan) -> None:
+    """The checks that PVE makes both before the task and in it, in PVE's order."""
+    world, away = call.world, plan.target_node != plan.node
+    if plan.pool is not None and plan.pool not in world.state.pools:
+        raise forbidden(f"pool '{plan.pool}' does not exist")
+    if plan.target_node not in world.state.nodes:
+        raise failure(f"no such cluster node '{plan.target_node}'")
+    if plan.storage is not None and not world.volumes.image_storage(plan.storage).shared and away:
+        raise failure(f"can't clone to non-shared storage '{plan.storage}'")
     source = world.vm(plan.node, plan.source)
     check_lock(source)
     config = snapshot_of(source, plan.snapname).config if plan.snapname else source.config
+    for name, value in (("storage", plan.storage), ("format", plan.format)):
+        if value is not None and not plan.full:
+            raise failure(f"parameter '{name}' not allowed for linked clones")
+    shared = _check_storages(call, plan, config)
+    require_bridges(call, config)
+    if away and not shared:
+        raise failure(f"can't clone VM to node '{plan.target_node}' (VM uses local storage)")
     if plan.target in world.state.vms:
         raise failure(f"unable to create VM {plan.target}: config file already exists")
-    if not plan.full:
-        for name, value in (("storage", plan.storage), ("format", plan.format)):
-            if value is not None:
-                raise failure(f"parameter '{name}' not allowed for linked clones")
-    if plan.storage is not None:
-        storage = world.volumes.image_storage(plan.storage)
-        if plan.target_node != plan.node and not storage.shared:
-            raise failure(f"can't clone to non-shared storage '{plan.storage}'")
-    for key in drives.disks_of(config):
-        volid = parse_drive(config[key])["file"]
-        storage = world.volumes.storage(volid.partition(":")[0])
-        if plan.target_node != plan.node and not storage.shared:
-            raise failure(f"can't clone VM to node '{plan.target_node}' (VM uses local storage)")
-        if not plan.full and "/base-" not in volid.replace(":", "/"):
-            raise failure(f"Linked clone feature is not supported for drive '{key}'")
+    for key in _clone_order(config):
+        drive = parse_drive(config[key])
+        kind, wanted = ("Full", "copy") if plan.full or is_cloudinit(drive) else ("Linked", "clone")
+        if not drives.has_feature(wanted, drive["file"], snapshot=bool(plan.snapname)):
+            raise failure(f"{kind} clone feature is not supported for drive '{key}'")
+
+
+def _check_storages(call: Call, plan: Plan, config: Mapping[str, str]) -> bool:
+    """Ask for the privilege on each disk's storage. Returns whether all drives are on shared ones."""
+    shared = True
+    for key in drives.drives_of(config):
+        drive = parse_drive(config[key])
+        if drive["file"] in ("none", "cdrom"):
+            continue
+        storage = drive["file"].partition(":")[0]
+        shared = shared and call.world.volumes.storage(storage).shared
+        if not is_cdrom(drive):
+            call.require(f"/storage/{plan.storage or storage}", "Datastore.AllocateSpace")
+    return shared
 
 
 async def _run(world: World, plan: Plan, worker: Worker) -> None:
     source = world.state.vms[plan.source]
-    original = snapshot_of(source, plan.snapname).config if plan.snapname else source.config
-    plan.files = snapshot_of(source, plan.snapname).files if plan.snapname else {}
-    target = Vm(plan.target, plan.target_node, {"lock": "clone", "description": " qmclone temporary file"})
+    original = dict(source.config)
+    if plan.snapname:
+        snapshot = snapshot_of(source, plan.snapname)
+        original = snapshot.config | ({"description": snapshot.description} if snapshot.description else {})
+        plan.files = snapshot.files
+    target = Vm(plan.target, plan.node, {"lock": "clone", "description": " qmclone temporary file"})
     world.state.vms[plan.target] = target
     if plan.source in world.state.firewalls:
         world.state.firewalls[plan.target] = copy.deepcopy(world.state.firewalls[plan.source])
-    if plan.pool:
-        world.state.pools[plan.pool].vms.append(plan.target)
     try:
-        config = _new_config(source, dict(original), plan)
+        config = _new_config(source, original, plan)
         for key in _clone_order(config):
             config[key] = await _clone_drive(world, plan, key, config[key], worker)
         await world.sleep("clone")
@@ -147,7 +152,9 @@ async def _run(world: World, plan: Plan, worker: Worker) -> None:
             raise failure(f"clone failed: {error.message}") from error
         worker.interrupted = f"clone failed: {worker.interrupted}"
         raise
-    target.config = config
+    target.config, target.node = config, plan.target_node
+    if plan.pool:
+        world.state.pools[plan.pool].vms.append(plan.target)
 
 
 def _undo(world: World, plan: Plan) -> None:
@@ -155,12 +162,9 @@ def _undo(world: World, plan: Plan) -> None:
         world.volumes.remove(volume)
     del world.state.vms[plan.target]
     world.state.firewalls.pop(plan.target, None)
-    for pool in world.state.pools.values():
-        if plan.target in pool.vms:
-            pool.vms.remove(plan.target)
 
 
-def _clone_order(config: dict[str, str]) -> list[str]:
+def _clone_order(config: Mapping[str, str]) -> list[str]:
     return [key for key in drives.drives_of(config) if _copied(config[key])]
 
 
@@ -175,10 +179,8 @@ def _new_config(source: Vm, config: dict[str, str], plan: Plan) -> dict[str, str
         del config[name]
     for key in [k for k in config if k.startswith("net") and k[3:].isdigit()]:
         config[key] = print_net(parse_net(config[key]) | {"macaddr": new_mac()})
-    config["name"] = plan.name or (
-        f"Copy-of-VM-{source.config['name']}" if "name" in source.config else f"Copy-of-VM-{source.vmid}"
-    )
-    if plan.description is not None:
+    config["name"] = plan.name or f"Copy-of-VM-{config.get('name', source.vmid)}"
+    if plan.description:
         config["description"] = plan.description.rstrip()
     smbios = parse_drive(config.get("smbios1", ""))
     smbios.pop("file", None)

@@ -6,6 +6,7 @@ from fakepve.formats import split_list
 
 from jotunheim.sandbox import drives, pve84
 from jotunheim.sandbox.access import ROOT
+from jotunheim.sandbox.bridges import require_bridges
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.configvalues import ROOT_ONLY, check_sshkeys, normal_tags, privilege_of, stored
 from jotunheim.sandbox.drives import boot_devices, is_cdrom, is_drive, parse_drive, print_boot
@@ -71,6 +72,7 @@ class Change:
             raise failure("no options specified")
         call.vm()
         self._check_privileges(call)
+        require_bridges(call, {name: str(value) for name, value in self.values.items()})
         for name, value in self.values.items():
             if is_drive(name):
                 drives.check_drive(call.world.volumes, call.node, name, str(value))

@@ -94,6 +94,7 @@ class ControlServer:
                 vm.run and vm.run.agent_at <= time.time() and (guests is None or guests.ready(vm))
             ),
             "guest": guest.described() if guest else None,
+            "passwords": dict(vm.run.passwords) if vm.run else {},
             "uptime": vms.uptime(vm),
             "config": {name: vms.typed(name, value) for name, value in vm.config.items()},
             "pending": dict(vm.pending),

@@ -6,6 +6,7 @@ from typing import Any
 
 from jotunheim.sandbox import drives, restore
 from jotunheim.sandbox.access import ROOT
+from jotunheim.sandbox.bridges import require_bridges
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.configvalues import ROOT_ONLY, privilege_of, stored
 from jotunheim.sandbox.drives import is_drive
@@ -50,6 +51,7 @@ async def create(call: Call) -> str:
     if "archive" in call.params:
         return await restore.restore(call, config_of(call))
     config = config_of(call)
+    require_bridges(call, config)
     for name, value in config.items():
         if is_drive(name):
             drives.check_drive(world.volumes, call.node, name, value)

@@ -8,10 +8,11 @@ from jotunheim.sandbox import drives
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.config import update_in_task
 from jotunheim.sandbox.drives import format_size, is_cdrom, parse_drive, print_drive
-from jotunheim.sandbox.errors import bad_params, failure
-from jotunheim.sandbox.pending import add_unused, free_volume, owns, settle
+from jotunheim.sandbox.errors import ApiError, bad_params, failure
+from jotunheim.sandbox.pending import add_unused, free_volume, in_snapshot, owns, settle
+from jotunheim.sandbox.state import Volume
 from jotunheim.sandbox.tasks import Worker
-from jotunheim.sandbox.vms import check_digest
+from jotunheim.sandbox.vms import assert_unmodified, check_digest
 from jotunheim.sandbox.world import check_lock
 
 routes = Routes()
@@ -33,12 +34,13 @@ async def resize(call: Call) -> str:
             drive = parse_drive(vm.config[key])
             if is_cdrom(drive):
                 raise failure("you can't resize a cdrom")
+            call.require(f"/storage/{drive['file'].partition(':')[0]}", "Datastore.AllocateSpace")
             volume = world.volumes.find(vm.node, drive["file"])
             if volume is None:
                 raise failure(f"volume '{drive['file']}' does not exist")
-            if vm.snapshots and volume.format != "qcow2":
-                raise failure("can't resize volume: snapshots exist")
             wanted = drives.parse_size(size.lstrip("+")) + (volume.size if size.startswith("+") else 0)
+            if wanted >= drives.TOO_LARGE:
+                raise failure("qemu-img: Image size must be less than 8 EiB!")
             if wanted < volume.size:
                 raise failure("shrinking disks is not supported")
             if wanted == volume.size:
@@ -75,24 +77,28 @@ async def template(call: Call) -> str:
     """Turn a stopped VM into a template: its disks become base images."""
     world, vmid = call.world, call.vmid
     only = call.get("disk")
-    vm = call.vm()
-    if vm.template and only is None:
-        raise failure("you can't convert a template to a template")
-    if vm.snapshots:
-        raise failure("unable to create template, because VM contains snapshots")
-    if vm.run:
-        raise failure("you can't convert a VM to template if VM is running")
-    if only is not None and only not in vm.config:
-        raise bad_params(disk=f"unable to create base volume - no such disk '{only}'")
-    check_lock(vm)
+
+    def check() -> None:
+        vm = call.vm()
+        check_lock(vm)
+        if vm.snapshots:
+            raise failure("unable to create template, because VM contains snapshots")
+        if vm.template and only is None:
+            raise failure("you can't convert a template to a template")
+        if vm.run:
+            raise failure("you can't convert a VM to template if VM is running")
+
+    check()
 
     async def work(worker: Worker) -> None:
         async with world.vm_lock(vmid, say=worker.say):
+            check()
             vm = call.vm()
-            check_lock(vm)
             await world.sleep("template")
             vm.config["template"] = "1"
-            for key in [only] if only else drives.disks_of(vm.config):
+            for key in drives.disks_of(vm.config):
+                if only not in (None, key):
+                    continue
                 drive = parse_drive(vm.config[key])
                 volume = world.volumes.find(vm.node, drive["file"])
                 if volume and volume.vmid == vmid:
@@ -106,59 +112,83 @@ async def template(call: Call) -> str:
 @routes("POST", "/nodes/{node}/qemu/{vmid}/move_disk")
 async def move_disk(call: Call) -> str:
     """Move a disk to another storage, or hand it to another VM."""
+    if "target-vmid" in call.params and "storage" in call.params:
+        why = "either set 'storage' or 'target-vmid', but not both"
+        raise bad_params(target_vmid=why, storage=why)
     if "target-vmid" in call.params:
         return _reassign(call)
-    return _to_storage(call)
+    if "storage" in call.params:
+        return _to_storage(call)
+    call.vm()
+    why = "both 'storage' and 'target-vmid' missing, either needs to be set"
+    raise bad_params(target_vmid=why, storage=why)
+
+
+def _movable(call: Call, key: str, storage: str) -> Volume:
+    """The volume to move to another storage, or PVE's error in PVE's order of checks."""
+    vm, format_ = call.vm(), call.get("format")
+    check_lock(vm)
+    assert_unmodified(vm, call.get("digest"))
+    if key not in vm.config:
+        raise failure(f"disk '{key}' does not exist")
+    drive = parse_drive(vm.config[key])
+    if is_cdrom(drive) and not drives.is_cloudinit(drive):
+        raise failure("you can't move a cdrom")
+    volid = drive["file"]
+    if storage == volid.partition(":")[0] and format_ in (None, volid.rpartition(".")[2]):
+        raise failure("you can't move to the same storage with same format")
+    if call.get("delete") and in_snapshot(vm, volid):
+        raise failure("you can't move a disk with snapshots and delete the source")
+    volume = call.world.volumes.find(vm.node, volid)
+    if volume is None:
+        raise failure(f"volume '{volid}' does not exist")
+    return volume
 
 
 def _to_storage(call: Call) -> str:
-    world, vmid, key = call.world, call.vmid, str(call.params["disk"])
-    vm = call.vm()
-    check_digest(vm, call.get("digest"))
-    check_lock(vm)
-    if "storage" not in call.params:
-        raise bad_params(storage="property is missing and it is not optional")
-    storage, format_ = str(call.params["storage"]), call.get("format")
-    if key not in vm.config:
-        raise failure(f"disk '{key}' does not exist")
-    if is_cdrom(parse_drive(vm.config[key])):
-        raise failure("you can't move a cdrom")
-    world.volumes.image_storage(storage)
-    volid = parse_drive(vm.config[key])["file"]
-    source = world.volumes.find(vm.node, volid)
-    if source is None:
-        raise failure(f"disk '{key}' has no associated volume")
-    if storage == volid.partition(":")[0] and (not format_ or format_ == source.format):
-        raise failure("you can't move to the same storage with same format")
-    if any(volid in value for s in vm.snapshots.values() for value in s.config.values()):
-        raise failure("you can't move a disk with snapshots and delete the source")
+    world, vmid = call.world, call.vmid
+    key, storage = str(call.params["disk"]), str(call.params["storage"])
+    call.require(f"/storage/{storage}", "Datastore.AllocateSpace")
+    _movable(call, key, storage)
 
     async def work(worker: Worker) -> None:
         async with world.vm_lock(vmid, say=worker.say):
-            vm = call.vm()
-            check_lock(vm)
-            new = drives.new_volid(world.volumes, vm.node, storage, vmid, format_ or source.format)
-            worker.say(f"create full clone of drive {key} ({volid})")
-            used = world.volumes.content(source)
-            if not world.volumes.fits(world.volumes.storage(storage), vm.node, used):
-                raise failure("storage migration failed: No space left on device")
-            worker.say(
-                drives.formatting(world.volumes.path(new), source.size, format=format_ or source.format)
-            )
-            await world.sleep("move_disk")
-            await _copy_time(call, source.size)
-            files = await world.files_of(source)
-            moved = world.volumes.create(
-                vm.node, new, vmid=vmid, size=source.size, used=used, format=format_ or source.format
-            )
-            moved.files = files
-            vm.config[key] = print_drive(parse_drive(vm.config[key]) | {"file": new})
+            source = _movable(call, key, storage)
+            if in_snapshot(call.vm(), source.volid):
+                worker.say("moving disk with snapshots, snapshots will not be moved!")
+            try:
+                await _copy(call, key, source, storage, worker)
+            except ApiError as error:
+                raise failure(f"storage migration failed: {error.message}") from error
+            vm, volid = call.vm(), source.volid
             if call.get("delete"):
                 free_volume(world, vm, volid)
-            elif owns(vm, volid):
+            else:
                 add_unused(vm, volid)
 
     return call.task("qmmove", vmid, work)
+
+
+async def _copy(call: Call, key: str, source: Volume, storage: str, worker: Worker) -> None:
+    """Copy a disk's volume to another storage and put the copy in its place."""
+    world, vm, volid = call.world, call.vm(), source.volid
+    if "images" not in world.volumes.storage(storage).content:
+        raise failure(f"storage '{storage}' does not support content-type 'images'")
+    format_ = call.get("format") or source.format
+    new = drives.new_volid(world.volumes, vm.node, storage, vm.vmid, format_)
+    worker.say(f"create full clone of drive {key} ({volid})")
+    used = world.volumes.content(source)
+    worker.say(drives.formatting(world.volumes.path(new), source.size, format=format_))
+    if not world.volumes.fits(world.volumes.storage(storage), vm.node, used):
+        raise failure("copy failed: No space left on device")
+    await world.sleep("move_disk")
+    await _copy_time(call, source.size)
+    files = await world.files_of(source)
+    moved = world.volumes.create(vm.node, new, vmid=vm.vmid, size=source.size, used=used, format=format_)
+    moved.files = files
+    vm.config[key] = print_drive(
+        parse_drive(vm.config[key]) | {"file": new, "size": format_size(source.size)}
+    )
 
 
 async def _copy_time(call: Call, size: int) -> None:
@@ -173,28 +203,32 @@ def _reassign(call: Call) -> str:
         raise bad_params(target_vmid="must be different than source VMID to reassign disk")
 
     def check() -> None:
-        source, target = call.vm(), world.state.vms.get(target_id)
+        source, target = world.state.vms.get(vmid), world.state.vms.get(target_id)
+        if source is None:
+            raise failure(f"could not find VM {vmid}")
         if target is None:
             raise failure(f"could not find target VM {target_id}")
-        check_digest(source, call.get("digest"))
-        check_digest(target, call.get("target-digest"))
+        if target.node != source.node:
+            raise failure(f"Both VMs need to be on the same node ({source.node} != {target.node})")
+        source = call.vm()
         check_lock(source)
         check_lock(target)
-        if source.template:
-            raise failure("Moving disks from a template is not supported")
-        if target.node != source.node:
-            raise failure("Both VMs need to be on the same node")
+        if source.template or target.template:
+            raise failure("Can't move disks from or to template VMs")
+        for vm, parameter in ((source, "digest"), (target, "target-digest")):
+            assert_unmodified(vm, call.get(parameter), f"VM {vm.vmid}: ")
         if key not in source.config:
-            raise failure(f"Source disk key '{key}' does not exist")
-        if source.run and not key.startswith("unused"):
-            raise failure("Cannot move disk to another VM while the source VM is running - detach first")
+            raise failure(f"Disk '{key}' for VM '{vmid}' does not exist")
         if target_key in target.config:
             raise failure(f"Target disk key '{target_key}' is already in use for VM '{target_id}'")
-        volid = parse_drive(source.config[key])["file"]
-        if is_cdrom(parse_drive(source.config[key])):
-            raise failure("CD-ROM drives cannot be moved")
-        if any(volid in value for s in source.snapshots.values() for value in s.config.values()):
-            raise failure("Can't move disk used by a snapshot to another owner")
+        drive = parse_drive(source.config[key])
+        if is_cdrom(drive) and not drives.is_cloudinit(drive):
+            raise failure("CD drive contents can't be moved to another VM")
+        if in_snapshot(source, drive["file"]):
+            raise failure("Can't move disk used by a snapshot to another VM")
+        if source.run and not key.startswith("unused"):
+            raise failure("Cannot move disk to another VM while the source VM is running - detach first")
+        call.require(f"/storage/{drive['file'].partition(':')[0]}", "Datastore.AllocateSpace")
 
     check()
 
@@ -226,4 +260,8 @@ def _hand_over(call: Call, key: str, target_id: int, target_key: str, worker: Wo
     if "/" in name.partition("/")[2]:
         new = f"{storage}:{'/'.join(name.split('/')[:2])}/{new.partition(':')[2]}"
     world.volumes.rename(volume, new, target_id)
-    update_in_task(world, target, {target_key: print_drive(drive | {"file": new})}, worker)
+    if target_key.startswith("unused"):
+        target.config[target_key] = new
+        return
+    drive = {"size": format_size(volume.size)} | drive | {"file": new}
+    update_in_task(world, target, {target_key: print_drive(drive)}, worker)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from jotunheim.sandbox import pve84
 from jotunheim.sandbox.errors import ApiError, bad_parameters, failure, forbidden
 from jotunheim.sandbox.state import Vm, Volume
-from jotunheim.sandbox.volumes import Volumes
+from jotunheim.sandbox.volumes import Volumes, parse_volname
 
 UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+TOO_LARGE = 2**63
+"""Bytes from which qemu-img makes no image."""
 CLOUDINIT_BYTES = 4 * 1024**2
 FIXED_SIZES = {"efidisk0": 528 * 1024, "tpmstate0": 4 * 1024**2}
 """Disks whose size is not the caller's to choose."""
@@ -40,7 +42,7 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", text)
     if not found:
         raise ValueError(f"no size: {text}")
-    return int(float(found[1]) * UNITS[found[2]])
+    return int(min(float(found[1]) * UNITS[found[2]], TOO_LARGE))
 
 
 def format_size(size: int) -> str:
@@ -76,6 +78,26 @@ def disks_of(config: Mapping[str, str]) -> list[str]:
 def drives_of(config: Mapping[str, str]) -> list[str]:
     """The keys of all drives of a configuration, in PVE's order."""
     return [name for name in pve84.DISK_KEYS if name in config]
+
+
+def is_base(volid: str) -> bool:
+    """Whether a volume is the base image of a template, itself perhaps a linked clone."""
+    return re.split("[:/]", volid)[-1].startswith("base-")
+
+
+def has_feature(feature: str, volid: str, *, snapshot: bool = False) -> bool:
+    """Whether a volume on a storage of files, or a snapshot of it, can be cloned (linked), copied or snapshotted.
+
+    As PVE's `volume_has_feature` of directory storages has it.
+    """
+    qcow2 = volid.endswith(".qcow2")
+    match feature:
+        case "clone":
+            return is_base(volid) and not snapshot
+        case "copy":
+            return qcow2 or not snapshot
+        case _:
+            return qcow2 and (snapshot or not is_base(volid))
 
 
 def cloudinit_drive(config: Mapping[str, str]) -> str | None:
@@ -127,10 +149,7 @@ def check_drive(volumes: Volumes, node: str, key: str, text: str, default_storag
             raise failure(f"volume '{source}' does not exist")
         return
     volumes.storage(storage)
-    if not re.fullmatch(
-        r"(iso|vztmpl|backup|import|snippets)/.+|(\d+/base-[^/]+/)?\d+/[^/]+\.(raw|qcow2|vmdk)", name
-    ):
-        raise failure(f"unable to parse directory volume name '{name}'")
+    parse_volname(name)
     if volumes.find(node, file) is None:
         raise failure(f"volume '{file}' does not exist")
     if key in ("efidisk0", "tpmstate0") and is_cdrom(drive):
@@ -189,7 +208,9 @@ def _new_disk(
 ) -> tuple[str, Volume]:
     source_id = drive.pop("import-from", None)
     source = volumes.find(vm.node, source_id) if source_id else None
-    size = FIXED_SIZES.get(key, int(gib * UNITS["G"]))
+    size = FIXED_SIZES.get(key, int(min(gib * UNITS["G"], TOO_LARGE)))
+    if size >= TOO_LARGE:
+        raise failure("unable to create image: qemu-img: Image size must be less than 8 EiB!")
     if source:
         size = source.virtual_size or source.size
     format_ = drive.pop("format", "qcow2")

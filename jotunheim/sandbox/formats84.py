@@ -7,6 +7,8 @@ from typing import Any
 
 from fakepve import formats
 
+from jotunheim.sandbox.roles import PRIVILEGES
+
 DISK_BUSES = {"ide": 4, "scsi": 31, "virtio": 16, "sata": 6}
 """Buses that a disk can be booted from, and how many disks each takes."""
 
@@ -221,17 +223,22 @@ def _firewall_ports(value: str) -> str | None:
     for part in value.split(","):
         start, colon, end = part.partition(":")
         for port in (start, end) if colon else (start,):
-            numeric = port.isdigit() and int(port) <= HIGHEST_PORT
+            numeric = re.fullmatch(r"0*\d{1,5}", port, re.A) and int(port[-5:]) <= HIGHEST_PORT
             if not numeric and port not in SERVICES:
                 return f"invalid port '{port}'"
-        if colon and start.isdigit() and end.isdigit() and int(start) > int(end):
+        if colon and start.isdigit() and end.isdigit() and int(start[-5:]) > int(end[-5:]):
             return f"invalid port range '{part}'"
     return None
 
 
 def _firewall_protocol(value: str) -> str | None:
-    known = value in PROTOCOLS or (value.isdigit() and int(value) <= HIGHEST_PROTOCOL)
+    number = re.fullmatch(r"\d{1,3}", value, re.A)
+    known = value in PROTOCOLS or (number and int(value) <= HIGHEST_PROTOCOL)
     return None if known else f"unknown protocol '{value}'"
+
+
+def _privilege(value: str) -> str | None:
+    return None if value in PRIVILEGES else f"invalid privilege '{value}'"
 
 
 NAMED_FORMATS: dict[str, Callable[[str], str | None]] = {
@@ -241,6 +248,7 @@ NAMED_FORMATS: dict[str, Callable[[str], str | None]] = {
     "pve-fw-dport-spec": _firewall_ports,
     "pve-fw-sport-spec": _firewall_ports,
     "pve-fw-protocol-spec": _firewall_protocol,
+    "pve-priv": _privilege,
 }
 """Formats of single values that the schema names and `fakepve.formats` does not check."""
 

@@ -6,11 +6,14 @@ from fakepve.formats import split_list
 
 from jotunheim.sandbox import access
 from jotunheim.sandbox.call import Call, Routes
-from jotunheim.sandbox.errors import failure
+from jotunheim.sandbox.errors import bad_params, failure
 from jotunheim.sandbox.roles import BUILT_IN_ROLES, PRIVILEGES
 from jotunheim.sandbox.state import State
 
 routes = Routes()
+
+SEEING = frozenset({"User.Modify", "Sys.Audit", "Group.Allocate"})
+"""Any of them on a group shows it in the list."""
 
 
 @routes("GET", "/access/roles")
@@ -48,6 +51,9 @@ def _privileges(text: str, what: str) -> list[str]:
 async def create_role(call: Call) -> None:
     """Create a role."""
     role, what = str(call.params["roleid"]), "create role failed"
+    if role.upper().startswith("PVE"):
+        why = "cannot use role ID starting with the (case-insensitive) 'PVE' namespace"
+        raise bad_params(roleid=why)
     if role in BUILT_IN_ROLES or role in call.world.state.roles:
         raise failure(f"{what}: role '{role}' already exists")
     call.world.state.roles[role] = _privileges(str(call.get("privs", "")), what)
@@ -79,8 +85,13 @@ async def delete_role(call: Call) -> None:
 
 @routes("GET", "/access/groups")
 async def list_groups(call: Call) -> list[dict[str, Any]]:
-    """All groups with their members."""
-    return [_group(call.world.state, name) | {"groupid": name} for name in call.world.state.groups]
+    """The groups that the sender may see, with their members."""
+    state = call.world.state
+    return [
+        _group(state, name) | {"groupid": name}
+        for name in state.groups
+        if access.privileges(state, call.auth, f"/access/groups/{name}") & SEEING
+    ]
 
 
 def _group(state: State, name: str) -> dict[str, Any]:
@@ -96,6 +107,16 @@ async def create_group(call: Call) -> None:
     if name in call.world.state.groups:
         raise failure(f"create group failed: group '{name}' already exists")
     call.world.state.groups[name] = call.get("comment")
+
+
+@routes("PUT", "/access/groups/{groupid}")
+async def change_group(call: Call) -> None:
+    """Change a group's comment."""
+    name, groups = str(call.params["groupid"]), call.world.state.groups
+    if name not in groups:
+        raise failure(f"update group failed: group '{name}' does not exist")
+    if "comment" in call.params:
+        groups[name] = call.params["comment"] or None
 
 
 @routes("GET", "/access/groups/{groupid}")

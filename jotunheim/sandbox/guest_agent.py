@@ -1,14 +1,20 @@
-"""The agent's commands that act in a guest: programs, files and passwords. Without guests they answer 501.
+"""The agent's commands that act in a guest: programs, files and passwords.
+
+Without guests they answer 501, but for passwords, which the pretended guest notes.
 
 PVE hands texts to the agent byte by byte: characters up to U+00FF are one byte each (so `ë` is written as
 Latin-1), others make its worker fail. What comes back is read as Latin-1 too.
 """
 
 import asyncio
+import json
 import string
+from collections.abc import AsyncIterator
 from typing import Any
 
-from jotunheim.sandbox.agent_calls import answering, ask
+from aiohttp import web
+
+from jotunheim.sandbox.agent_calls import answering, ask, guest_of
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.crypt import sha256_crypt
 from jotunheim.sandbox.errors import failure
@@ -16,6 +22,9 @@ from jotunheim.sandbox.errors import failure
 routes = Routes()
 
 AGENT = "/nodes/{node}/qemu/{vmid}/agent"
+PIECE = 128 * 1024
+PRETENDED_USER = "debian"
+"""The account of a pretended guest when cloud-init names none."""
 BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 SOURCE = "/usr/share/perl5/PVE/API2/Qemu/Agent.pm"
 
@@ -26,6 +35,27 @@ def _bytes(text: str) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError as error:
         raise failure(f"Wide character in subroutine entry at {SOURCE} line 489.") from error
+
+
+def _with_texts(data: dict[str, Any], texts: dict[str, bytes]) -> dict[str, Any] | web.Response:
+    """The answer's data with texts of the guest in it; in pieces if they are long, as others want answers too."""
+    if sum(map(len, texts.values())) <= PIECE:
+        return data | {name: text.decode("latin-1") for name, text in texts.items()}
+    return web.Response(
+        body=_in_pieces(data, texts), headers={"Content-Type": "application/json;charset=UTF-8"}
+    )
+
+
+async def _in_pieces(data: dict[str, Any], texts: dict[str, bytes]) -> AsyncIterator[bytes]:
+    yield f'{{"data": {json.dumps(data)[:-1]}'.encode()
+    for name, text in texts.items():
+        yield f', "{name}": "'.encode()
+        for start in range(0, len(text), PIECE):
+            part = text[start : start + PIECE].decode("latin-1")
+            yield json.dumps(part, ensure_ascii=False)[1:-1].encode()
+            await asyncio.sleep(0)
+        yield b'"'
+    yield b"}}"
 
 
 @routes("POST", f"{AGENT}/exec")
@@ -40,26 +70,27 @@ async def execute(call: Call) -> dict[str, int]:
 
 
 @routes("GET", f"{AGENT}/exec-status")
-async def status(call: Call) -> dict[str, Any]:
+async def status(call: Call) -> dict[str, Any] | web.Response:
     """How far a program is; its output once, when it has ended."""
     answer, body = await ask(call, "exec-status", pid=int(call.params["pid"]))
     if not answer["exited"]:
         return {"exited": 0}
     data: dict[str, Any] = {"exited": 1}
     data |= {name: answer[name] for name in ("exitcode", "signal") if name in answer}
+    texts: dict[str, bytes] = {}
     for name, text in (("out", body[: answer["out"]]), ("err", body[answer["out"] :])):
         if text:
-            data[f"{name}-data"] = text.decode("latin-1")
+            texts[f"{name}-data"] = text
             data[f"{name}-truncated"] = int(answer[f"{name}-truncated"])
-    return data
+    return _with_texts(data, texts)
 
 
 @routes("GET", f"{AGENT}/file-read")
-async def read(call: Call) -> dict[str, Any]:
+async def read(call: Call) -> dict[str, Any] | web.Response:
     """A file's content, up to 16 MiB."""
     answer, body = await ask(call, "file-read", path=str(call.params["file"]))
-    data: dict[str, Any] = {"bytes-read": len(body), "content": body.decode("latin-1")}
-    return data | ({"truncated": 1} if answer["truncated"] else {})
+    data: dict[str, Any] = {"bytes-read": len(body)}
+    return _with_texts(data | ({"truncated": 1} if answer["truncated"] else {}), {"content": body})
 
 
 @routes("POST", f"{AGENT}/file-write")
@@ -92,7 +123,7 @@ def _decoded(text: str) -> bytes:
 async def set_password(call: Call) -> dict[str, Any]:
     """Set the password of an account of the guest, at once."""
     user, password = str(call.params["username"]), _bytes(str(call.params["password"]))
-    await answering(call)
+    run = await answering(call)
     if b"\n" in password:
         raise failure("Agent error: forbidden characters in raw password")
     if "\n" in user or ":" in user:
@@ -101,5 +132,10 @@ async def set_password(call: Call) -> dict[str, Any]:
         hashed = password.decode("latin-1")
     else:
         hashed = await asyncio.to_thread(sha256_crypt, password)
-    await ask(call, "set-user-password", user=user, hash=hashed)
+    if guest_of(call):
+        await ask(call, "set-user-password", user=user, hash=hashed)
+    elif user in ("root", run.config.get("ciuser", PRETENDED_USER)):
+        run.passwords[user] = hashed
+    else:
+        raise failure("Agent error: child process has failed to set user password")
     return {"result": {}}

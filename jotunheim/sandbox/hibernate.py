@@ -27,6 +27,11 @@ def save_state(world: World, vm: Vm, label: str, storage: str | None, worker: Wo
     return volid
 
 
+def running_cpu(vm: Vm) -> str:
+    """The CPU model that QEMU was started with."""
+    return vm.config.get("cpu", "qemu64").removeprefix("cputype=")
+
+
 async def hibernate_vm(world: World, vm: Vm, storage: str | None, worker: Worker) -> None:
     """Save the memory and stop; the VM stays locked until it is resumed."""
     vm.config["lock"] = "suspending"
@@ -37,7 +42,7 @@ async def hibernate_vm(world: World, vm: Vm, storage: str | None, worker: Worker
         "lock": "suspended",
         "vmstate": volid,
         "runningmachine": MACHINE,
-        "runningcpu": vm.config.get("cpu", "qemu64").removeprefix("cputype="),
+        "runningcpu": running_cpu(vm),
     }
     cut_off(world, vm)
     worker.say("State saved, quitting")

@@ -84,15 +84,22 @@ def release_drive(world: World, vm: Vm, text: str, *, force: bool = False) -> No
         add_unused(vm, volid)
 
 
+def in_snapshot(vm: Vm, volid: str) -> bool:
+    """Whether a drive of a snapshot is on the volume."""
+    configs = [snapshot.config for snapshot in vm.snapshots.values()]
+    return any(
+        parse_drive(config[key])["file"] == volid for config in configs for key in drives.drives_of(config)
+    )
+
+
 def free_volume(world: World, vm: Vm, volid: str) -> None:
     """Delete a VM's volume, unless a snapshot still holds it."""
-    held = any(volid in value for snapshot in vm.snapshots.values() for value in snapshot.config.values())
-    if held:
+    if in_snapshot(vm, volid):
         raise failure(f"unable to delete '{volid}' - volume is still in use (snapshot?)")
     volume = world.volumes.find(vm.node, volid)
     if volume is not None:
         if world.volumes.children(volume):
-            raise failure(f"base volume '{volid.partition(':')[2]}' is still in use by linked cloned")
+            raise failure(f"base volume '{volid.partition(':')[2]}' is still in use by linked clones")
         world.volumes.remove(volume)
 
 

@@ -114,8 +114,10 @@ async def _power_down(world: World, vm: Vm, seconds: int | None, worker: Worker,
     if guest_answers(world, vm):
         if world.guests:
             await world.guests.shut_down(vm)
-        await world.sleep("shutdown")
-        return
+        needed, left = world.settings.seconds("shutdown"), max(0.0, deadline - time.time())
+        await asyncio.sleep(min(needed, left))
+        if needed <= left:
+            return
     if not force:
         raise failure("VM quit/powerdown failed - got timeout")
     if vm.run and vm.run.pid == pid:

@@ -64,9 +64,10 @@ class RequestLog:
         self.count = 0
 
 
-def masked(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters fit for the log: secrets masked, long values cut."""
-    return {name: "**********" if name in MASKED else _short(value) for name, value in params.items()}
+def masked(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters fit for the log: secrets masked, long values cut. What is read by is no secret."""
+    secret = MASKED if method != "GET" else frozenset()
+    return {name: "**********" if name in secret else _short(value) for name, value in params.items()}
 
 
 def _short(value: Any) -> Any:

@@ -6,6 +6,7 @@ import uuid
 
 from jotunheim.sandbox import drives
 from jotunheim.sandbox.backups import archived_config, find_archive
+from jotunheim.sandbox.bridges import require_bridges
 from jotunheim.sandbox.call import Call
 from jotunheim.sandbox.configvalues import new_mac, parse_net, print_net
 from jotunheim.sandbox.destroy import remove_vm
@@ -40,6 +41,7 @@ async def restore(call: Call, overrides: dict[str, str]) -> str:
     async def work(worker: Worker) -> None:
         async with world.vm_lock(vmid, say=worker.say):
             try:
+                require_bridges(call, content.config | overrides)
                 _make_room(call, what)
                 await _unpack(call, archive, content, overrides, worker)
             except ApiError as error:

@@ -27,7 +27,9 @@ log = logging.getLogger("jotunheim.sandbox")
 
 PREFIX = "/api2/json"
 TAKES_REST = ("/content/", "/ipset/")
-LARGEST_BODY = 64 * 1024 * 1024
+TICKET_ONLY = {("PUT", "/access/password")}
+"""Methods that no API token may call, whatever it may do."""
+KNOWN_METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
 class PveServer:
@@ -35,8 +37,8 @@ class PveServer:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.app = web.Application(client_max_size=LARGEST_BODY)
-        self.app.router.add_route("*", "/{path:.*}", self.handle)
+        self.app = web.Application(client_max_size=uploads.LARGEST_BODY)
+        self.app.router.add_route("*", r"/{path:[\s\S]*}", self.handle)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, with its faults and its line in the request log."""
@@ -94,6 +96,8 @@ class PveServer:
             return error_response(error)
         except ConnectionResetError:
             raise
+        except web.RequestPayloadError as error:  # cut short, or not encoded as it says
+            return error_response(ApiError(400, str(error), bare=True))
         except Exception:
             log.exception("%s %s broke the sandbox", request.method, path)
             return error_response(failure("the sandbox broke, see its log"))
@@ -101,22 +105,29 @@ class PveServer:
             return data
         body = {"data": data.data, **data.extra} if isinstance(data, Answer) else {"data": data}
         return web.Response(
-            body=json.dumps(body, ensure_ascii=False).encode(),
+            body=_json(body),
             headers={"Content-Type": "application/json;charset=UTF-8"},
         )
 
     async def _call(self, request: web.Request, path: str, entry: Entry, strike: ActiveFault | None) -> Any:
         method = request.method
+        _check_line(request)
         template, path_params, info = self._route(method, path)
         world = self.world
         public = info is not None and (info.get("permissions") or {}).get("user") == "world"
         auth = Auth("") if public else await self._authenticate(request)
         entry.user = auth.owner or None
+        uploads.check_body(request, path)
         if info is None:
             raise ApiError(501, f"Method '{method} {path}' not implemented")
         sent, upload = await uploads.read_params(request)
-        entry.params = masked(sent)
-        raw = {**sent, **path_params}
+        entry.params = masked(method, sent)
+        if path_params.get("node") == "localhost":
+            path_params["node"] = next(iter(world.state.nodes))
+        raw = _with_path(sent, path_params)
+        if auth.token and (method, template) in TICKET_ONLY:
+            why = f"URI '{path}' not available with API token, need proper ticket.\n"
+            raise ApiError(403, f"{access.REFUSED} ({why})")
         access.check_declared(world.state, auth, info.get("permissions"), raw)
         self._check_node(path_params.get("node"))
         params, errors = verify(info.get("parameters") or {}, raw)
@@ -152,7 +163,8 @@ class PveServer:
             if auth:
                 return auth
             raise await self._unauthorized("Authentication failed!")
-        ticket = unquote(request.cookies.get("PVEAuthCookie", ""))
+        cookie = request.cookies.get("PVEAuthCookie") or header.partition("PVEAuthCookie=")[2]
+        ticket = unquote(cookie)
         if not ticket:
             raise await self._unauthorized("No ticket")
         auth = access.ticket_auth(state, ticket)
@@ -178,10 +190,34 @@ class PveServer:
             raise offline()
 
 
+def _check_line(request: web.Request) -> None:
+    """Refuse what PVE's HTTP server knows no page or method for."""
+    path = request.rel_url.raw_path
+    if request.method not in KNOWN_METHODS:
+        raise ApiError(501, f"method '{request.method}' not available", bare=True)
+    if not path.startswith("/api2"):
+        raise ApiError(501, f"no such file '{unquote(path)}'", bare=True)
+    if path != PREFIX and not path.startswith(f"{PREFIX}/"):
+        raise ApiError(501, "no such uri", bare=True)
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode(errors="replace")
+
+
+def _with_path(sent: dict[str, Any], path_params: dict[str, str]) -> dict[str, Any]:
+    """All parameters; one that contradicts the path is refused."""
+    clashes = [name for name, value in path_params.items() if name in sent and str(sent[name]) != value]
+    if clashes:
+        why = "duplicate parameter (already defined in URI) with conflicting values!"
+        raise bad_parameters({sorted(clashes)[0]: why})
+    return {**sent, **path_params}
+
+
 def error_response(error: ApiError) -> web.Response:
     """PVE's answer to an error: the message is the reason phrase, and the body unless it is bare."""
     first_line = error.message.strip().split("\n")[0] or "unknown error"
-    reason = first_line.replace("\r", " ")
+    reason = "".join(char if char.isprintable() else " " for char in first_line)
     if error.bare:
         return web.Response(status=error.status, reason=reason)
     # PVE's router answers 501 itself, without the newline that `die` appends
@@ -192,7 +228,7 @@ def error_response(error: ApiError) -> web.Response:
     return web.Response(
         status=error.status,
         reason=reason,
-        body=json.dumps(body, ensure_ascii=False).encode(),
+        body=_json(body),
         headers={"Content-Type": "application/json;charset=UTF-8"},
     )
 

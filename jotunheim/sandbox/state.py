@@ -87,6 +87,8 @@ class Run:
     paused: bool = False
     config: dict[str, str] = field(default_factory=dict)
     """The configuration at start: a guest sees its cloud-init data as of then."""
+    passwords: dict[str, str] = field(default_factory=dict)
+    """Hashes that the agent set in a pretended guest, by account."""
 
 
 @dataclass
@@ -98,6 +100,8 @@ class Snapshot:
     description: str | None = None
     vmstate: str | None = None
     parent: str | None = None
+    snapstate: str | None = None
+    """`prepare` or `delete` while the snapshot is being made or deleted."""
     files: dict[str, str | None] = field(default_factory=dict)
     """With guests: the files on each volume at the time."""
 

@@ -7,11 +7,11 @@ import time
 from typing import Any
 
 from jotunheim.sandbox.call import Call, Routes
-from jotunheim.sandbox.drives import formatting
-from jotunheim.sandbox.errors import bad_params, failure
+from jotunheim.sandbox.drives import TOO_LARGE, formatting
+from jotunheim.sandbox.errors import ApiError, bad_params, failure
 from jotunheim.sandbox.state import Storage, Volume
 from jotunheim.sandbox.tasks import Worker
-from jotunheim.sandbox.volumes import with_content
+from jotunheim.sandbox.volumes import parse_volname, with_content
 
 routes = Routes()
 
@@ -99,7 +99,7 @@ async def storage_status(call: Call) -> dict[str, Any]:
 
 @routes("GET", "/nodes/{node}/storage/{storage}/content")
 async def content(call: Call) -> list[dict[str, Any]]:
-    """The volumes on a storage."""
+    """The volumes on a storage that the sender may read."""
     world = call.world
     storage = world.volumes.storage(call.params["storage"])
     vmid = call.get("vmid")
@@ -107,8 +107,18 @@ async def content(call: Call) -> list[dict[str, Any]]:
     return [
         _listed(volume)
         for volume in with_content(source, call.get("content"), vmid)
-        if volume.volid.startswith(f"{storage.name}:") and volume.node in ("", call.node)
+        if volume.volid.startswith(f"{storage.name}:")
+        and volume.node in ("", call.node)
+        and _may_access(call, volume.volid)
     ]
+
+
+def _may_access(call: Call, volid: str) -> bool:
+    try:
+        require_volume_access(call, volid)
+    except ApiError:
+        return False
+    return True
 
 
 def _listed(volume: Volume) -> dict[str, Any]:
@@ -135,18 +145,34 @@ def _listed(volume: Volume) -> dict[str, Any]:
 
 def full_volid(call: Call) -> str:
     """The volume of the path, given with or without its storage."""
-    name = str(call.params["volume"])
-    return name if ":" in name else f"{call.params['storage']}:{name}"
+    name, storage = str(call.params["volume"]), str(call.params["storage"])
+    named, colon, rest = name.partition(":")
+    if not colon:
+        return f"{storage}:{name}"
+    if not rest:
+        raise bad_params(volume=f"unable to parse volume ID '{name}'\n")
+    if named != storage:
+        raise bad_params(volume=f"storage ID mismatch ({named} != {storage})\n")
+    return name
 
 
-def require_volume_access(call: Call, volume: Volume | None, volid: str) -> None:
-    """Owners of the VM may see its volumes; others need the storage's privileges."""
-    owner = volume.vmid if volume else None
-    if owner is not None and call.may(f"/vms/{owner}", "VM.Config.Disk"):
+def require_volume_access(call: Call, volid: str) -> None:
+    """PVE's `check_volume_access`: images and backups need a right on their VM as well as on the storage."""
+    storage, _, name = volid.partition(":")
+    content, owner = parse_volname(name)
+    path = f"/storage/{storage}"
+    if call.may(path, "Datastore.Allocate"):
         return
-    storage = volid.partition(":")[0]
-    wanted = "Datastore.AllocateSpace" if volid.partition(":")[2].startswith("backup/") else "Datastore.Audit"
-    call.require(f"/storage/{storage}", wanted)
+    if content in ("iso", "vztmpl", "import"):
+        call.require(path, "Datastore.AllocateSpace", "Datastore.Audit", any_of=True)
+    elif content == "backup" and owner:
+        call.require(path, "Datastore.AllocateSpace")
+        call.require(f"/vms/{owner}", "VM.Backup")
+    elif content in ("images", "rootdir") and owner:
+        call.require(path, "Datastore.Audit")
+        call.require(f"/vms/{owner}", "VM.Config.Disk")
+    else:
+        raise failure(f"missing privileges to access {volid}")
 
 
 @routes("GET", "/nodes/{node}/storage/{storage}/content/{volume}")
@@ -154,8 +180,8 @@ async def volume_info(call: Call) -> dict[str, Any]:
     """One volume's path, size and format."""
     volid = full_volid(call)
     call.world.volumes.storage(volid.partition(":")[0])
+    require_volume_access(call, volid)
     volume = call.world.volumes.find(call.node, volid)
-    require_volume_access(call, volume, volid)
     if volume is None:
         raise failure(f"volume_size_info on '{volid}' failed - no format")
     data: dict[str, Any] = {
@@ -175,8 +201,8 @@ async def volume_info(call: Call) -> dict[str, Any]:
 async def change_volume(call: Call) -> None:
     """Change a backup's notes or protection."""
     volid = full_volid(call)
+    require_volume_access(call, volid)
     volume = call.world.volumes.find(call.node, volid)
-    require_volume_access(call, volume, volid)
     if volume is None:
         raise failure(f"volume '{volid}' does not exist")
     for name in ("notes", "protected"):
@@ -194,16 +220,19 @@ async def remove_volume(call: Call) -> str | None:
     world, volid = call.world, full_volid(call)
     storage, _, name = volid.partition(":")
     world.volumes.storage(storage)
-    owner = _owner(name)
-    if not (owner and name.startswith("backup/") and call.may(f"/vms/{owner}", "VM.Backup")):
+    content, owner = parse_volname(name)
+    if content == "backup" and owner:
         call.require(f"/storage/{storage}", "Datastore.AllocateSpace")
+        call.require(f"/vms/{owner}", "VM.Backup")
+    else:
+        call.require(f"/storage/{storage}", "Datastore.Allocate")
 
     async def work(worker: Worker) -> None:
         volume = world.volumes.find(call.node, volid)
         if volume and volume.protected:
             raise failure(f"cannot remove protected volume '{name}' on '{storage}'")
         if volume and world.volumes.children(volume):
-            raise failure(f"base volume '{name}' is still in use by linked cloned")
+            raise failure(f"base volume '{name}' is still in use by linked clones")
         await world.sleep("remove_volume")
         if volume:
             world.volumes.remove(volume)
@@ -218,19 +247,16 @@ async def remove_volume(call: Call) -> str | None:
 
 
 async def _within(call: Call, upid: str, seconds: int) -> str | None:
-    """Wait for the task a little; null says that it has ended well."""
+    """Wait for the task a little; null says that it has ended well, and its failure is the request's."""
     deadline = time.time() + seconds
     while time.time() < deadline:
         task = call.world.tasks.find(upid)
         if task and task.endtime is not None:
-            return None if task.exitstatus == "OK" else upid
+            if task.exitstatus != "OK":
+                raise failure(str(task.exitstatus))
+            return None
         await asyncio.sleep(0.01)
     return upid
-
-
-def _owner(name: str) -> int | None:
-    found = re.match(r"backup/vzdump-(?:qemu|lxc)-(\d+)-|(?:\d+/base-[^/]+/)?(\d+)/", name)
-    return int(found[1] or found[2]) if found else None
 
 
 @routes("POST", "/nodes/{node}/storage/{storage}/content")
@@ -239,8 +265,13 @@ async def allocate(call: Call) -> str:
     storage = call.world.volumes.image_storage(call.params["storage"])
     vmid, filename, size = int(call.params["vmid"]), str(call.params["filename"]), str(call.params["size"])
     factor = {"M": 1024**2, "G": 1024**3}.get(size[-1:], 1024)
-    amount = int(size.rstrip("MG")) * factor
-    format_ = call.get("format") or (filename.rpartition(".")[2] if "." in filename else "raw")
+    amount = int(min(float(size.rstrip("MG")) * factor, TOO_LARGE))
+    if amount >= TOO_LARGE:
+        raise failure("unable to create image: qemu-img: Image size must be less than 8 EiB!")
+    ending = filename.rpartition(".")[2]
+    format_ = call.get("format") or (ending if ending in ("raw", "qcow2", "vmdk") else "raw")
+    if ending in ("raw", "qcow2", "vmdk") and format_ != ending:
+        raise bad_params(format=f"different storage formats ({format_} != {ending})")
     if not re.fullmatch(rf"vm-{vmid}-\S+", filename):
         raise bad_params(filename=f"illegal name '{filename}' - should be 'vm-{vmid}-*'")
     volid = f"{storage.name}:{vmid}/{filename}"

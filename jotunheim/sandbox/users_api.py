@@ -16,6 +16,8 @@ REALMS = (
     {"comment": "Linux PAM standard authentication", "realm": "pam", "type": "pam"},
     {"comment": "Proxmox VE authentication server", "realm": "pve", "type": "pve"},
 )
+MANAGING = frozenset({"User.Modify", "Sys.Audit"})
+"""Either of them on a group lets its users be seen."""
 USER_FIELDS = ("comment", "email", "firstname", "lastname")
 
 
@@ -35,28 +37,32 @@ def realm_of(userid: str) -> str:
 async def list_users(call: Call) -> list[dict[str, Any]]:
     """The users that the sender may see: all, or only themselves."""
     state = call.world.state
-    everybody = bool(privileges(state, call.auth, "/access/groups") & {"User.Modify", "Sys.Audit"})
+    everybody = bool(privileges(state, call.auth, "/access/groups") & MANAGING)
     listed = []
-    for user in state.users.values():
-        if not (everybody or user.userid == call.auth.user):
+    groups = {g for g in state.groups if privileges(state, call.auth, f"/access/groups/{g}") & MANAGING}
+    for user in sorted(state.users.values(), key=lambda user: user.userid):
+        if not (everybody or user.userid == call.auth.owner or groups.intersection(user.groups)):
             continue
         if call.get("enabled") is not None and user.enable != bool(call.params["enabled"]):
             continue
         entry = _described(user) | {"userid": user.userid, "realm-type": realm_of(user.userid)}
         if call.get("full"):
             entry["groups"] = ",".join(user.groups)
-            entry["tokens"] = [_token(token) | {"tokenid": name} for name, token in user.tokens.items()]
+            tokens = sorted(user.tokens.items())
+            entry["tokens"] = [_token(token) | {"tokenid": name} for name, token in tokens] or None
         listed.append(entry)
     return listed
 
 
 def _described(user: User) -> dict[str, Any]:
     data: dict[str, Any] = {"enable": int(user.enable), "expire": user.expire}
-    return data | {name: getattr(user, name) for name in USER_FIELDS if getattr(user, name) is not None}
+    data |= {name: getattr(user, name) for name in USER_FIELDS if getattr(user, name)}
+    # PVE's file has the address before the comment: a user with a comment has an empty one at least
+    return {"email": ""} | data if user.comment else data
 
 
 @routes("GET", "/access/users/{userid}")
-async def showfind_user(call: Call) -> dict[str, Any]:
+async def show_user(call: Call) -> dict[str, Any]:
     """One user."""
     user = find_user(call.world.state, str(call.params["userid"]))
     data = _described(user) | {"groups": list(user.groups)}
@@ -65,13 +71,13 @@ async def showfind_user(call: Call) -> dict[str, Any]:
 
 
 @routes("POST", "/access/users")
-async def createfind_user(call: Call) -> None:
+async def create_user(call: Call) -> None:
     """Create a user."""
     state, userid = call.world.state, str(call.params["userid"])
     if userid in state.users:
         raise failure(f"create user failed: user '{userid}' already exists")
-    if realm_of(userid) not in {realm["realm"] for realm in REALMS}:
-        raise failure(f"create user failed: domain '{realm_of(userid)}' does not exist")
+    if "password" in call.params and realm_of(userid) not in {realm["realm"] for realm in REALMS}:
+        raise failure(f"create user failed: auth domain '{realm_of(userid)}' does not exist")
     user = User(userid)
     _set_fields(call, user, "create user failed")
     if "password" in call.params:
@@ -80,7 +86,7 @@ async def createfind_user(call: Call) -> None:
 
 
 @routes("PUT", "/access/users/{userid}")
-async def changefind_user(call: Call) -> None:
+async def change_user(call: Call) -> None:
     """Change a user."""
     user = call.world.state.users.get(str(call.params["userid"]))
     if user is None:
@@ -105,12 +111,10 @@ def _set_fields(call: Call, user: User, what: str) -> None:
 
 
 @routes("DELETE", "/access/users/{userid}")
-async def deletefind_user(call: Call) -> None:
+async def delete_user(call: Call) -> None:
     """Delete a user with its tokens and permissions."""
     state, userid = call.world.state, str(call.params["userid"])
-    if userid not in state.users:
-        raise failure(f"delete user failed: no such user ('{userid}')")
-    del state.users[userid]
+    state.users.pop(userid, None)
     state.acl = [a for a in state.acl if a.subject != userid and not a.subject.startswith(f"{userid}!")]
 
 
@@ -147,7 +151,10 @@ async def create_token(call: Call) -> dict[str, Any]:
     if name in user.tokens:
         raise bad_params(tokenid="Token already exists.")
     token = Token(
-        str(uuid.uuid4()), bool(call.get("privsep", 1)), call.get("comment"), int(call.get("expire", 0))
+        str(uuid.uuid4()),
+        bool(call.get("privsep", 1)),
+        call.get("comment") or None,
+        int(call.get("expire", 0)),
     )
     user.tokens[name] = token
     return {
@@ -167,7 +174,7 @@ def _as_sent(call: Call, token: Token) -> dict[str, Any]:
 async def change_token(call: Call) -> dict[str, Any]:
     """Change a token's comment, expiry or privilege separation."""
     _, _, token = _find_token(call)
-    if "comment" in call.params:
+    if call.get("comment"):
         token.comment = call.params["comment"]
     if "expire" in call.params:
         token.expire = int(call.params["expire"])

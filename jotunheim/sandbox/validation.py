@@ -17,6 +17,8 @@ from jotunheim.sandbox.pve84 import Spec
 UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
 MISSING = "property is missing and it is not optional"
 TRUE = ("1", "on", "yes", "true")
+LARGEST, MANY_DIGITS = 2**63 - 1, 4000
+"""No number is larger, however it is written; Python refuses to read more digits."""
 FALSE = ("0", "off", "no", "false")
 
 
@@ -132,11 +134,14 @@ def _typed(kind: str | None, text: str) -> str | int | float | None:
     """The text as the type, or None if it is not one."""
     match kind:
         case "integer":
-            return int(text) if re.fullmatch(r"[+-]?\d+", text, re.A) else None
+            if not re.fullmatch(r"[+-]?\d+", text, re.A):
+                return None
+            return max(-LARGEST, min(LARGEST, int(text[:MANY_DIGITS])))
         case "number":
             if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.A):
                 return None
-            return int(float(text)) if float(text).is_integer() else float(text)
+            number = max(-float(LARGEST), min(float(LARGEST), float(text)))
+            return int(number) if number.is_integer() else number
         case "boolean":
             return int(text) if text in ("0", "1") else None
     return text

@@ -76,6 +76,12 @@ def check_digest(vm: Vm, expected: str | None) -> None:
         raise failure("checksum mismatch (file change by other user?)")
 
 
+def assert_unmodified(vm: Vm, expected: str | None, what: str = "") -> None:
+    """As `check_digest`, in the words of those of PVE's methods that share `assert_if_modified`."""
+    if expected and expected != digest(vm):
+        raise failure(f"{what}detected modified configuration - file changed by other user? Try again.")
+
+
 def snapshot_of(vm: Vm, name: str) -> Snapshot:
     """A snapshot, or PVE's error."""
     if name not in vm.snapshots:
@@ -87,7 +93,7 @@ def snapshot_data(snapshot: Snapshot) -> dict[str, Any]:
     """The configuration in a snapshot as the API shows it."""
     data: dict[str, Any] = {name: shown(name, value) for name, value in snapshot.config.items()}
     data |= {"snaptime": int(snapshot.created), "description": snapshot.description}
-    data |= {"parent": snapshot.parent, "vmstate": snapshot.vmstate}
+    data |= {"parent": snapshot.parent, "vmstate": snapshot.vmstate, "snapstate": snapshot.snapstate}
     return {name: value for name, value in data.items() if value is not None}
 
 

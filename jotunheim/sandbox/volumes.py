@@ -18,6 +18,37 @@ LINKED_BYTES = 200_704
 """What a linked clone's image takes before anything is written to it."""
 
 
+FILE_NAMES = (
+    ("iso", r"iso/[^/]+\.(iso|img)"),
+    ("vztmpl", r"vztmpl/[^/]+\.tar\.(gz|xz|zst|bz2)"),
+    ("rootdir", r"rootdir/(?P<owner>\d+)"),
+    ("backup", r"backup/(vzdump-(openvz|lxc|qemu)-(?P<owner>\d+)-)?[^/]+\.(tgz|(tar|vma)(\.(gz|lzo|zst))?)"),
+    ("snippets", r"snippets/[^/]+"),
+    ("import", r"import/[^/]+\.(ova|ovf|qcow2|raw|vmdk)"),
+)
+"""Content types whose volumes are files in a folder of their own, and how those are called."""
+
+
+def parse_volname(name: str) -> tuple[str, int | None]:
+    """Content type and owner of a volume of a directory storage, by its name without the storage.
+
+    Raises:
+        ApiError: 500, no volume of a directory storage can be called so.
+    """
+    image = re.fullmatch(r"(?:\d+/(\S+)/)?(\d+)/(\S+)", name)
+    if image:
+        for file in (image[1], image[3]):
+            if file is not None and not re.fullmatch(r"[^/\s]+\.(raw|qcow2|vmdk|subvol)", file):
+                raise failure(f"unable to parse volume filename '{file}'")
+        return "images", int(image[2])
+    for content, pattern in FILE_NAMES:
+        found = re.fullmatch(pattern, name)
+        if found:
+            owner = found.groupdict().get("owner")
+            return content, int(owner) if owner else None
+    raise failure(f"unable to parse directory volume name '{name}'")
+
+
 class Volumes:
     """All volumes of the cluster, indexed by owner; keeps count of the used space.
 

@@ -25,7 +25,7 @@ def test_a_read_that_is_not_modelled_is_refused(pve: Pve) -> None:
     assert pve.send("GET", "/cluster/ha/resources").status_code == 501
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/nope"), ("POST", "/version"), ("PATCH", "/nodes")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nope"), ("POST", "/version"), ("PUT", "/nodes")])
 def test_a_method_that_pve_does_not_have_is_not_implemented(pve: Pve, method: str, path: str) -> None:
     assert pve.message(method, path) == (501, f"Method '{method} {path}' not implemented")
 

@@ -172,7 +172,10 @@ def test_a_vm_moves_to_the_other_node_with_its_disks(two_nodes: Pve) -> None:
 
 def test_a_linked_clone_stays_with_its_template(two_nodes: Pve) -> None:
     two_nodes.clone(514, full=0)
-    assert "as it's a clone of" in two_nodes.task("POST", f"{VM}/514/migrate", target="pve2")
+    upid = two_nodes.ok("POST", f"{VM}/514/migrate", target="pve2")
+    assert two_nodes.ended(upid) == "migration aborted"
+    log = two_nodes.ok("GET", f"/nodes/pve1/tasks/{upid}/log")
+    assert "as it's a clone of 'base-9000-disk-0.qcow2'" in log[-2]["t"]
     assert "lock" not in two_nodes.config(514)
     target = two_nodes.message("POST", f"{VM}/9000/clone", newid=515, target="pve2")
     assert target == (500, "can't clone VM to node 'pve2' (VM uses local storage)")
@@ -182,7 +185,8 @@ def test_a_running_vm_on_shared_storage_moves_without_copying(two_nodes: Pve) ->
     pve = two_nodes
     pve.clone(517, full=1, storage="shared")
     pve.task("POST", f"{VM}/517/status/start")
-    assert pve.send("POST", f"{VM}/517/migrate", target="pve2").status_code == 400
+    refused = pve.message("POST", f"{VM}/517/migrate", target="pve2")
+    assert refused == (500, "can't migrate running VM without --online")
     assert pve.task("POST", f"{VM}/517/migrate", target="pve2", online=1) == "OK"
     assert pve.ok("GET", "/nodes/pve2/qemu/517/status/current")["status"] == "running"
     volumes = pve.ok("GET", "/nodes/pve1/storage/shared/content", vmid=517)

@@ -59,7 +59,9 @@ def test_each_option_needs_its_privilege(pve: Pve, limited: httpx.Client) -> Non
     assert refused.json()["message"] == "Permission check failed (/vms/400, VM.Config.CPU)\n"
 
 
-def test_a_clone_needs_permission_on_template_target_and_storage(pve: Pve, limited: httpx.Client) -> None:
+def test_a_clone_needs_permission_on_template_target_storage_and_bridge(
+    pve: Pve, limited: httpx.Client
+) -> None:
     grant(pve, "/vms/9000", "PVETemplateUser")
     assert limited.post(f"{VM}/9000/clone", data={"newid": 401}).status_code == 403
     grant(pve, "/vms/401", "PVEVMAdmin")
@@ -68,6 +70,10 @@ def test_a_clone_needs_permission_on_template_target_and_storage(pve: Pve, limit
         refused.json()["message"] == "Permission check failed (/storage/vmstore, Datastore.AllocateSpace)\n"
     )
     grant(pve, "/storage/vmstore", "PVEDatastoreUser")
+    refused = limited.post(f"{VM}/9000/clone", data={"newid": 401})
+    path = "/sdn/zones/localnetwork/vmbr0"
+    assert refused.json()["message"] == f"Permission check failed ({path}, SDN.Use)\n"
+    grant(pve, path, "PVESDNUser")
     upid = limited.post(f"{VM}/9000/clone", data={"newid": 401}).json()["data"]
     assert upid.endswith(":bob@pve!probe:")
     assert pve.ended(upid) == "OK"
