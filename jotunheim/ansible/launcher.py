@@ -3,9 +3,11 @@
     python -m jotunheim.ansible.launcher WORKER_PID ARGUMENTS…
 
 A worker that dies takes its run with it: otherwise the run would go on changing Proxmox while another
-worker already continues the job.
+worker already continues the job. The same holds for what Ansible forks: its workers have sessions of their own, so
+that stopping a run by its process group does not reach them.
 """
 
+import os
 import sys
 
 from jotunheim.lifeline import die_with_parent
@@ -14,6 +16,7 @@ from jotunheim.lifeline import die_with_parent
 def main() -> None:
     """Entry point; the first argument is the pid that must be the parent."""
     die_with_parent(int(sys.argv[1]))
+    os.register_at_fork(after_in_child=die_with_parent)
     sys.argv = ["ansible-playbook", *sys.argv[2:]]
     from ansible.cli.playbook import main as ansible_playbook
 

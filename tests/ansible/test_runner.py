@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from jotunheim.ansible import runner
 from jotunheim.ansible.events import Kind, TaskEvent
 from jotunheim.exceptions.service import ServerDeploymentError
+from tests.support.processes import wait_for
 
 SLOW = """
 - hosts: servers
@@ -92,6 +94,16 @@ def test_a_broken_playbook_says_what_is_wrong(tmp_path: Path, playbook: str, cod
     assert "Traceback" not in raised.value.message
 
 
+def _processes_of(folder: Path) -> list[str]:
+    """Processes that work for a run in this folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if str(folder) in file.read_text():
+                found.append(file.parent.name)
+    return found
+
+
 def test_a_run_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     began = time.monotonic()
     result = _run(tmp_path, SLOW, timeout_seconds=3)
@@ -99,12 +111,14 @@ def test_a_run_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(ServerDeploymentError) as raised:
         result.of("web-1")
     assert (raised.value.code, raised.value.retryable) == ("run_timeout", True)
+    wait_for(lambda: not _processes_of(tmp_path), "the end of what Ansible forked")
 
 
 def test_a_run_can_be_cancelled(tmp_path: Path) -> None:
     cancelled = threading.Event()
     result = _run(tmp_path, SLOW, on_event=lambda _: cancelled.set(), is_cancelled=cancelled.is_set)
     assert result.status == "canceled"
+    wait_for(lambda: not _processes_of(tmp_path), "the end of what Ansible forked")
 
 
 def test_a_listener_that_breaks_stops_the_run(tmp_path: Path) -> None:
