@@ -20,7 +20,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/jotunheim demo
 
 test: $(VENV)/.dev
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check

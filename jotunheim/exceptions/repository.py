@@ -133,10 +133,65 @@ class ProxmoxTaskFailedError(ProxmoxRequestError):
         self.upid = upid
 
 
+class ShutdownTimeoutError(ProxmoxTaskFailedError):
+    """The guest did not shut down in the time that it was given. The VM runs on."""
+
+    code = "shutdown_timeout"
+    retryable = True
+
+
+class GuestRefusedError(ProxmoxRequestError):
+    """The guest's agent answered, and did not do what it was asked."""
+
+    code = "guest_refused"
+
+
+class SnapshotNotFoundError(ProxmoxNotFoundError):
+    """The VM has no snapshot of this name."""
+
+    code = "snapshot_not_found"
+
+
+class SnapshotBrokenError(ProxmoxRequestError):
+    """A snapshot that was never finished, or whose deletion was not; nothing works on it any more."""
+
+    code = "snapshot_broken"
+
+
 class VmNotOursError(ProxmoxRequestError):
     """The VM under this VMID does not carry our server's UUID; it must not be touched."""
 
     code = "vm_not_ours"
+
+
+class VmMovedError(ProxmoxRequestError):
+    """The VM is not on this node but on another one of the cluster."""
+
+    code = "vm_moved"
+
+
+class VmProtectedError(ProxmoxRequestError):
+    """PVE's own protection flag is set: the VM and its disks cannot be removed."""
+
+    code = "vm_protected"
+
+
+class SnapshotsExistError(ProxmoxRequestError):
+    """Snapshots hold the disk that shall be replaced."""
+
+    code = "snapshots_exist"
+
+
+class UnsupportedTemplateError(ProxmoxRequestError):
+    """The template does not fit the VM that shall be rebuilt from it."""
+
+    code = "unsupported_template"
+
+
+class RebuildIncompleteError(ProxmoxRequestError):
+    """A stage of a rebuild was asked for before the one that has to come first."""
+
+    code = "rebuild_incomplete"
 
 
 class VmidTakenError(ProxmoxRequestError):

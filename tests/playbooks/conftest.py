@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from jotunheim.repositories.proxmox import tasks
 from tests.playbooks.pve_playbooks import Playbooks, Sandbox
+from tests.playbooks.pve_rebuilds import Scene, stage
 from tests.support import sandbox as support
 
 
@@ -28,3 +30,10 @@ def sandbox(sandbox_process: Sandbox) -> Iterator[Sandbox]:
 def playbooks(sandbox: Sandbox, tmp_path: Path) -> Playbooks:
     """Playbooks against the stand-in."""
     return Playbooks(sandbox, tmp_path)
+
+
+@pytest.fixture
+def scene(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """A server to be rebuilt; tasks are looked at more often than the stand-in needs for them."""
+    monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.01)
+    return stage(sandbox)

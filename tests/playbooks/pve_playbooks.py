@@ -14,7 +14,7 @@ from uuid import UUID
 import requests
 import yaml
 
-from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, TlsPolicy
+from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, TlsPolicy, api_path
 from tests.support import pve_schema
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +67,37 @@ class Sandbox:
 
     def change(self, vmid: int, **fields: Any) -> None:
         self.control("PATCH", f"/vms/{vmid}", **fields)
+
+    def own_server(self, number: int = 1, **config: Any) -> int:
+        """A stopped server of ours, as a clone of the template with our mark in both places. Returns its VMID."""
+        vmid, uuid = 1100 + number, str(UUID(int=number))
+        path = api_path("nodes", "pve1", "qemu", 9000, "clone")
+        with self.client() as pve:
+            pve.run(
+                "clone",
+                "POST",
+                path,
+                timeout_seconds=10,
+                newid=vmid,
+                name=f"web-{number}",
+                full=True,
+                description=f"jotunheim:server={uuid}",
+            )
+        self.change(vmid, config={"smbios1": f"uuid={uuid}", **config})
+        self.forget_requests()
+        return vmid
+
+    def start(self, vmid: int) -> None:
+        """Start a VM as PVE does, so that its cloud-init drive is written."""
+        with self.client() as pve:
+            path = api_path("nodes", "pve1", "qemu", vmid, "status", "start")
+            pve.run("start", "POST", path, timeout_seconds=10)
+        self.forget_requests()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the stand-in knows."""
+        dumped: dict[str, Any] = self.control("GET", "/state")
+        return dumped
 
     def fault(self, **fault: Any) -> None:
         self.control("POST", "/faults", **fault)
@@ -155,7 +186,7 @@ class Journal:
             notes.write(f"{operation} {upid}\\n")
     def recall(self, operation):
         notes = self.file.read_text().splitlines() if self.file.exists() else []
-        found = [note.rpartition(" ")[2] for note in notes if note.startswith(operation + " ")]
+        found = [upid for name, _, upid in (note.rpartition(" ") for note in notes) if name == operation]
         return found[-1] if found else None
 journal = types.ModuleType("jotunheim.repositories.peewee.journal")
 journal.open_journal = Journal

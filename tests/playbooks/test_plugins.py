@@ -109,7 +109,9 @@ def test_a_guest_that_does_not_shut_down_is_stopped_if_wanted(built: Playbooks, 
     sandbox.change(1101, agent=False)
     shutdown = {"state": "shutdown", "timeout_seconds": 1}
     run = built.tasks({"vm_power": shutdown}, {"vm_power": shutdown | {"force": True}})
-    assert run.all[0]["error"]["code"] == "task_failed"
+    assert run.all[0]["error"]["code"] == "shutdown_timeout"
+    assert run.all[0]["error"]["retryable"] is True
+    assert "force" in run.all[0]["error"]["hint"]
     assert run.all[1]["changed"] is True
     assert sandbox.vm(1101)["status"] == "stopped"
 

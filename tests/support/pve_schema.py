@@ -124,6 +124,10 @@ def _route(method: str, path: str) -> tuple[Spec, dict[str, str]] | None:
     return None
 
 
+_MASKED = "**********"
+"""What the sandbox's log shows of secrets, and of all parameters with the names of such."""
+
+
 def _object(properties: Spec, values: Mapping[str, Any], where: str) -> Iterator[str]:
     for name, value in values.items():
         spec = properties.get(name) or properties.get(re.sub(r"\d+$", "[n]", name))
@@ -140,6 +144,8 @@ def _object(properties: Spec, values: Mapping[str, Any], where: str) -> Iterator
 
 
 def _value(spec: Spec, value: Any, where: str) -> Iterator[str]:
+    if value == _MASKED:
+        return
     rules = {
         name: spec[name] for name in ("minimum", "maximum", "minLength", "maxLength", "enum") if name in spec
     }

@@ -112,17 +112,29 @@ class ProxmoxClient:
         Returns:
             The task's id; None when there is none.
         """
+        upid, _ = self._settle(operation, timeout_seconds)
+        return upid
+
+    def finished(self, operation: str, timeout_seconds: float) -> bool:
+        """Whether the job's earlier attempt did this already, for commands that no state shows.
+
+        Waits like `settle`. False when there is no task, when it failed, or when the node has forgotten it.
+        """
+        _, well = self._settle(operation, timeout_seconds)
+        return well
+
+    def _settle(self, operation: str, timeout_seconds: float) -> tuple[str | None, bool]:
         upid = self._journal.recall(operation) if self._journal is not None else None
         if upid is None:
-            return None
+            return None, False
         self.upids.append(upid)
         try:
             self.wait(upid, timeout_seconds)
         except (ProxmoxTimeoutError, ProxmoxUnavailableError):
             raise
         except ProxmoxRequestError:
-            return upid  # it failed, or the node has forgotten it: the state tells what is left to do
-        return upid
+            return upid, False  # it failed, or the node has forgotten it: the state tells what is left to do
+        return upid, True
 
     def wait(
         self,

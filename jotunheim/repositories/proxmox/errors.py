@@ -25,6 +25,7 @@ from jotunheim.exceptions.repository import (
     ProxmoxUnauthorizedError,
     ProxmoxUnavailableError,
     ProxmoxVmNotFoundError,
+    ShutdownTimeoutError,
     VmidTakenError,
 )
 
@@ -81,6 +82,12 @@ _TABLE = (
         r"Configuration file '[^']*' does not exist|unable to find configuration file for VM|could not find target VM",
     ),
     _Meaning(
+        ShutdownTimeoutError,
+        (500,),
+        r"^VM quit/powerdown failed",
+        "The guest did not react. Try again with more time, or with force, which pulls the plug.",
+    ),
+    _Meaning(
         ProxmoxConfigChangedError,
         (500,),
         r"checksum mismatch \(file change|detected modified configuration",
@@ -125,7 +132,8 @@ def from_task(upid: str, exit_status: str, log: str) -> ProxmoxRequestError:
         return meaning.error(exit_status, hint=meaning.hint)
     before = [line for line in log.splitlines() if exit_status not in line]
     message = f"{exit_status}\n{chr(10).join(before)}".strip()
-    return ProxmoxTaskFailedError(message, upid=upid, hint=meaning.hint)
+    failed = meaning.error if issubclass(meaning.error, ProxmoxTaskFailedError) else ProxmoxTaskFailedError
+    return failed(message, upid=upid, hint=meaning.hint)
 
 
 def from_transport(error: Exception, what: str, host: str) -> ProxmoxRequestError:

@@ -9,7 +9,8 @@ short_description: Configure the VM of this host
 description:
   - Brings CPU, memory, notes, network, cloud-init and disk size to what is wanted, with one read and one write. What is not given stays as it is.
   - Sends the digest of what it read, so that a change by someone else in the meantime is not overwritten (code C(config_changed)).
-  - On a running VM Proxmox VE applies some changes at the next start.
+  - On a running VM Proxmox VE applies some changes at the next start; see M(jotunheim.pve.vm_restart).
+  - All of it is checked before anything is written. A bridge that the node does not have, a disk that would shrink or a device that is missing leaves the VM as it was.
   - The cloud-init password is the variable C(pve_cloudinit_password) of the host, if O(cloudinit) is given. It is masked in the diff.
 options:
   name:
@@ -125,6 +126,10 @@ options:
       device:
         description: For example V(scsi0). Default is the disk that the VM boots from.
         type: str
+  boot_order:
+    description: Devices to boot from, the first one first, for example V(scsi0) and V(net0). The VM must have them.
+    type: list
+    elements: str
   timeout_seconds:
     description: How long to wait for a disk to be resized, in seconds.
     type: int

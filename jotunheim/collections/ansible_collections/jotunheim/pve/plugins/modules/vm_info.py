@@ -18,6 +18,14 @@ options:
     description: Fail with the code C(vm_not_ours) when the VM does not carry C(pve_uuid).
     type: bool
     default: false
+  snapshots:
+    description: Also read the snapshots.
+    type: bool
+    default: false
+  pending:
+    description: Also read which changes a running VM does not have yet. See M(jotunheim.pve.vm_restart).
+    type: bool
+    default: false
 extends_documentation_fragment:
   - jotunheim.pve.connection
 """
@@ -94,6 +102,15 @@ vm:
       description: >-
         The guest agent. C(enabled) in the configuration, C(asked) by this task, C(answered) in time, and
         C(addresses) with C(interface), C(mac), C(family), C(address) and C(prefix_length).
+      type: dict
+    snapshots:
+      description: >-
+        The snapshots if wanted, the oldest first, each with C(name), C(description), C(with_memory),
+        C(created_at) (ISO 8601, UTC) and C(parent) (a name or null).
+      type: list
+      elements: dict
+    waiting:
+      description: Changes that wait for a restart if wanted, V(pending) or V(needs_restart) by configuration key.
       type: dict
     config:
       description: The configuration as Proxmox VE shows it. Passwords are masked by Proxmox VE.

@@ -14,7 +14,8 @@ options:
       - V(started) and V(stopped) are reached at once; V(stopped) is pulling the plug.
       - V(shutdown) asks the guest to stop.
       - V(rebooted) and V(reset) restart a running VM, with and without asking the guest, and always report a
-        change. A stopped VM is started instead.
+        change. A stopped VM is started instead. Run by Jotunheim, they are not repeated when an earlier
+        attempt of the same job did them.
     type: str
     required: true
     choices: [started, stopped, shutdown, rebooted, reset]
@@ -23,7 +24,9 @@ options:
     type: int
     default: 120
   force:
-    description: Stop the VM when the guest did not shut down in time.
+    description:
+      - Stop the VM when the guest did not shut down in time, and start it again for V(rebooted).
+      - Otherwise the task fails with the code C(shutdown_timeout) and the VM runs on.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -37,6 +40,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+status_before:
+  description: Status of the VM before the task, V(running) or V(stopped).
+  returned: success
+  type: str
 upids:
   description: Proxmox VE's ids of the tasks that were started or taken over.
   returned: when there were any

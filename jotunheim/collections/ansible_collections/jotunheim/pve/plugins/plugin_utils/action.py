@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -33,6 +33,8 @@ if os.environ.get("JOTUNHEIM_RUN_FILE"):
 
 # The name of the fact by which one task tells the next ones of the same play what it proved.
 _FACT = "jotunheim_pve"
+
+PASSWORD_VARIABLE = "pve_cloudinit_password"  # noqa: S105  # a variable's name
 
 # How long a proof of ownership holds for tasks that destroy nothing. Saves one request per task.
 _PROOF_SECONDS = 60
@@ -94,6 +96,11 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
             problem = FieldProblem(name, "cannot be evaluated")
             raise _ours(error) or DataValidationError([problem]) from None
 
+    def password(self) -> str | None:
+        """The cloud-init password; from a variable, because arguments are printed."""
+        value = self.variable(PASSWORD_VARIABLE)
+        return None if value in (None, "") else str(value)
+
     def proven(self) -> bool:
         """Whether an earlier task of this play saw our mark on this VM within the last minute."""
         known = self._known()
@@ -103,21 +110,50 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
         """In check mode: the configuration that an earlier task of this play would have written."""
         return self._known().get("predicted_config") if self.checking else None
 
+    def predicted_status(self) -> str | None:
+        """In check mode: the status that an earlier task of this play would have brought the VM to."""
+        return self._known().get("predicted_status") if self.checking else None
+
     def vm_exists(self) -> bool:
         """False in check mode, when an earlier task of this play would have made the VM."""
         return bool(self._known().get("exists", True))
 
-    def tell_proven(self) -> dict[str, Any]:
-        """The part of a result that says to later tasks: this one saw our mark on this VM."""
-        return self._tell(proven_at=time.time())
+    def guest_changes(self) -> list[str]:
+        """Configuration keys that earlier tasks of this play changed, and a running guest has not seen."""
+        return list(self._known().get("guest_changes", []))
 
-    def tell_predicted(self, config: Mapping[str, Any], *, exists: bool) -> dict[str, Any]:
-        """The part of a check mode's result that says to later tasks what this one would have written."""
-        return self._tell(predicted_config=dict(config), exists=exists)
+    def tell_proven(self, guest_changes: Iterable[str] | None = None) -> dict[str, Any]:
+        """The part of a result that says to later tasks: this one saw our mark on this VM.
+
+        Args:
+            guest_changes: what later tasks shall read as `guest_changes()`; None: as before.
+        """
+        return self._tell(proven_at=time.time(), **_seen(guest_changes))
+
+    def tell_predicted(
+        self,
+        config: Mapping[str, Any],
+        *,
+        exists: bool,
+        guest_changes: Iterable[str] | None = None,
+        status: str | None = None,
+    ) -> dict[str, Any]:
+        """The part of a check mode's result that says to later tasks what this one would have written.
+
+        Args:
+            guest_changes: what later tasks shall read as `guest_changes()`; None: as before.
+            status: PVE's status afterwards; None: as before.
+        """
+        known = {} if status is None else {"predicted_status": status}
+        return self._tell(predicted_config=dict(config), exists=exists, **known, **_seen(guest_changes))
+
+    def tell_predicted_status(self, status: str) -> dict[str, Any]:
+        """The part of a check mode's result that says to later tasks whether the VM would run."""
+        return self._tell(predicted_status=status)
 
     def _tell(self, **known: Any) -> dict[str, Any]:
         about = {"vmid": self.target.vmid, "node": self.target.node, "uuid": self.target.uuid}
-        return {"ansible_facts": {_FACT: about | known}}
+        return {"ansible_facts": {_FACT: dict(self._known()) | about | known}}
 
     def _known(self) -> Mapping[str, Any]:
         known = self._variables.get("ansible_facts", {}).get(_FACT, {})
@@ -129,6 +165,10 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
 
     def _journal(self) -> TaskJournal | None:
         return None if _open_journal is None else _open_journal(str(self._variables["inventory_hostname"]))
+
+
+def _seen(guest_changes: Iterable[str] | None) -> dict[str, Any]:
+    return {} if guest_changes is None else {"guest_changes": sorted(set(guest_changes))}
 
 
 def _failure(error: JotunheimError, code: str | None = None) -> dict[str, Any]:

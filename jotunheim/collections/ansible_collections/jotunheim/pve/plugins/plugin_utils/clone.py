@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours, mark
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import described, is_ours
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
 
 from jotunheim.exceptions.repository import (
@@ -32,6 +32,7 @@ class Clone:
     Attributes:
         full: copy the disks; otherwise they are linked to the template's, where its storage can do that.
         storage: where a full clone's disks go; None: where the template's are.
+        service: service lines of the description, see `ownership`.
     """
 
     template_vmid: int
@@ -40,6 +41,7 @@ class Clone:
     storage: str | None = None
     pool: str | None = None
     timeout_seconds: float = 1800
+    service: tuple[str, ...] = ()
 
 
 def existing(vm: Vm, wanted: Clone) -> Config | None:
@@ -50,7 +52,7 @@ def existing(vm: Vm, wanted: Clone) -> Config | None:
     Raises:
         VmidTakenError: the VMID belongs to a VM that is not ours.
     """
-    config = _settled(vm, wanted)
+    config = settled(vm, wanted.timeout_seconds)
     if config is None or is_ours(config, vm.uuid):
         return config
     raise VmidTakenError(
@@ -90,7 +92,7 @@ def _clone(vm: Vm, wanted: Clone) -> None:
         timeout_seconds=wanted.timeout_seconds,
         newid=vm.vmid,
         name=wanted.name,
-        description=mark(vm.uuid),
+        description=described(vm.uuid, "", wanted.service),
         full=wanted.full,
         storage=wanted.storage if wanted.full else None,
         pool=wanted.pool,
@@ -102,32 +104,37 @@ def predicted(vm: Vm, wanted: Clone) -> Config:
     config = dict(vm.client.get(api_path("nodes", vm.node, "qemu", wanted.template_vmid, "config")))
     for key in ("template", "digest", "lock"):
         config.pop(key, None)
-    return config | {"name": wanted.name, "description": mark(vm.uuid)}
+    return config | {"name": wanted.name, "description": described(vm.uuid, "", wanted.service)}
 
 
-def _settled(vm: Vm, wanted: Clone) -> Config | None:
-    """The configuration once no clone or create is running; None: there is none (any more)."""
+def settled(vm: Vm, timeout_seconds: float) -> Config | None:
+    """The configuration once no task makes or destroys the VM; None: there is none (any more).
+
+    Raises:
+        ProxmoxLockedError: it is being made or destroyed, and no task is at it.
+        ProxmoxTimeoutError: a task was still at it after `timeout_seconds`.
+    """
     config = vm.config()
-    if not _in_the_making(config):
+    if not _in_between(config):
         return config
-    if vm.client.settle(OPERATION, wanted.timeout_seconds) is not None:
+    if vm.client.settle(OPERATION, timeout_seconds) is not None:
         config = vm.config()
     # The crash came between the request and the journal's note. PVE's task list names a clone's template,
     # not its target, so the lock is what is watched; the list only tells a living clone from a dead one.
-    deadline = time.monotonic() + wanted.timeout_seconds
+    deadline = time.monotonic() + timeout_seconds
     alive = time.monotonic()
     for pause in pauses():
-        if not _in_the_making(config):
+        if config is None or not _in_between(config):
             return config
         if time.monotonic() > deadline:
             raise ProxmoxTimeoutError(
-                f"VM {vm.vmid} was still being cloned after {wanted.timeout_seconds:g} s."
+                f"VM {vm.vmid} was still locked ({config['lock']}) after {timeout_seconds:g} s."
             )
-        if _clones_running(vm):
+        if _makers_running(vm):
             alive = time.monotonic()
         if time.monotonic() - alive > _SECONDS_WITHOUT_TASK:
             raise ProxmoxLockedError(
-                f"VM {vm.vmid} on node {vm.node} is locked (clone), and no clone is running.",
+                f"VM {vm.vmid} on node {vm.node} is locked ({config['lock']}), and no task is at it.",
                 hint=f"The node lost its task. `qm unlock {vm.vmid}`, then remove that VM.",
             )
         time.sleep(pause)
@@ -135,12 +142,14 @@ def _settled(vm: Vm, wanted: Clone) -> Config | None:
     raise AssertionError("pauses() does not end")
 
 
-def _in_the_making(config: Config | None) -> bool:
-    return config is not None and config.get("lock") in {"clone", "create"}
+def _in_between(config: Config | None) -> bool:
+    """Whether a task has the VM in its hands, and the configuration may hide whose it is."""
+    return config is not None and config.get("lock") in {"clone", "create", "destroyed"}
 
 
-def _clones_running(vm: Vm) -> bool:
+def _makers_running(vm: Vm) -> bool:
     tasks = vm.client.get(api_path("nodes", vm.node, "tasks"), source="active")
     return any(
-        task.get("type") in {"qmclone", "qmcreate", "qmrestore"} and "endtime" not in task for task in tasks
+        task.get("type") in {"qmclone", "qmcreate", "qmrestore", "qmdestroy"} and "endtime" not in task
+        for task in tasks
     )

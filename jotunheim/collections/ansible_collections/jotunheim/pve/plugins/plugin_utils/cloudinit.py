@@ -14,6 +14,19 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties
 
 _DRIVE = re.compile(r"^[^,]*cloudinit[^,]*(,|$)")
+_IPCONFIG = re.compile(r"ipconfig\d+")
+_OPTIONS = frozenset(
+    {
+        "cicustom",
+        "cipassword",
+        "citype",
+        "ciupgrade",
+        "ciuser",
+        "nameserver",
+        "searchdomain",
+        "sshkeys",
+    }
+)
 _DRIVE_SLOTS = ("ide2", "ide0", "ide1", "ide3", "sata5", "scsi30")
 
 
@@ -33,7 +46,7 @@ class CloudInit:
     """Wanted values; None leaves a setting as it is, an empty one removes it.
 
     Attributes:
-        password: plain text; PVE stores its hash.
+        password: plain text, of which PVE stores the hash, or a hash; see `passwords.sent`.
         renew_password: set it even when one of ours is set already (it cannot be compared).
         ip_configs: interfaces that are not listed are left as they are.
         storage: where a missing drive is made; None: beside the system disk.
@@ -79,12 +92,22 @@ def ssh_keys(config: Mapping[str, Any]) -> list[str]:
     return _lines(unquote(str(config.get("sshkeys", ""))))
 
 
-def _drive(plan: Plan, config: Mapping[str, Any], storage: str | None) -> None:
-    if any(
+def has_drive(config: Mapping[str, Any]) -> bool:
+    """Whether the VM has a cloud-init drive."""
+    return any(
         _DRIVE.match(str(value))
         for key, value in config.items()
         if key.rstrip("0123456789") in {"ide", "sata", "scsi"}
-    ):
+    )
+
+
+def is_option(key: str) -> bool:
+    """Whether a configuration key only matters to the cloud-init drive."""
+    return key in _OPTIONS or _IPCONFIG.fullmatch(key) is not None
+
+
+def _drive(plan: Plan, config: Mapping[str, Any], storage: str | None) -> None:
+    if has_drive(config):
         return
     slot = next(slot for slot in _DRIVE_SLOTS if slot not in config)
     volume = f"{storage or storage_of(config, system_disk(config))}:cloudinit"

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import agent
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk_sizes, system_disk
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.general import memory_bytes, tag_list
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.network import nic
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import description_text, is_ours
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
-from jotunheim.exceptions.repository import ProxmoxNotFoundError, ProxmoxRequestError
-from jotunheim.repositories.proxmox.tasks import pauses
-
-# The guest's agent is absent, silent or not switched on; see docs: "How Proxmox VE really behaves".
-_NO_AGENT = re.compile(
-    r"agent is not running|No QEMU guest agent configured|VM \d+ is not running", re.IGNORECASE
-)
+from jotunheim.exceptions.repository import ProxmoxNotFoundError
+from jotunheim.repositories.proxmox import reads
 
 
 def read(vm: Vm, agent_timeout_seconds: float = 0) -> dict[str, Any]:
@@ -34,7 +28,7 @@ def read(vm: Vm, agent_timeout_seconds: float = 0) -> dict[str, Any]:
     if config is None:
         return {"exists": False, "owned": False, **where}
     status = vm.status()
-    enabled = Properties(str(config.get("agent", "0")), "enabled").get("enabled") == "1"
+    enabled = agent.enabled(config)
     ask = agent_timeout_seconds > 0 and enabled and status.get("status") == "running"
     addresses = _agent_addresses(vm, agent_timeout_seconds) if ask else None
     return {
@@ -75,6 +69,20 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def snapshots(vm: Vm) -> list[dict[str, Any]]:
+    """The VM's snapshots, the oldest first."""
+    return [
+        {
+            "name": found.name,
+            "description": found.description,
+            "with_memory": found.with_memory,
+            "created_at": found.created_at.isoformat(),
+            "parent": found.parent,
+        }
+        for found in reads.snapshots(vm.client, vm.node, vm.vmid)
+    ]
+
+
 def _system_disk(config: Mapping[str, Any]) -> str | None:
     try:
         return system_disk(config)
@@ -84,19 +92,8 @@ def _system_disk(config: Mapping[str, Any]) -> str | None:
 
 def _agent_addresses(vm: Vm, timeout_seconds: float) -> list[dict[str, Any]] | None:
     """Addresses by interface, without loopback; None: the agent did not answer in time."""
-    deadline = time.monotonic() + timeout_seconds
-    for pause in pauses():
-        try:
-            answer = vm.client.get(vm.path("agent", "network-get-interfaces"))
-        except ProxmoxRequestError as error:
-            if not _NO_AGENT.search(error.message):
-                raise
-        else:
-            return _addresses(answer.get("result") or [])
-        if time.monotonic() + pause > deadline:
-            return None
-        time.sleep(pause)
-    raise AssertionError("pauses() does not end")
+    answer = agent.ask(vm, "network-get-interfaces", timeout_seconds)
+    return None if answer is None else _addresses(answer.get("result") or [])
 
 
 def _addresses(interfaces: list[dict[str, Any]]) -> list[dict[str, Any]]:

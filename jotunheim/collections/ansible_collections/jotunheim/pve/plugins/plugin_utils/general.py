@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,10 @@ class General:
     agent: bool | None = None
 
 
+# What PVE can boot from (`man qm`, boot).
+_BOOTABLE = re.compile(r"(scsi|virtio|sata|ide|net|usb|hostpci)\d+")
+
+
 def general(config: Mapping[str, Any], wanted: General) -> Plan:
     """The plan that makes the general settings as wanted.
 
@@ -59,6 +64,32 @@ def general(config: Mapping[str, Any], wanted: General) -> Plan:
         after = Properties(str(agent), "enabled")
         after["enabled"] = flag(wanted.agent)
         plan.set_properties("agent", agent, after)
+    return plan
+
+
+def boot_order(config: Mapping[str, Any], wanted: Sequence[str]) -> Plan:
+    """The plan that makes the VM boot from these devices, the first one first.
+
+    Args:
+        config: the configuration with the devices that the same request adds.
+
+    Raises:
+        DataValidationError: the list is empty, or names a device twice, or one that the VM does not have.
+    """
+    problems = [] if wanted else ["must name at least one device"]
+    for number, device in enumerate(wanted):
+        if not _BOOTABLE.fullmatch(device):
+            problems.append(f"{device!r} is no device that a VM boots from, such as scsi0 or net0")
+        elif device not in config:
+            problems.append(f"the VM has no device {device}")
+        elif device in wanted[:number]:
+            problems.append(f"names {device} twice")
+    if problems:
+        raise DataValidationError([FieldProblem("boot_order", problem) for problem in problems])
+    plan = Plan()
+    order = Properties(str(config.get("boot", ""))).get("order", "")
+    before = [device for device in order.split(";") if device]
+    plan.set("boot", before, list(wanted), sent=f"order={';'.join(wanted)}", shown_as="boot_order")
     return plan
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties, flag
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.repositories.proxmox import api_path
+
+_NIC = re.compile(r"net\d+")
 MODELS = ("virtio", "e1000", "e1000e", "rtl8139", "vmxnet3")
 _MIB = 1024 * 1024
 
@@ -55,6 +61,30 @@ def network(config: Mapping[str, Any], wanted: Nic) -> Plan:
     if key in plan.writes:
         plan.writes[key] = nic_text(after)
     return plan
+
+
+def check_bridges(vm: Vm, config: Mapping[str, Any], plan: Plan) -> None:
+    """Refuse a plan that puts a device on a bridge that the node does not have, or that the token may not use.
+
+    A running VM's hotplug would otherwise fail after the rest of the same write has been applied.
+    """
+    wanted = {}
+    for key, text in plan.writes.items():
+        bridge = nic(str(text)).get("bridge") if _NIC.fullmatch(key) else None
+        if bridge and bridge != nic(str(config.get(key, ""))).get("bridge"):
+            wanted[key] = bridge
+    if not wanted:
+        return
+    listed = vm.client.get(api_path("nodes", vm.node, "network"), type="any_bridge")
+    known = {str(entry["iface"]) for entry in listed}
+    # An empty list may only mean that this token sees none; Proxmox VE then decides itself.
+    problems = [
+        FieldProblem("bridge", f"node {vm.node} has no bridge {bridge} for {key} that the token may use")
+        for key, bridge in wanted.items()
+        if known and bridge not in known
+    ]
+    if problems:
+        raise DataValidationError(problems)
 
 
 def nic(text: str) -> Properties:

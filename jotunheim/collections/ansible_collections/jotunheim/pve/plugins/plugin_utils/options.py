@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import passwords
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.cloudinit import CloudInit, IpConfig
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import Disk
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.general import General
@@ -65,6 +66,7 @@ CONFIG: Spec = {
     "cloudinit": {"type": "dict", "options": CLOUDINIT},
     "networks": {"type": "list", "elements": "dict", "options": NETWORK},
     "disk": {"type": "dict", "options": DISK},
+    "boot_order": {"type": "list", "elements": "str"},
     **TIMEOUT,
 }
 
@@ -90,7 +92,7 @@ def cloudinit_of(args: Mapping[str, Any], password: str | None) -> CloudInit:
     if values["ip_configs"] is not None:
         names = CLOUDINIT["ip_configs"]["options"]
         values["ip_configs"] = [IpConfig(**_pick(entry, names)) for entry in values["ip_configs"]]
-    return CloudInit(**values, password=password)
+    return CloudInit(**values, password=passwords.sent(password).text if password else None)
 
 
 def _pick(args: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

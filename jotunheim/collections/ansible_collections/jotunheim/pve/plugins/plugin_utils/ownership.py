@@ -1,17 +1,26 @@
 """The mark that says whose a VM is: our server's UUID in its SMBIOS data and in its description.
 
 PVE's VMIDs are reused, and `nextid` reserves nothing, so a VMID alone proves nothing.
+
+A description is: the mark line, service lines (what a rebuild notes, see `progress`), the user's text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import Any
+from uuid import UUID, uuid5
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import GENERATED, Properties
 
 _MARK = "jotunheim:server="
+_SERVICE_LINE = re.compile(r"jotunheim:(replaced|rebuild|discarded)=")
+
+# A user's text that would read as service lines gets an empty line before it, which is no part of it.
+_MISTAKABLE = re.compile(rf"\n*{_SERVICE_LINE.pattern}")
 
 
 def mark(uuid: str) -> str:
@@ -34,17 +43,32 @@ def is_adopted(config: Mapping[str, Any], uuid: str) -> bool:
     return smbios_uuid(config) == uuid.lower()
 
 
+def scratch_uuid(uuid: str) -> str:
+    """The UUID of the VM in which a rebuild of the server prepares the new disk: never the server's own."""
+    return str(uuid5(UUID(uuid), "jotunheim:rebuild"))
+
+
+def service_lines(config: Mapping[str, Any]) -> list[str]:
+    """The lines between mark and user's text, in their order."""
+    first, *others = _normal(str(config.get("description", ""))).split("\n")
+    return list(takewhile(_SERVICE_LINE.match, others)) if first.startswith(_MARK) else []
+
+
 def description_text(config: Mapping[str, Any]) -> str:
-    """The user's part of the description: all of it but a mark line."""
+    """The user's part of the description: all of it but mark and service lines."""
     text = _normal(str(config.get("description", "")))
     if not text.startswith(_MARK):
         return text
-    return text.partition("\n")[2]
+    rest = "\n".join(text.split("\n")[1 + len(service_lines(config)) :])
+    return rest.removeprefix("\n") if _MISTAKABLE.match(rest) else rest
 
 
-def described(uuid: str, text: str) -> str:
-    """The whole description: mark line, then the user's text."""
-    return _normal(f"{mark(uuid)}\n{text}")
+def described(uuid: str, text: str, service: Iterable[str] = ()) -> str:
+    """The whole description: mark line, service lines, the user's text."""
+    text = _normal(text)
+    if _MISTAKABLE.match(text):
+        text = f"\n{text}"
+    return _normal("\n".join([mark(uuid), *service, text]))
 
 
 def identity(config: Mapping[str, Any], uuid: str, description: str | None) -> Plan:
@@ -57,7 +81,7 @@ def identity(config: Mapping[str, Any], uuid: str, description: str | None) -> P
         plan.set("smbios1", GENERATED, uuid.lower(), sent=str(smbios), shown_as="smbios1.uuid")
     before = _normal(str(config.get("description", "")))
     text = description_text(config) if description is None else description
-    plan.set("description", before, described(uuid, text))
+    plan.set("description", before, described(uuid, text, service_lines(config)))
     return plan
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
@@ -23,6 +24,12 @@ class Vm:
         self.node = target.node
         self.vmid = target.vmid
         self.uuid = target.uuid
+
+    def beside(self, vmid: int, uuid: str) -> Self:
+        """Another VM of the same node, through the same session."""
+        other = copy.copy(self)
+        other.vmid, other.uuid = vmid, uuid
+        return other
 
     def path(self, *parts: object) -> str:
         """A path below this VM's, e.g. ``path("status", "start")``."""

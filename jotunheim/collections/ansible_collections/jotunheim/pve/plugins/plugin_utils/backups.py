@@ -1,0 +1,91 @@
+"""The backups of a server: those under its VMID whose own configuration carries its UUID."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
+
+from jotunheim.exceptions.repository import (
+    ProxmoxPermissionError,
+    ProxmoxRequestError,
+    ProxmoxUnauthorizedError,
+    ProxmoxUnavailableError,
+)
+from jotunheim.repositories.proxmox import api_path
+
+
+class Backups(NamedTuple):
+    """Volume ids of the backups under a VMID.
+
+    Attributes:
+        ours: they carry the server's UUID, and PVE lets them go.
+        others: those of other VMs that had the VMID, unreadable and protected ones.
+    """
+
+    ours: list[str]
+    others: list[str]
+
+
+def find(vm: Vm, storage: str | None) -> Backups:
+    """The backups under the VM's VMID.
+
+    Args:
+        storage: where to look; None: on all storages of the node that hold backups.
+    """
+    found = Backups([], [])
+    for name in [storage] if storage else sorted(_storages(vm)):
+        path = api_path("nodes", vm.node, "storage", name, "content")
+        for volume in vm.client.get(path, content="backup", vmid=vm.vmid):
+            volid = str(volume["volid"])
+            ours = not int(volume.get("protected", 0)) and _carries_uuid(vm, volid)
+            (found.ours if ours else found.others).append(volid)
+    return Backups(sorted(found.ours), sorted(found.others))
+
+
+def remove(vm: Vm, volid: str, timeout_seconds: float) -> None:
+    """Remove a backup and wait until it is gone."""
+    vm.client.run(
+        f"delete {volid}",
+        "DELETE",
+        api_path("nodes", vm.node, "storage", volid.partition(":")[0], "content", volid),
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def archived_config(text: str) -> Config:
+    """The configuration in a backup, from the text of PVE's file; without snapshots.
+
+    Description lines are comments, in which PVE encodes colons and what is not ASCII.
+    """
+    config: Config = {}
+    notes = []
+    for line in text.splitlines():
+        if line.startswith("["):
+            break
+        if line.startswith("#"):
+            notes.append(unquote(line[1:]))
+        else:
+            key, colon, value = line.partition(":")
+            if colon:
+                config[key.strip()] = value.strip()
+    return config | {"description": "\n".join(notes)}
+
+
+def _carries_uuid(vm: Vm, volid: str) -> bool:
+    try:
+        text = vm.client.get(api_path("nodes", vm.node, "vzdump", "extractconfig"), volume=volid)
+    except (ProxmoxUnavailableError, ProxmoxUnauthorizedError, ProxmoxPermissionError):
+        raise
+    except ProxmoxRequestError:
+        return False  # a damaged archive proves nothing, so it is kept
+    return is_ours(archived_config(str(text)), vm.uuid)
+
+
+def _storages(vm: Vm) -> Iterator[str]:
+    for storage in vm.client.get(api_path("nodes", vm.node, "storage"), content="backup"):
+        if int(storage.get("active", 1)):
+            yield str(storage["storage"])

@@ -1,0 +1,192 @@
+"""Every playbook in check mode: nothing changes, and what is predicted is what the real run then does.
+
+To add a playbook, add its cases. Each is one host, and all hosts of a playbook are run together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.playbooks.pve_playbooks import KEY, Playbooks, Run, Sandbox, Unsafe
+from tests.playbooks.pve_plugins import COLLECTIONS
+
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import scratch_uuid  # isort: skip
+
+assert COLLECTIONS.is_dir()  # importing it made the collection importable
+
+GIB = 1024**3
+SNAPSHOT = {"pve_snapshot_name": "clean"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One host of a playbook: what is found there, and what is to be done.
+
+    Attributes:
+        prepare: makes the server of this number.
+        command: the playbook does something here every time.
+    """
+
+    prepare: Callable[[Sandbox, int], object]
+    variables: dict[str, Any] = field(default_factory=dict)
+    command: bool = False
+
+
+def nothing(_sandbox: Sandbox, _number: int) -> None:
+    """No server at all."""
+
+
+def stopped(sandbox: Sandbox, number: int) -> None:
+    """A stopped server."""
+    sandbox.own_server(number)
+
+
+def running(sandbox: Sandbox, number: int) -> None:
+    """A running one, with changes that wait already."""
+    vmid = sandbox.own_server(number, cores=1, memory="1024", nameserver="9.9.9.9")
+    sandbox.start(vmid)
+    with sandbox.client() as pve:
+        pve.put(f"nodes/pve1/qemu/{vmid}/config", cores=2, nameserver="1.1.1.1")
+
+
+def with_snapshot(sandbox: Sandbox, number: int) -> None:
+    """A running one with a snapshot without memory."""
+    vmid = sandbox.own_server(number)
+    sandbox.start(vmid)
+    with sandbox.client() as pve:
+        path = f"nodes/pve1/qemu/{vmid}/snapshot"
+        pve.run("snapshot", "POST", path, timeout_seconds=10, snapname="clean")
+
+
+def rebuilt_before(sandbox: Sandbox, number: int) -> None:
+    """A stopped one with the old disk of a rebuild that never cleaned up, and its scratch VM."""
+    vmid, uuid = sandbox.own_server(number), str(UUID(int=number))
+    path = f"nodes/pve1/qemu/{vmid}/config"
+    with sandbox.client() as pve:
+        pve.put(path, scsi1="vmstore:1")
+        old = pve.get(path)["scsi1"]
+        notes = f"jotunheim:server={uuid}\njotunheim:replaced=scsi1={old}\njotunheim:rebuild=old"
+        pve.put(path, description=notes, delete="scsi1")
+        clone = {"newid": 1900 + number, "description": f"jotunheim:server={scratch_uuid(uuid)}"}
+        pve.run("clone", "POST", "nodes/pve1/qemu/9000/clone", timeout_seconds=10, **clone)
+
+
+def rebuild(number: int, **changes: Any) -> dict[str, Any]:
+    """The variables of a rebuild."""
+    asked = {"pve_rebuild_template_vmid": 9000, "pve_rebuild_scratch_vmid": 1900 + number}
+    return {**asked, "pve_rebuild_id": f"job-{number}", "pve_power_state": "started", **changes}
+
+
+CHANGE = {
+    "pve_config_name": Unsafe("web-renamed"),
+    "pve_config_cores": 4,
+    "pve_config_memory_bytes": 3 * GIB,
+    "pve_config_cpu_type": "host",
+    "pve_config_tags": ["db"],
+    "pve_config_description": Unsafe("Another"),
+    "pve_config_onboot": True,
+    "pve_config_agent": False,
+    "pve_config_networks": [
+        {
+            "bridge": "vmbr0",
+            "model": "e1000",
+            "vlan": 7,
+            "rate_bytes_per_second": 1_000_000,
+            "firewall": True,
+        },
+        {"index": 1, "bridge": "vmbr0", "mtu": 1400},
+    ],
+    "pve_config_cloudinit": {
+        "user": "admin",
+        "ssh_keys": [Unsafe(f"{KEY} new@example.com")],
+        "ip_configs": [{"ipv4_address": "10.99.0.77/24", "ipv4_gateway": "10.99.0.1"}],
+        "nameservers": ["10.99.0.1"],
+        "search_domain": "example.org",
+    },
+    "pve_config_disk": {"size_bytes": 4 * GIB},
+    "pve_config_boot_order": ["scsi0", "net1"],
+}
+
+NOTHING = dict.fromkeys([*CHANGE, "pve_config_onboot"], None)
+RESTART = {"pve_restart_restart": "if_needed"}
+
+CASES = {
+    "server_rebuild.yml": [
+        Case(running, rebuild(1)),
+        Case(stopped, NOTHING | rebuild(2, pve_rebuild_disk_bytes=3 * GIB, pve_rebuild_full=True)),
+        Case(with_snapshot, NOTHING | rebuild(3, pve_rebuild_destroy_snapshots=True)),
+        Case(rebuilt_before, NOTHING | rebuild(4)),
+    ],
+    "server_delete.yml": [
+        Case(running),
+        Case(stopped, {"pve_delete_backups": True, "pve_delete_purge": False}),
+        Case(with_snapshot),
+        Case(rebuilt_before, {"pve_delete_scratch_vmid": 1904}),
+    ],
+    "server_build.yml": [Case(nothing)],
+    "server_configure.yml": [
+        Case(stopped, CHANGE | RESTART),
+        Case(running, CHANGE),
+        Case(running, CHANGE | RESTART),
+        Case(running, NOTHING | RESTART),
+    ],
+    "server_power.yml": [
+        Case(stopped, {"pve_power_state": "started"}),
+        Case(running, {"pve_power_state": "shutdown"}),
+        Case(running, {"pve_power_state": "rebooted"}, command=True),
+        Case(running, {"pve_power_state": "reset"}, command=True),
+    ],
+    "server_suspend.yml": [
+        Case(running, NOTHING | {"pve_config_onboot": False, "pve_power_state": "shutdown"}),
+    ],
+    "server_unsuspend.yml": [Case(stopped, NOTHING | {"pve_config_onboot": True})],
+    "server_password.yml": [Case(stopped, {"pve_password_user": "debian"})],
+    "snapshot_create.yml": [
+        Case(running, SNAPSHOT | {"pve_snapshot_with_memory": True, "pve_snapshot_limit": 1}),
+        Case(stopped, SNAPSHOT | {"pve_snapshot_with_memory": True}),
+    ],
+    "snapshot_delete.yml": [Case(with_snapshot, SNAPSHOT)],
+    "snapshot_rollback.yml": [
+        Case(with_snapshot, SNAPSHOT, command=True),
+        Case(with_snapshot, SNAPSHOT | {"pve_power_state": "stopped"}, command=True),
+        Case(with_snapshot, SNAPSHOT | {"pve_snapshot_start": True}, command=True),
+    ],
+}
+
+
+def diffs(run: Run) -> dict[tuple[str, str], Any]:
+    return {(r.host, r.task): r.result["diff"] for r in run.results if "diff" in r.result}
+
+
+def changed(run: Run) -> set[str]:
+    return {r.host for r in run.results if r.result.get("changed")}
+
+
+@pytest.mark.parametrize(("playbook", "cases"), CASES.items(), ids=CASES.keys())
+def test_check_mode_changes_nothing_and_predicts_the_run(
+    playbook: str, cases: list[Case], playbooks: Playbooks, sandbox: Sandbox
+) -> None:
+    servers = {}
+    for number, case in enumerate(cases, start=1):
+        case.prepare(sandbox, number)
+        servers[f"web_{number}"] = playbooks.server(number, **case.variables)
+    sandbox.forget_requests()
+    inventory = playbooks.inventory(**servers)
+    before = sandbox.state()
+    check = playbooks.run(playbook, inventory, "--check", "--diff")
+    assert check.code == 0, check.output
+    assert sandbox.state() == before
+    assert {request.split()[0] for request in sandbox.requests()} == {"GET"}
+
+    real = playbooks.run(playbook, inventory, "--diff")
+    assert real.code == 0, real.output
+    assert diffs(check) == diffs(real)
+    assert changed(check) == changed(real) == {name.replace("_", "-") for name in servers}
+
+    again = playbooks.run(playbook, inventory, "--diff")
+    assert again.code == 0, again.output
+    assert changed(again) == {f"web-{n}" for n, case in enumerate(cases, start=1) if case.command}
+    assert "canary" not in check.output + real.output + repr(check.results + real.results)
