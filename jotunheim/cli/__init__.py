@@ -13,13 +13,25 @@ from io import StringIO
 import typer
 from typer.exceptions import TyperException
 
-from jotunheim.cli import database, jobs, locations, nodes, pools, servers, templates
+from jotunheim.cli import (
+    accounts,
+    database,
+    jobs,
+    locations,
+    nodes,
+    pools,
+    server_requests,
+    servers,
+    snapshots,
+    templates,
+)
 from jotunheim.cli.demo import demo
 from jotunheim.cli.errors import CommandError, ExitCode, as_command_error, error_document, error_lines
 from jotunheim.cli.initialize import init
 from jotunheim.cli.output import print_json, print_lines
 from jotunheim.cli.processes import serve, up, worker
 from jotunheim.cli.sandbox import sandbox
+from jotunheim.cli.server_changes import configure
 from jotunheim.exceptions import JotunheimError
 
 app = typer.Typer(
@@ -32,13 +44,18 @@ app = typer.Typer(
 )
 for command in (demo, init, up, serve, worker, sandbox):
     app.command()(command)
+for server_command in (configure, *server_requests.COMMANDS):
+    servers.app.command()(server_command)
 for name, group in (
     ("db", database.app),
+    ("user", accounts.users),
+    ("token", accounts.tokens),
     ("location", locations.app),
     ("node", nodes.app),
     ("template", templates.app),
     ("pool", pools.app),
     ("server", servers.app),
+    ("snapshot", snapshots.app),
     ("job", jobs.app),
 ):
     app.add_typer(group, name=name)

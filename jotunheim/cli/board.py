@@ -53,10 +53,11 @@ class JobBoard:
             case "job.finished":
                 error = data["error"]
                 self._end_step(shown, "failed", "")
+                cancelled = data["status"] == "cancelled"
                 self._checklist.end(
                     shown.title,
-                    "failed" if error else "ok",
-                    error["message"] if error else "done",
+                    "failed" if error else "skipped" if cancelled else "ok",
+                    error["message"] if error else "cancelled" if cancelled else "done",
                     _between(shown.first_event_at, event["at"]),
                 )
 

@@ -1,7 +1,9 @@
 """The HTTP client of the remote commands: one service, one token.
 
-Reads are repeated shortly when the connection fails. Writes carry an Idempotency-Key and are sent once
-more when their connection is lost: the service then answers what it answered the first time.
+Reads are repeated shortly when the connection fails. A POST carries an Idempotency-Key and is sent once more
+when its connection is lost: the service then answers what it answered the first time. A PATCH or DELETE is sent once
+more only when no connection was made: when the first one arrived, the second would be refused because of the
+first one's job.
 """
 
 import ipaddress
@@ -17,7 +19,7 @@ from urllib.parse import quote
 
 import httpx
 
-from jotunheim.cli.errors import CommandError, ExitCode, Problem
+from jotunheim.cli.errors import CommandError, ExitCode, Problem, option_of
 from jotunheim.cli.output import Document
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -30,6 +32,7 @@ STREAM_SILENCE_SECONDS = 35.0
 PER_PAGE = 200
 _READ_PAUSES = (0.2, 0.5, 1.0)
 _WRITE_PAUSES = (0.5,)
+_SENT_ONCE = ("PATCH", "DELETE")
 _HINTS = {
     "unauthorized": "Set JOTUNHEIM_TOKEN to a valid token.",
     "forbidden": "Use a token with the scope that the message names.",
@@ -99,17 +102,43 @@ class Api:
         return self._send(self._http.build_request("GET", API + path, params=params), _READ_PAUSES, {})
 
     def post(
-        self, path: str, body: Mapping[str, Any] | None = None, options: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        options: Mapping[str, str] | None = None,
+        *,
+        check: bool = False,
     ) -> Document:
-        """Ask for a change.
+        """Ask for something.
 
         Args:
             options: the command's option for each field of the body, for messages about bad fields.
+            check: only ask what would change.
         """
-        request = self._http.build_request(
-            "POST", API + path, json=body or {}, headers={"Idempotency-Key": str(uuid.uuid4())}
-        )
-        return self._send(request, _WRITE_PAUSES, options or {})
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        return self._write("POST", path, body, options, check=check, headers=key)
+
+    def patch(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        options: Mapping[str, str] | None = None,
+        *,
+        check: bool = False,
+    ) -> Document:
+        """Change some fields of something; arguments as of `post`."""
+        return self._write("PATCH", path, body, options, check=check)
+
+    def delete(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        options: Mapping[str, str] | None = None,
+        *,
+        check: bool = False,
+    ) -> Document:
+        """Ask for an end; arguments as of `post`."""
+        return self._write("DELETE", path, body, options, check=check)
 
     def all(self, path: str, key: str, **query: str | int | None) -> list[Document]:
         """All entries of a list, page by page."""
@@ -142,11 +171,29 @@ class Api:
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
 
+    def _write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        options: Mapping[str, str] | None,
+        *,
+        check: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> Document:
+        request = self._http.build_request(
+            method, API + path, json=body or {}, headers=headers, params={"check": "true"} if check else None
+        )
+        return self._send(request, _WRITE_PAUSES, options or {})
+
     def _send(self, request: httpx.Request, pauses: Sequence[float], options: Mapping[str, str]) -> Document:
         for pause in (*pauses, None):
             try:
                 response = self._http.send(request)
             except httpx.TransportError as error:
+                arrived = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                if arrived and request.method in _SENT_ONCE:
+                    raise self._lost(error) from None
                 if pause is None or isinstance(error, httpx.UnsupportedProtocol) or _is_tls(error):
                     raise self._unreachable(error) from None
                 time.sleep(pause)
@@ -188,6 +235,12 @@ class Api:
             "Check JOTUNHEIM_URL, and the proxy before the service if there is one.",
         )
 
+    def _lost(self, error: httpx.TransportError) -> UnreachableError:
+        return UnreachableError(
+            f"No answer from {self._url}: {error or type(error).__name__}. The request may have arrived.",
+            "jotunheim job list shows whether there is a job for it; if not, ask again.",
+        )
+
     def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
         reason = str(error) or type(error).__name__
         if _is_tls(error):
@@ -203,19 +256,6 @@ class Api:
 def path_part(text: str) -> str:
     """An argument as one part of a path."""
     return quote(text, safe="")
-
-
-def option_of(field: str, options: Mapping[str, str]) -> str | None:
-    """The option for a field of the API: `ssh_keys.1` is `--ssh-key (number 2)`."""
-    parts = field.split(".")
-    for length in range(len(parts), 0, -1):
-        option = options.get(".".join(parts[:length]))
-        if option is not None:
-            rest = parts[length:]
-            if not rest:
-                return option
-            return f"{option} (number {int(rest[0]) + 1})" if rest[0].isdecimal() else f"{option} ({rest[0]})"
-    return None
 
 
 def _parse_events(lines: Iterator[str]) -> Iterator[Document]:

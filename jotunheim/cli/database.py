@@ -8,6 +8,7 @@ import typer
 from jotunheim.cli.errors import CommandError
 from jotunheim.cli.options import Json
 from jotunheim.cli.output import print_json, print_lines
+from jotunheim.cli.store import connect
 
 app = typer.Typer(no_args_is_help=True, help="Database: its schema, and a copy of it.")
 
@@ -15,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Database: its schema, and a copy o
 @app.command()
 def migrate(as_json: Json = False) -> None:
     """Bring the database to the schema of this version."""
-    _connect()
+    connect()
     from jotunheim.repositories.peewee import database
 
     applied = database.migrate()
@@ -28,7 +29,7 @@ def migrate(as_json: Json = False) -> None:
 @app.command()
 def check(as_json: Json = False) -> None:
     """Look for damage and for pending migrations."""
-    _connect()
+    connect()
     from jotunheim.repositories.peewee import database
 
     problems = database.check()
@@ -52,7 +53,7 @@ def backup(
     file: Annotated[Path, typer.Argument(help="A file that does not exist yet.")], as_json: Json = False
 ) -> None:
     """Copy the embedded database (SQLite) while it is in use. The secret key is not in it."""
-    _connect()
+    connect()
     from jotunheim.repositories.peewee import database
 
     target = file.expanduser().absolute()
@@ -61,10 +62,3 @@ def backup(
         print_json({"file": str(target), "size_bytes": target.stat().st_size})
     else:
         print_lines([f"Copied to {target}. Keep a copy of the secret key elsewhere."])
-
-
-def _connect() -> None:
-    from jotunheim import settings
-    from jotunheim.repositories.peewee import database
-
-    database.connect(settings.load())

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 from jotunheim.exceptions import JotunheimError
-from jotunheim.exceptions.model import DataValidationError
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.service import ServiceError
 
 
@@ -66,16 +66,36 @@ class CommandError(JotunheimError):
         self.document = dict(document or {})
 
 
-def as_command_error(error: JotunheimError) -> CommandError:
-    """Any error raised on purpose, as a command's."""
+def as_command_error(error: JotunheimError, options: Mapping[str, str] | None = None) -> CommandError:
+    """Any error raised on purpose, as a command's.
+
+    Args:
+        options: the command's option for each field, for messages about bad fields.
+    """
     if isinstance(error, CommandError):
         return error
-    problems: tuple[Problem, ...] = ()
+    found: Sequence[FieldProblem] = ()
     if isinstance(error, DataValidationError):
-        problems = tuple(Problem(problem.field, problem.message) for problem in error.problems)
+        found = error.problems
     elif isinstance(error, ServiceError):
-        problems = tuple(Problem(detail.field, detail.message) for detail in error.details)
+        found = error.details
+    problems = [
+        Problem(problem.field, problem.message, option_of(problem.field, options or {})) for problem in found
+    ]
     return CommandError(error.message, code=error.code, problems=problems, hint=error.hint)
+
+
+def option_of(field: str, options: Mapping[str, str]) -> str | None:
+    """The option for a field of the API: `ssh_keys.1` is `--ssh-key (number 2)`."""
+    parts = field.split(".")
+    for length in range(len(parts), 0, -1):
+        option = options.get(".".join(parts[:length]))
+        if option is not None:
+            rest = parts[length:]
+            if not rest:
+                return option
+            return f"{option} (number {int(rest[0]) + 1})" if rest[0].isdecimal() else f"{option} ({rest[0]})"
+    return None
 
 
 def error_document(error: CommandError) -> dict[str, Any]:

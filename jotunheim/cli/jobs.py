@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jotunheim.cli.options import Json, Timeout
+from jotunheim.cli.asking import Manner
+from jotunheim.cli.differences import print_differences
+from jotunheim.cli.options import Json, Timeout, Wait
 from jotunheim.cli.output import (
     Columns,
     Document,
@@ -29,15 +31,31 @@ class Status(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 def _target(job: Document) -> str | None:
     return next((resource["id"] for resource in job["resources"] if resource["type"] == "server"), None)
 
 
+def _type(job: Document) -> str:
+    return f"{job['type']} (check)" if job["check"] else str(job["type"])
+
+
+def _result(job: Document) -> dict[str, object]:
+    """What the work led to, without nesting: `fields.cpu=applied`."""
+    found: dict[str, object] = {}
+    for name, value in (job["result"] or {}).items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{inner}": item for inner, item in value.items()}
+        else:
+            found[name] = " ".join(map(str, value)) or "none" if isinstance(value, list) else value
+    return found
+
+
 COLUMNS: Columns = {
     "id": lambda job: job["id"],
-    "type": lambda job: job["type"],
+    "type": _type,
     "status": lambda job: job["status"],
     "progress": lambda job: f"{job['progress']} %",
     "server": _target,
@@ -46,6 +64,8 @@ COLUMNS: Columns = {
 }
 _RECORD: Columns = {
     **COLUMNS,
+    "begins": lambda job: local_time(job["run_after"]),
+    "result": _result,
     "attempt": lambda job: f"{job['attempt']} of {job['max_attempts']}",
     "requested by": lambda job: job["requested_by"],
     "request": lambda job: job["request_id"],
@@ -89,6 +109,7 @@ def show(job: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = Fals
     print_record("job", found, _RECORD, as_json=as_json)
     if not as_json:
         _print_steps(found)
+        print_differences(found)
         if found["error"]:
             print_lines(["", f"Error: {found['error']['message']} ({found['error']['code']})"])
             if found["error"]["hint"]:
@@ -109,21 +130,30 @@ def watch(
 @app.command()
 def retry(
     job: Annotated[str, typer.Argument(metavar="ID")],
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it is over.")] = False,
+    wait: Wait = False,
     timeout: Timeout = None,
     as_json: Json = False,
 ) -> None:
     """Try a failed job again; it continues from where it stood. With --wait --json, each event is a line."""
     from jotunheim.cli.client import Api, path_part
 
-    if timeout is not None and not wait:
-        raise typer.BadParameter("needs --wait.", param_hint="--timeout")
+    Manner(wait, timeout, check=False, as_json=as_json)
     with Api.from_environment() as api:
         queued = api.post(f"/jobs/{path_part(job)}/retry")["job"]
         if wait:
             _follow(api, queued, timeout, as_json=as_json)
         else:
             print_record("job", queued, _RECORD, as_json=as_json)
+
+
+@app.command()
+def cancel(job: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """Cancel a job that waits for its time, such as a delayed deletion."""
+    from jotunheim.cli.client import Api, path_part
+
+    with Api.from_environment() as api:
+        cancelled = api.post(f"/jobs/{path_part(job)}/cancel")["job"]
+    print_record("job", cancelled, _RECORD, as_json=as_json)
 
 
 def _follow(api: "Api", job: Document, timeout: float | None, *, as_json: bool) -> None:
@@ -138,6 +168,8 @@ def _follow(api: "Api", job: Document, timeout: float | None, *, as_json: bool) 
         with Checklist() as checklist:
             board = JobBoard(api, checklist, {job["id"]: f"{job['type']} {_target(job) or ''}"})
             ended = wait_for(api, [job["id"]], timeout, board)
+        if ended[job["id"]]["check"]:
+            print_differences(ended[job["id"]])
     failure = failure_of(ended[job["id"]])
     if failure:
         raise failure

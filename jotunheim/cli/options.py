@@ -3,10 +3,13 @@
 import os
 import re
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from jotunheim.cli.output import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Timeout = Annotated[
@@ -15,10 +18,24 @@ Timeout = Annotated[
         "--timeout", metavar="SECONDS", min=0, help="Stop waiting after this time (exit status 124)."
     ),
 ]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done.")]
+Check = Annotated[
+    bool, typer.Option("--check", help="Only find out what would change; nothing changes anywhere.")
+]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+]
+SshKeys = Annotated[
+    list[str] | None,
+    typer.Option("--ssh-key", metavar="KEY|@FILE", help="Public key, or a file of them; repeatable."),
+]
 
 NODE_TOKEN_SECRET = "JOTUNHEIM_NODE_TOKEN_SECRET"  # noqa: S105 - the name of a variable
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:iB)?)?", re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_DURATION = re.compile(r"([0-9]{1,12})\s*([smhdw])", re.IGNORECASE)
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+UNLIMITED = "unlimited"
 
 
 def parse_size(text: str) -> int:
@@ -30,6 +47,39 @@ def parse_size(text: str) -> int:
     if not size.is_integer():
         raise typer.BadParameter(f"{text!r} is not a whole number of bytes.")
     return int(size)
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of `90s`, `30m`, `2h`, `7d` or `2w`. A number alone says no unit and is refused."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a duration; write for example 90s, 30m, 2h, 7d or 2w.")
+    return int(match[1]) * _UNIT_SECONDS[match[2].lower()]
+
+
+def parse_limit(option: str, text: str, parse: Callable[[str], int] = int) -> int | None:
+    """A limit; None for `unlimited`."""
+    if text == UNLIMITED:
+        return None
+    try:
+        return parse(text)
+    except ValueError:
+        problem = f"{text!r} is neither a whole number nor {UNLIMITED!r}."
+    except typer.BadParameter as error:
+        problem = f"{error.message} Or write {UNLIMITED}."
+    raise typer.BadParameter(problem, param_hint=option)
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given; the service knows the defaults."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def either(values: list[str] | None, option: str, none: bool, none_option: str) -> list[str] | None:
+    """The values of a repeatable option; empty when the option that says so is given, None without both."""
+    if values and none:
+        raise typer.BadParameter(f"contradicts {none_option}.", param_hint=option)
+    return [] if none else values or None
 
 
 def parse_pairs(option: str, texts: list[str]) -> dict[str, str]:
@@ -79,6 +129,19 @@ def secret_from_stdin(option: str) -> str:
     if not secret:
         raise typer.BadParameter("standard input is empty.", param_hint=option)
     return secret
+
+
+def confirm(question: str, yes_option: str) -> bool:
+    """Ask a person whether to go on.
+
+    Raises:
+        BadParameter: there is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("is needed where there is no terminal to ask on.", param_hint=yes_option)
+    sys.stderr.write(f"{visible(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().casefold() in ("y", "yes")
 
 
 def node_token_secret(*, from_stdin: bool) -> str:

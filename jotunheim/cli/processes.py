@@ -9,6 +9,7 @@ import typer
 from jotunheim.cli.errors import CommandError
 from jotunheim.cli.options import Json
 from jotunheim.cli.output import print_json
+from jotunheim.cli.store import require_schema
 
 if TYPE_CHECKING:
     from jotunheim.settings import Settings
@@ -32,7 +33,7 @@ def serve(as_json: Json = False) -> None:
     loaded = settings.load()
     bootstrap.configure_logging(loaded)
     app = create_app(loaded)
-    _require_schema()
+    require_schema()
     listening = _listen(loaded.listen)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -55,7 +56,7 @@ def worker(concurrency: Concurrency = None, as_json: Json = False) -> None:
     loaded = _settings(concurrency)
     bootstrap.configure_logging(loaded)
     made = bootstrap.worker(loaded)
-    _require_schema()
+    require_schema()
     if as_json:
         print_json({"concurrency": loaded.worker_concurrency})
     made.run()
@@ -78,18 +79,6 @@ def _settings(concurrency: int | None) -> "Settings":
 
     loaded = settings.load()
     return loaded if concurrency is None else loaded.model_copy(update={"worker_concurrency": concurrency})
-
-
-def _require_schema() -> None:
-    from jotunheim.repositories.peewee import database
-
-    pending = database.pending_migrations()
-    if pending:
-        raise CommandError(
-            f"The database does not have the schema of this version: {', '.join(pending)}.",
-            code="migrations_pending",
-            hint="`jotunheim db migrate`, with a backup at hand; `jotunheim init` on a new machine.",
-        )
 
 
 def _listen(address: str) -> socket.socket:

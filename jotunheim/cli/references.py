@@ -37,6 +37,12 @@ def server_id(api: Api, reference: str) -> str:
     return chosen
 
 
+def server(api: Api, reference: str) -> Document:
+    """A server, by id or name."""
+    found: Document = api.get(f"/servers/{server_id(api, reference)}")["server"]
+    return found
+
+
 def _integer_id(api: Api, kind: str, reference: str, *names: str) -> int:
     if reference.isdecimal():
         return int(reference)

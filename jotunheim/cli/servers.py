@@ -1,23 +1,47 @@
-"""`jotunheim server …`: creating servers and looking at them."""
+"""`jotunheim server …`: creating servers and looking at them.
+
+What can be done to one that exists stands in `server_changes` and `server_requests`.
+"""
 
 from typing import Annotated, Any
 
 import typer
 
-from jotunheim.cli.errors import CommandError, ExitCode
-from jotunheim.cli.options import Json, Timeout, parse_pairs, parse_size, parse_ssh_keys, secret_from_stdin
-from jotunheim.cli.output import (
-    Columns,
-    Document,
-    local_time,
-    print_json,
-    print_lines,
-    print_record,
-    print_rows,
-    size,
+from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.options import (
+    Check,
+    Json,
+    PasswordStdin,
+    SshKeys,
+    Timeout,
+    Wait,
+    given,
+    parse_duration,
+    parse_pairs,
+    parse_size,
+    parse_ssh_keys,
+    secret_from_stdin,
 )
+from jotunheim.cli.output import Columns, Document, local_time, print_record, print_rows, size
 
-app = typer.Typer(no_args_is_help=True, help="Servers: creating them and looking at them.")
+app = typer.Typer(no_args_is_help=True, help="Servers: creating, changing and deleting them.")
+
+
+def status(server: Document) -> str:
+    """A server's status, and whether it is suspended."""
+    return f"{server['status']}, suspended" if server["suspended"] else str(server["status"])
+
+
+def _suspension(server: Document) -> str | None:
+    found = server["suspended"]
+    return f"since {local_time(found['at'])}: {found['reason']}" if found else None
+
+
+def _key(line: str) -> str:
+    """A public key as people tell them apart: its type, its end and its comment."""
+    type_, _, rest = line.strip().partition(" ")
+    blob, _, comment = rest.strip().partition(" ")
+    return f"{type_} …{blob[-8:]} {comment}".rstrip()
 
 
 def addresses(server: Document) -> list[str]:
@@ -28,7 +52,7 @@ def addresses(server: Document) -> list[str]:
 COLUMNS: Columns = {
     "id": lambda server: server["id"],
     "name": lambda server: server["name"],
-    "status": lambda server: server["status"],
+    "status": status,
     "power": lambda server: server["power"],
     "node": lambda server: server["node"]["name"],
     "vmid": lambda server: server["vmid"],
@@ -39,6 +63,7 @@ RECORD: Columns = {
     "name": lambda server: server["name"],
     "hostname": lambda server: server["hostname"],
     "status": lambda server: server["status"],
+    "suspended": _suspension,
     "power": lambda server: server["power"],
     "running job": lambda server: server["job_id"],
     "node": lambda server: f"{server['node']['name']}, {server['location']['name']}",
@@ -48,10 +73,20 @@ RECORD: Columns = {
     "memory": lambda server: size(server["memory_bytes"]),
     "disk": lambda server: size(server["disk_bytes"]),
     "addresses": addresses,
+    "network": lambda server: server["network"],
+    "cloud-init": lambda server: server["cloud_init"],
+    "ssh keys": lambda server: [_key(key) for key in server["ssh_keys"]],
+    "boot order": lambda server: server["boot_order"],
+    "guest agent": lambda server: None if server["agent"] else "no",
+    "description": lambda server: server["description"],
     "labels": lambda server: server["labels"],
     "tags": lambda server: server["tags"],
     "external id": lambda server: server["external_id"],
+    "limits": lambda server: {
+        name: "unlimited" if value is None else value for name, value in server["limits"].items()
+    },
     "protected": lambda server: "yes" if server["protected"] else None,
+    "expires": lambda server: local_time(server["expires_at"]),
     "created": lambda server: local_time(server["created_at"]),
 }
 _OPTIONS = {
@@ -73,6 +108,7 @@ _OPTIONS = {
     "external_id": "--external-id",
     "limits.snapshots": "--snapshot-limit",
     "limits.backups": "--backup-limit",
+    "expires_in_seconds": "--expires-in",
 }
 
 
@@ -93,12 +129,8 @@ def create(
     ] = None,
     ipv4: Annotated[int | None, typer.Option(metavar="N", help="IPv4 addresses from the pools.")] = None,
     ipv6: Annotated[int | None, typer.Option(metavar="N", help="IPv6 addresses from the pools.")] = None,
-    ssh_key: Annotated[
-        list[str] | None, typer.Option(metavar="KEY|@FILE", help="Public key, or a file of them; repeatable.")
-    ] = None,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the guest's password from standard input.")
-    ] = False,
+    ssh_key: SshKeys = None,
+    password_stdin: PasswordStdin = False,
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Repeatable.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Tag of the VM in Proxmox VE; repeatable.")] = None,
     external_id: Annotated[str | None, typer.Option(metavar="ID", help="Your own id for it.")] = None,
@@ -106,16 +138,22 @@ def create(
     backup_limit: Annotated[int | None, typer.Option(metavar="N", help="Backups it may have.")] = None,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start it when it is built.")] = True,
     protected: Annotated[bool, typer.Option("--protected", help="Refuse to delete it.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is built.")] = False,
+    expires_in: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_duration, metavar="DURATION", help="Delete it after 90s, 30m, 2h, 7d or 2w."
+        ),
+    ] = None,
+    wait: Wait = False,
     timeout: Timeout = None,
+    check: Check = False,
     as_json: Json = False,
 ) -> None:
     """Create a server. Without keys and password, a password is generated and shown once."""
     from jotunheim.cli.client import Api
     from jotunheim.cli.references import location_id, node_id, template_id
 
-    if timeout is not None and not wait:
-        raise typer.BadParameter("needs --wait.", param_hint="--timeout")
+    manner = Manner(wait, timeout, check, as_json)
     labels = parse_pairs("--label", label or [])
     keys = parse_ssh_keys(ssh_key or [])
     password = secret_from_stdin("--password-stdin") if password_stdin else None
@@ -131,7 +169,7 @@ def create(
             "cpu": cpu,
             "memory_bytes": memory,
             "disk_bytes": disk,
-            "addresses": _given({"ipv4": ipv4, "ipv6": ipv6}),
+            "addresses": given({"ipv4": ipv4, "ipv6": ipv6}),
             "ssh_keys": keys,
             "password": password,
             "start": start,
@@ -139,21 +177,26 @@ def create(
             "tags": tag or [],
             "external_id": external_id,
             "protected": protected,
-            "limits": _given({"snapshots": snapshot_limit, "backups": backup_limit}),
+            "expires_in_seconds": expires_in,
+            "limits": given({"snapshots": snapshot_limit, "backups": backup_limit}),
         }
-        created = api.post("/servers", _given(wishes), _OPTIONS)
-        if not as_json:
-            print_lines([f"Server {name} is {created['server']['id']}, its job {created['job']['id']}."])
-            if created["root_password"]:
-                print_lines([f"Password, shown only now: {created['root_password']}"])
-        if wait:
-            created = _built(api, created, timeout, as_json=as_json)
-            if not as_json:
-                print_record("server", created["server"], RECORD, as_json=False)
-    if as_json:
-        print_json(created)
-    elif not wait:
-        print_lines([f"Follow it: jotunheim job watch {created['job']['id']}"])
+        answer = api.post("/servers", given(wishes), _OPTIONS, check=check)
+        job_id = answer["job"]["id"]
+        conclude(
+            api,
+            answer,
+            f"Building {name}",
+            manner,
+            told=(
+                f"Server {name} would be VM {answer['server']['vmid']} on {answer['server']['node']['name']}; "
+                f"job {job_id} finds out."
+                if check
+                else f"Server {name} is {answer['server']['id']}, its job {job_id}."
+            ),
+            show=None
+            if check
+            else lambda built: print_record("server", built["server"], RECORD, as_json=False),
+        )
 
 
 @app.command("list")
@@ -180,46 +223,3 @@ def show(server: Annotated[str, typer.Argument(metavar="ID|NAME")], as_json: Jso
     with Api.from_environment() as api:
         found = api.get(f"/servers/{server_id(api, server)}")["server"]
     print_record("server", found, RECORD, as_json=as_json)
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """What was given; the service knows the defaults."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _built(api: Any, created: Document, timeout: float | None, *, as_json: bool) -> Document:
-    """The answer to the creation, as it stands when the job is over.
-
-    Raises:
-        CommandError: with the answer as its document, for it may hold a password that is shown only once.
-    """
-    from jotunheim.cli.board import JobBoard, Silence
-    from jotunheim.cli.checklist import Checklist
-    from jotunheim.cli.waiting import failure_of, wait_for
-
-    job_id = created["job"]["id"]
-    try:
-        if as_json:
-            ended = wait_for(api, [job_id], timeout, Silence())
-        else:
-            with Checklist() as checklist:
-                board = JobBoard(api, checklist, {job_id: f"Building {created['server']['name']}"})
-                ended = wait_for(api, [job_id], timeout, board)
-        server = api.get(f"/servers/{created['server']['id']}")["server"]
-    except KeyboardInterrupt:
-        raise CommandError(
-            "Interrupted; the job goes on.",
-            code="interrupted",
-            exit_code=ExitCode.INTERRUPTED,
-            hint=f"jotunheim job watch {job_id}",
-            document=created,
-        ) from None
-    except CommandError as error:
-        error.document = created
-        raise
-    created |= {"server": server, "job": ended[job_id]}
-    failure = failure_of(ended[job_id])
-    if failure:
-        failure.document = created
-        raise failure
-    return created

@@ -73,8 +73,8 @@ def failure_of(job: Document) -> CommandError | None:
         return None
     error: Mapping[str, str | None] = job["error"] or {}
     return CommandError(
-        error.get("message") or f"The job ended as {job['status']}.",
-        code=error.get("code") or "failed",
+        error.get("message") or f"The job was {job['status']}.",
+        code=error.get("code") or job["status"],
         hint=error.get("hint"),
         request_id=job["request_id"],
     )

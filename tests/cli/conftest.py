@@ -36,15 +36,22 @@ class Ran:
 Run = Callable[..., Ran]
 
 
+class Terminal(io.StringIO):
+    """Standard input on which somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in this process: `run("server", "list", stdin="…", JOTUNHEIM_URL=…)`."""
 
-    def run_command(*arguments: str, stdin: str = "", **environment: str) -> Ran:
+    def run_command(*arguments: str, stdin: str | io.StringIO = "", **environment: str) -> Ran:
         with monkeypatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
-            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            patch.setattr(sys, "stdin", stdin if isinstance(stdin, io.StringIO) else io.StringIO(stdin))
             capsys.readouterr()
             with pytest.raises(SystemExit) as ended:
                 main(arguments)

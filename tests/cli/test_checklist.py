@@ -43,7 +43,7 @@ BUILD = [
     event("step.finished", 3, name="Clone", status="ok", changed=True),
     event("step.started", 3, name="Start"),
     event("step.finished", 4, name="Start", status="failed", changed=False),
-    event("job.finished", 5, error={"message": "no \x1b[31mdisk"}),
+    event("job.finished", 5, status="failed", error={"message": "no \x1b[31mdisk"}),
 ]
 
 
@@ -67,7 +67,7 @@ def test_of_several_jobs_only_the_job_is_a_line(capsys: pytest.CaptureFixture[st
         for entry in BUILD:
             board.on_event("1", entry)
         board.on_event("2", event("job.queued", 0))
-        board.on_event("2", event("job.finished", 2, error=None))
+        board.on_event("2", event("job.finished", 2, status="succeeded", error=None))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         "failed    5.0 s  Building web-1  no \\x1b[31mdisk",
@@ -78,7 +78,11 @@ def test_of_several_jobs_only_the_job_is_a_line(capsys: pytest.CaptureFixture[st
 def test_a_step_whose_worker_was_lost_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     with Checklist() as checklist:
         board = JobBoard(cast("Api", FakeApi()), checklist, {"1": "Building"})
-        for entry in (*BUILD[:3], event("job.started", 9, attempt=2), event("job.finished", 9, error=None)):
+        for entry in (
+            *BUILD[:3],
+            event("job.started", 9, attempt=2),
+            event("job.finished", 9, status="succeeded", error=None),
+        ):
             board.on_event("1", entry)
     assert capsys.readouterr().out.splitlines()[0].startswith("  lost ")
 

@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from jotunheim.cli.client import Api
+from jotunheim.cli.errors import CommandError, ExitCode
 from tests.cli.conftest import Run
 from tests.support.sandbox import Sandbox
 
@@ -49,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.server.body)
 
-    do_POST = do_GET  # noqa: N815 - the name that http.server calls
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the names that http.server calls
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
         """Nothing."""
@@ -84,6 +86,23 @@ def test_a_write_is_sent_twice_at_most(flaky: Flaky, run: Run) -> None:
     assert ran.status == 3
     assert ran.document["error"]["code"] == "service_unreachable"
     assert len(flaky.keys) == 2
+
+
+@pytest.mark.parametrize("flaky", [(1, 200, b"{}")], indirect=True)
+@pytest.mark.parametrize("method", ["patch", "delete"])
+def test_what_a_second_time_would_be_refused_is_sent_once(flaky: Flaky, method: str) -> None:
+    with Api(flaky.url, TOKEN) as api, pytest.raises(CommandError) as failed:
+        getattr(api, method)("/servers/1", {})
+    assert flaky.keys == [None]
+    assert failed.value.exit_code is ExitCode.UNREACHABLE
+    assert "may have arrived" in failed.value.message
+    assert "jotunheim job list" in (failed.value.hint or "")
+
+
+def test_a_connection_that_was_never_made_lost_nothing() -> None:
+    with Api("http://127.0.0.1:1", TOKEN) as api, pytest.raises(CommandError) as failed:
+        api.delete("/servers/1")
+    assert "may have arrived" not in failed.value.message
 
 
 @pytest.mark.parametrize("flaky", [(2, 200, EMPTY)], indirect=True)

@@ -180,5 +180,5 @@ def _write_inventory(directory: DemoDirectory, job_ids: list[str]) -> None:
 
     loaded = directory.settings()
     database.connect(loaded)
-    hosts = dict(build.inventory_host(build.load(Job.get_by_id(job_id)), loaded) for job_id in job_ids)
+    hosts = dict(build.inventory_host(Job.get_by_id(job_id), loaded) for job_id in job_ids)
     directory.inventory_file.write_text(inventory.render(hosts))

@@ -30,6 +30,23 @@ class User(Table):
         """Whether there is a user with this id."""
         return bool(cls.select().where(cls.id == id_).exists())
 
+    @classmethod
+    def find(cls, email: str) -> "User | None":
+        """The user with this e-mail address, which must be case-folded."""
+        found: User | None = cls.get_or_none(cls.email == email)
+        return found
+
+    @classmethod
+    def all(cls) -> "list[User]":
+        """All users, the oldest first."""
+        return list(cls.select().order_by(cls.id))
+
+    def disable(self, at: datetime) -> None:
+        """Note since when the user is disabled, unless they are already."""
+        if self.disabled_at is None:
+            self.disabled_at = at
+            self.save(only=[User.disabled_at])
+
 
 class Token(Table):
     """A bearer token of a user."""
@@ -60,6 +77,24 @@ class Token(Table):
             .first()
         )
         return found
+
+    @classmethod
+    def find(cls, id_: int) -> "Token | None":
+        """The token with its user."""
+        found: Token | None = cls.select(cls, User).join(User).where(cls.id == id_).first()
+        return found
+
+    @classmethod
+    def of(cls, user: User | None) -> "list[Token]":
+        """The tokens of a user, or of all, with their users; the oldest first."""
+        query = cls.select(cls, User).join(User)
+        return list((query if user is None else query.where(cls.user == user)).order_by(cls.id))
+
+    def revoke(self, at: datetime) -> None:
+        """Note since when the token is revoked, unless it is already."""
+        if self.revoked_at is None:
+            self.revoked_at = at
+            self.save(only=[Token.revoked_at])
 
     def mark_used(self, at: datetime) -> None:
         """Remember when the token was last used, to the minute."""

@@ -1,0 +1,152 @@
+"""`jotunheim user …` and `jotunheim token …`: accounts, in the database of the service."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from jotunheim.cli.errors import as_command_error
+from jotunheim.cli.options import Json, PasswordStdin, parse_duration, secret_from_stdin
+from jotunheim.cli.output import Columns, local_time, print_json, print_lines, print_record, print_rows
+from jotunheim.cli.store import connect, require_schema
+from jotunheim.exceptions import JotunheimError
+
+users = typer.Typer(no_args_is_help=True, help="Users: who may ask for things.")
+tokens = typer.Typer(no_args_is_help=True, help="Tokens: what programs and people authenticate with.")
+
+_OPTIONS = {
+    "email": "--email",
+    "name": "--name",
+    "role": "--role",
+    "user": "--user",
+    "scopes": "--scope",
+    "expires_in_seconds": "--expires-in",
+}
+_USER: Columns = {
+    "id": lambda user: user["id"],
+    "email": lambda user: user["email"],
+    "name": lambda user: user["name"],
+    "role": lambda user: user["role"],
+    "created": lambda user: local_time(user["created_at"]),
+    "disabled": lambda user: local_time(user["disabled_at"]),
+}
+_TOKEN: Columns = {
+    "id": lambda token: token["id"],
+    "user": lambda token: token["email"],
+    "name": lambda token: token["name"],
+    "scopes": lambda token: token["scopes"],
+    "expires": lambda token: local_time(token["expires_at"]),
+    "last used": lambda token: local_time(token["last_used_at"]),
+    "revoked": lambda token: local_time(token["revoked_at"]),
+}
+
+
+class Role(StrEnum):
+    """What a user may ask for: everything, or about their own servers."""
+
+    ADMIN = "admin"
+    CLIENT = "client"
+
+
+@users.command("create")
+def create_user(
+    email: Annotated[str, typer.Option(metavar="E-MAIL")],
+    name: Annotated[str, typer.Option(help="For people.")],
+    role: Annotated[Role, typer.Option(help="client: only their own servers.")],
+    password_stdin: PasswordStdin = False,
+    as_json: Json = False,
+) -> None:
+    """Add a user. Without a password, only tokens let them in."""
+    password = secret_from_stdin("--password-stdin") if password_stdin else None
+    with _accounts():
+        from jotunheim.services import access
+
+        made = access.view_of(access.create_user(email, name, role.value, password))
+    print_record("user", made.model_dump(mode="json"), _USER, as_json=as_json)
+
+
+@users.command("list")
+def list_users(as_json: Json = False) -> None:
+    """List the users."""
+    with _accounts():
+        from jotunheim.services import access
+
+        found = [user.model_dump(mode="json") for user in access.list_users()]
+    print_rows("users", found, _USER, as_json=as_json)
+
+
+@users.command()
+def disable(email: Annotated[str, typer.Argument(metavar="E-MAIL")], as_json: Json = False) -> None:
+    """Disable a user: their tokens are invalid at once. Their servers stay."""
+    with _accounts():
+        from jotunheim.services import access
+
+        disabled = access.disable_user(email)
+    print_record("user", disabled.model_dump(mode="json"), _USER, as_json=as_json)
+
+
+@tokens.command("create")
+def create_token(
+    user: Annotated[str, typer.Option(metavar="E-MAIL", help="Whose it is.")],
+    name: Annotated[str, typer.Option(help="What it is for.")],
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            help="servers:read, servers:write, nodes:read, nodes:write, or * for all; repeatable.",
+        ),
+    ],
+    expires_in: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_duration, metavar="DURATION", help="For example 12h, 30d or 8w; else never."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a token. It is shown once."""
+    with _accounts():
+        from jotunheim.services import access
+
+        made, secret = access.create_token(user, name, scope, expires_in)
+    document = made.model_dump(mode="json")
+    if as_json:
+        print_json({"token": document, "secret": secret})
+        return
+    print_record("token", document, _TOKEN, as_json=False)
+    print_lines(["", "Shown only now:", "", f"  export JOTUNHEIM_TOKEN={secret}"])
+
+
+@tokens.command("list")
+def list_tokens(
+    user: Annotated[str | None, typer.Option(metavar="E-MAIL", help="Only this user's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the tokens."""
+    with _accounts():
+        from jotunheim.services import access
+
+        found = [token.model_dump(mode="json") for token in access.list_tokens(user)]
+    print_rows("tokens", found, _TOKEN, as_json=as_json)
+
+
+@tokens.command()
+def revoke(token: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """Revoke a token: it is invalid at once."""
+    with _accounts():
+        from jotunheim.services import access
+
+        revoked = access.revoke_token(token)
+    print_record("token", revoked.model_dump(mode="json"), _TOKEN, as_json=as_json)
+
+
+@contextmanager
+def _accounts() -> Iterator[None]:
+    """The database, with this version's schema; bad fields are named by their options."""
+    connect()
+    require_schema()
+    try:
+        yield
+    except JotunheimError as error:
+        raise as_command_error(error, _OPTIONS) from None

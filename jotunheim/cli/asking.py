@@ -1,0 +1,124 @@
+"""What commands share that ask for a job: telling of it, following it with `--wait`, and what came of it.
+
+An answer may hold a password that is shown only once. So it is printed before anybody waits, and with
+`--json` it stands beside every error that comes later.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from jotunheim.cli.differences import print_differences
+from jotunheim.cli.errors import CommandError, ExitCode
+from jotunheim.cli.output import Document, local_time, print_json, print_lines
+
+if TYPE_CHECKING:
+    from jotunheim.cli.client import Api
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a command asks: what `--wait`, `--timeout`, `--check` and `--json` say."""
+
+    wait: bool
+    timeout_seconds: float | None
+    check: bool
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        if self.timeout_seconds is not None and not self.wait:
+            raise typer.BadParameter("needs --wait.", param_hint="--timeout")
+
+
+def conclude(
+    api: "Api",
+    answer: Document,
+    title: str,
+    manner: Manner,
+    *,
+    told: str | None = None,
+    show: Callable[[Document], None] | None = None,
+) -> None:
+    """Tell of the job that was queued, follow it if that is wanted, and print the answer.
+
+    Args:
+        answer: the API's, with `server` and `job`.
+        title: what is being done, e.g. `Configuring web-1`.
+        told: the first line for a person; None: the title and the job's id.
+        show: prints for a person what came of it, from the answer as it stands when the job is over.
+
+    Raises:
+        CommandError: the job failed, was not over in time, or cannot be followed.
+    """
+    job = answer["job"]
+    if manner.check:
+        title += " (check)"
+    if not manner.as_json:
+        print_lines([told or f"{title}: job {job['id']}."])
+        if answer.get("root_password"):
+            print_lines([f"Password, shown only now: {answer['root_password']}"])
+    if manner.wait:
+        answer = _followed(api, answer, title, manner)
+        if not manner.as_json and manner.check:
+            print_differences(answer["job"])
+        if not manner.as_json and show:
+            show(answer)
+    elif not manner.as_json:
+        print_lines(_next_steps(job))
+    if manner.as_json:
+        print_json(answer)
+
+
+def _next_steps(job: Document) -> list[str]:
+    if job["run_after"]:
+        return [
+            f"It begins at {local_time(job['run_after'])}. Until then: jotunheim job cancel {job['id']}",
+        ]
+    return [f"Follow it: jotunheim job watch {job['id']}"]
+
+
+def _followed(api: "Api", answer: Document, title: str, manner: Manner) -> Document:
+    """The answer as it stands when the job is over; its server is None when there is none any more."""
+    from jotunheim.cli.board import JobBoard, Silence
+    from jotunheim.cli.checklist import Checklist
+    from jotunheim.cli.waiting import failure_of, wait_for
+
+    job_id = answer["job"]["id"]
+    try:
+        if manner.as_json:
+            ended = wait_for(api, [job_id], manner.timeout_seconds, Silence())
+        else:
+            with Checklist() as checklist:
+                board = JobBoard(api, checklist, {job_id: title})
+                ended = wait_for(api, [job_id], manner.timeout_seconds, board)
+        # A preview changed nothing, and the server of a previewed creation is not there.
+        server = answer["server"] if manner.check else _server_now(api, answer["server"]["id"])
+    except KeyboardInterrupt:
+        raise CommandError(
+            "Interrupted; the job goes on.",
+            code="interrupted",
+            exit_code=ExitCode.INTERRUPTED,
+            hint=f"jotunheim job watch {job_id}",
+            document=answer,
+        ) from None
+    except CommandError as error:
+        error.document = answer
+        raise
+    answer = answer | {"server": server, "job": ended[job_id]}
+    failure = failure_of(ended[job_id])
+    if failure:
+        failure.document = answer
+        raise failure
+    return answer
+
+
+def _server_now(api: "Api", id_: str) -> Document | None:
+    try:
+        found: Document = api.get(f"/servers/{id_}")["server"]
+    except CommandError as error:
+        if error.code == "not_found":
+            return None
+        raise
+    return found

@@ -1,0 +1,268 @@
+"""`jotunheim server configure`: changing what a server is, and saying when each change takes effect."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.options import (
+    Check,
+    Json,
+    SshKeys,
+    Timeout,
+    Wait,
+    either,
+    given,
+    parse_duration,
+    parse_limit,
+    parse_pairs,
+    parse_size,
+    parse_ssh_keys,
+)
+from jotunheim.cli.output import Document, print_json, print_lines
+
+_OPTIONS = {
+    "name": "--name",
+    "hostname": "--hostname",
+    "cpu": "--cpu",
+    "memory_bytes": "--memory",
+    "disk_bytes": "--disk",
+    "addresses.ipv4": "--ipv4",
+    "addresses.ipv6": "--ipv6",
+    "ssh_keys": "--ssh-key",
+    "tags": "--tag",
+    "description": "--description",
+    "network.model": "--network-model",
+    "network.bridge": "--bridge",
+    "network.vlan": "--vlan",
+    "network.mtu": "--mtu",
+    "network.rate_bytes_per_second": "--rate",
+    "network.firewall": "--firewall",
+    "cloud_init.user": "--user",
+    "cloud_init.nameservers": "--nameserver",
+    "cloud_init.search_domain": "--search-domain",
+    "boot_order": "--boot-order",
+    "agent": "--agent",
+    "labels": "--label",
+    "external_id": "--external-id",
+    "limits.snapshots": "--snapshot-limit",
+    "limits.backups": "--backup-limit",
+    "limits.traffic_bytes": "--traffic-limit",
+    "limits.rate_bytes_per_second": "--rate-limit",
+    "expires_in_seconds": "--expires-in",
+    "protected": "--protected",
+    "restart": "--restart",
+}
+_EFFECTS = {
+    "applied": "applied",
+    "pending": "pending: Proxmox VE holds it back until a restart",
+    "needs_restart": "needs a restart: the VM has it, the guest sees it only then",
+}
+
+
+class Restart(StrEnum):
+    """Whether a running server may be restarted so that a change takes effect."""
+
+    NEVER = "never"
+    IF_NEEDED = "if_needed"
+
+
+def configure(
+    server: Annotated[str, typer.Argument(metavar="ID|NAME")],
+    name: Annotated[str | None, typer.Option(help="Name, unique among its owner's servers.")] = None,
+    hostname: Annotated[str | None, typer.Option(help="Host name inside.")] = None,
+    cpu: Annotated[int | None, typer.Option(metavar="CORES")] = None,
+    memory: Annotated[
+        int | None, typer.Option(parser=parse_size, metavar="SIZE", help="For example 2GiB.")
+    ] = None,
+    disk: Annotated[
+        int | None, typer.Option(parser=parse_size, metavar="SIZE", help="Of the system disk; it only grows.")
+    ] = None,
+    ipv4: Annotated[
+        int | None, typer.Option(metavar="N", help="IPv4 addresses; the last ones are given back first.")
+    ] = None,
+    ipv6: Annotated[int | None, typer.Option(metavar="N", help="IPv6 addresses, likewise.")] = None,
+    ssh_key: SshKeys = None,
+    no_ssh_keys: Annotated[bool, typer.Option("--no-ssh-keys", help="No keys any more.")] = False,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="All tags in Proxmox VE; others go. Repeatable.")
+    ] = None,
+    no_tags: Annotated[bool, typer.Option("--no-tags", help="No tags any more.")] = False,
+    description: Annotated[str | None, typer.Option(metavar="TEXT", help="The VM's notes.")] = None,
+    network_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="virtio, e1000, e1000e, rtl8139 or vmxnet3.")
+    ] = None,
+    bridge: Annotated[str | None, typer.Option(help="Network bridge.")] = None,
+    vlan: Annotated[int | None, typer.Option(metavar="TAG", help="VLAN; 0: untagged.")] = None,
+    mtu: Annotated[
+        int | None, typer.Option(metavar="BYTES", help="1: as the bridge has; 0: the default.")
+    ] = None,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_size, metavar="SIZE", help="Network rate a second, each direction; 0: as the limit."
+        ),
+    ] = None,
+    firewall: Annotated[
+        bool | None, typer.Option("--firewall/--no-firewall", help="Proxmox VE's firewall.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Account that cloud-init gives keys and password.")] = None,
+    nameserver: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="All nameservers; repeatable.")
+    ] = None,
+    no_nameservers: Annotated[
+        bool, typer.Option("--no-nameservers", help="Nameservers of the address pools again.")
+    ] = False,
+    search_domain: Annotated[
+        str | None, typer.Option(metavar="DOMAIN", help="Empty: as the host name says.")
+    ] = None,
+    boot_order: Annotated[
+        str | None, typer.Option(metavar="DEVICE[,DEVICE]", help="For example scsi0,net0.")
+    ] = None,
+    agent: Annotated[
+        bool | None, typer.Option("--agent/--no-agent", help="Whether Proxmox VE talks to the guest agent.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="All labels; others go. Repeatable.")
+    ] = None,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="No labels any more.")] = False,
+    external_id: Annotated[str | None, typer.Option(metavar="ID", help="Your own id for it.")] = None,
+    no_external_id: Annotated[bool, typer.Option("--no-external-id", help="No id of yours.")] = False,
+    snapshot_limit: Annotated[
+        str | None, typer.Option(metavar="N|unlimited", help="Snapshots it may have.")
+    ] = None,
+    backup_limit: Annotated[
+        str | None, typer.Option(metavar="N|unlimited", help="Backups it may have.")
+    ] = None,
+    traffic_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE|unlimited", help="Traffic it may cause.")
+    ] = None,
+    rate_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE|unlimited", help="Network rate a second that --rate may set.")
+    ] = None,
+    expires_in: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_duration, metavar="DURATION", help="Delete it 90s, 30m, 2h, 7d or 2w from now."
+        ),
+    ] = None,
+    no_expiry: Annotated[bool, typer.Option("--no-expiry", help="Never delete it by itself.")] = False,
+    protected: Annotated[
+        bool | None, typer.Option("--protected/--unprotected", help="Whether deleting it is refused.")
+    ] = None,
+    restart: Annotated[
+        Restart | None, typer.Option(help="Whether it may be restarted for the change; by default never.")
+    ] = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    as_json: Json = False,
+) -> None:
+    """Change a server. What is not named stays; without any option, all that is recorded is asserted."""
+    from jotunheim.cli import references
+    from jotunheim.cli.client import Api
+
+    manner = Manner(wait, timeout, check, as_json)
+    keys = either(ssh_key, "--ssh-key", no_ssh_keys, "--no-ssh-keys")
+    labels = either(label, "--label", no_labels, "--no-labels")
+    network = {
+        "model": network_model,
+        "bridge": bridge,
+        "vlan": vlan,
+        "mtu": mtu,
+        "rate_bytes_per_second": rate,
+        "firewall": firewall,
+    }
+    cloud_init = {
+        "user": user,
+        "nameservers": either(nameserver, "--nameserver", no_nameservers, "--no-nameservers"),
+        "search_domain": search_domain,
+    }
+    change = given(
+        {
+            "name": name,
+            "hostname": hostname,
+            "cpu": cpu,
+            "memory_bytes": memory,
+            "disk_bytes": disk,
+            "ssh_keys": None if keys is None else parse_ssh_keys(keys),
+            "tags": either(tag, "--tag", no_tags, "--no-tags"),
+            "description": description,
+            "network": given(network) or None,
+            "cloud_init": given(cloud_init) or None,
+            "boot_order": None if boot_order is None else boot_order.split(","),
+            "agent": agent,
+            "labels": None if labels is None else parse_pairs("--label", labels),
+            "limits": _limits(snapshot_limit, backup_limit, traffic_limit, rate_limit) or None,
+            "protected": protected,
+            "addresses": _addresses(ipv4, ipv6) or None,
+            "restart": restart.value if restart else None,
+        }
+    )
+    change |= _or_null("external_id", external_id, "--external-id", no_external_id, "--no-external-id")
+    change |= _or_null("expires_in_seconds", expires_in, "--expires-in", no_expiry, "--no-expiry")
+    with Api.from_environment() as api:
+        found = references.server(api, server)
+        answer = api.patch(f"/servers/{found['id']}", change, _OPTIONS, check=check)
+        if answer["job"] is not None:
+            conclude(
+                api,
+                answer,
+                f"Configuring {found['name']}",
+                manner,
+                show=lambda ended: _show(ended, change),
+            )
+        elif as_json:
+            print_json(answer)
+        else:
+            print_lines(
+                [
+                    f"Nothing of the VM would change: only records of {found['name']} would."
+                    if check
+                    else f"Recorded for {found['name']}: {', '.join(sorted(change))}. Its VM need not change."
+                ]
+            )
+
+
+def _limits(
+    snapshots: str | None, backups: str | None, traffic: str | None, rate: str | None
+) -> dict[str, int | None]:
+    wanted: dict[str, tuple[str, str | None, Callable[[str], int]]] = {
+        "snapshots": ("--snapshot-limit", snapshots, int),
+        "backups": ("--backup-limit", backups, int),
+        "traffic_bytes": ("--traffic-limit", traffic, parse_size),
+        "rate_bytes_per_second": ("--rate-limit", rate, parse_size),
+    }
+    return {
+        field: parse_limit(option, text, parse)
+        for field, (option, text, parse) in wanted.items()
+        if text is not None
+    }
+
+
+def _or_null(field: str, value: Any, option: str, none: bool, none_option: str) -> dict[str, Any]:
+    """A field that can be set to nothing; empty when neither option was given."""
+    if value is not None and none:
+        raise typer.BadParameter(f"contradicts {none_option}.", param_hint=option)
+    return {field: value} if value is not None or none else {}
+
+
+def _addresses(ipv4: int | None, ipv6: int | None) -> dict[str, int]:
+    """The counts that were given."""
+    return {family: count for family, count in (("ipv4", ipv4), ("ipv6", ipv6)) if count is not None}
+
+
+def _show(answer: Document, change: Document) -> None:
+    """Say of each field when the change takes effect."""
+    result = answer["job"]["result"] or {}
+    fields = {field: "applied" for field in change if field != "restart"} | result.get("fields", {})
+    lines = [f"  {field}: {_EFFECTS.get(effect, effect)}" for field, effect in sorted(fields.items())]
+    if result.get("restarted"):
+        lines.append(
+            "The server would be restarted." if answer["job"]["check"] else "The server was restarted."
+        )
+    elif not answer["job"]["check"] and set(fields.values()) - {"applied"}:
+        lines.append(f"Restart it: jotunheim server power {answer['server']['name']} reboot")
+    print_lines(["", "When each field takes effect:", *lines])

@@ -1,0 +1,241 @@
+"""`jotunheim server password|rebuild|power|suspend|unsuspend|protect|unprotect|delete`."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.errors import CommandError
+from jotunheim.cli.options import (
+    Check,
+    Json,
+    PasswordStdin,
+    SshKeys,
+    Timeout,
+    Wait,
+    confirm,
+    given,
+    parse_duration,
+    parse_ssh_keys,
+    secret_from_stdin,
+)
+from jotunheim.cli.output import Document, print_lines, print_record
+
+Server = Annotated[str, typer.Argument(metavar="ID|NAME")]
+
+
+class Power(StrEnum):
+    """What can be done to a server's power."""
+
+    START = "start"
+    SHUTDOWN = "shutdown"
+    STOP = "stop"
+    REBOOT = "reboot"
+    RESET = "reset"
+
+
+def power(
+    server: Server,
+    action: Annotated[Power, typer.Argument(help="What to do.")],
+    guest_timeout: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="What the guest gets to shut down; 60.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Stop a guest that did not shut down in time.")
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    as_json: Json = False,
+) -> None:
+    """Start, shut down, stop, reboot or reset a server. What is already so is not done again."""
+    body = given({"action": action.value, "timeout_seconds": guest_timeout, "force": force})
+    options = {"action": "ACTION", "timeout_seconds": "--guest-timeout", "force": "--force"}
+    _ask(
+        server,
+        "power",
+        f"Power of {{name}}: {action.value}",
+        Manner(wait, timeout, check, as_json),
+        body,
+        options,
+    )
+
+
+def password(
+    server: Server,
+    password_stdin: PasswordStdin = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    as_json: Json = False,
+) -> None:
+    """Give a server's account a new password. Without --password-stdin one is generated and shown once."""
+    manner = Manner(wait, timeout, check, as_json)
+    body = given({"password": secret_from_stdin("--password-stdin") if password_stdin else None})
+    options = {"password": "--password-stdin"}
+    _ask(server, "password", "New password of {name}", manner, body, options, show=_show_password)
+
+
+def rebuild(
+    server: Server,
+    template: Annotated[
+        str | None, typer.Option(metavar="ID|NAME", help="What to clone; by default the same again.")
+    ] = None,
+    ssh_key: SshKeys = None,
+    password_stdin: PasswordStdin = False,
+    destroy_snapshots: Annotated[
+        bool, typer.Option("--destroy-snapshots", help="Give up its snapshots, which hold the old disk.")
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    as_json: Json = False,
+) -> None:
+    """Give a server a new system disk; what is on the old one is lost. Address, name and VMID stay."""
+    from jotunheim.cli import references
+    from jotunheim.cli.client import Api
+
+    manner = Manner(wait, timeout, check, as_json)
+    keys = parse_ssh_keys(ssh_key) if ssh_key else None
+    secret = secret_from_stdin("--password-stdin") if password_stdin else None
+    with Api.from_environment() as api:
+        found = references.server(api, server)
+        body = given(
+            {
+                "template_id": references.template_id(api, template, found["node"]["id"])
+                if template
+                else None,
+                "ssh_keys": keys,
+                "password": secret,
+                "destroy_snapshots": destroy_snapshots,
+            }
+        )
+        options = {
+            "template_id": "--template",
+            "ssh_keys": "--ssh-key",
+            "password": "--password-stdin",
+            "destroy_snapshots": "--destroy-snapshots",
+        }
+        answer = api.post(f"/servers/{found['id']}/rebuild", body, options, check=check)
+        conclude(api, answer, f"Rebuilding {found['name']}", manner, show=_show_lists)
+
+
+def suspend(
+    server: Server,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; its owner can read it.")],
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    as_json: Json = False,
+) -> None:
+    """Stop a server, and refuse to start it until it is unsuspended."""
+    manner = Manner(wait, timeout, check, as_json)
+    _ask(server, "suspend", "Suspending {name}", manner, {"reason": reason}, {"reason": "--reason"})
+
+
+def unsuspend(
+    server: Server, wait: Wait = False, timeout: Timeout = None, check: Check = False, as_json: Json = False
+) -> None:
+    """Let a suspended server be what it was before."""
+    _ask(server, "unsuspend", "Unsuspending {name}", Manner(wait, timeout, check, as_json))
+
+
+def delete(
+    server: Server,
+    delay: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="Wait 90s, 30m, 2h or 7d first; cancellable till then.",
+        ),
+    ] = None,
+    delete_backups: Annotated[bool, typer.Option("--delete-backups", help="Delete its backups too.")] = False,
+    no_purge: Annotated[
+        bool,
+        typer.Option("--no-purge", help="Leave it in backup and replication jobs and high availability."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a terminal.")] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a server, now or later."""
+    from jotunheim.cli import references
+    from jotunheim.cli.client import Api
+
+    manner = Manner(wait, timeout, check, as_json)
+    body = given(
+        {
+            "delay_seconds": delay,
+            "backups": "delete" if delete_backups else None,
+            "purge": False if no_purge else None,
+        }
+    )
+    options = {"delay_seconds": "--delay", "backups": "--delete-backups", "purge": "--no-purge"}
+    with Api.from_environment() as api:
+        found = references.server(api, server)
+        what = f"{found['name']} ({found['id']}, VM {found['vmid']} on {found['node']['name']})"
+        backups = " and its backups" if delete_backups else ""
+        if not yes and not check and not confirm(f"Delete {what}{backups}?", "--yes"):
+            raise CommandError("Nothing was deleted.", code="not_confirmed")
+        answer = api.delete(f"/servers/{found['id']}", body, options, check=check)
+        conclude(api, answer, f"Deleting {found['name']}", manner, show=_show_lists)
+
+
+def protect(server: Server, as_json: Json = False) -> None:
+    """Refuse to delete a server."""
+    _protect(server, protected=True, as_json=as_json)
+
+
+def unprotect(server: Server, as_json: Json = False) -> None:
+    """Let a server be deleted again."""
+    _protect(server, protected=False, as_json=as_json)
+
+
+COMMANDS = (power, password, rebuild, suspend, unsuspend, protect, unprotect, delete)
+
+
+def _ask(
+    reference: str,
+    what: str,
+    title: str,
+    manner: Manner,
+    body: dict[str, Any] | None = None,
+    options: dict[str, str] | None = None,
+    show: Any = None,
+) -> None:
+    """Post a request about one server and tell what becomes of it; `{name}` in the title is the server's."""
+    from jotunheim.cli import references
+    from jotunheim.cli.client import Api
+
+    with Api.from_environment() as api:
+        id_ = references.server_id(api, reference)
+        answer = api.post(f"/servers/{id_}/{what}", body, options, check=manner.check)
+        conclude(api, answer, title.replace("{name}", answer["server"]["name"]), manner, show=show)
+
+
+def _protect(reference: str, *, protected: bool, as_json: bool) -> None:
+    from jotunheim.cli import references, servers
+    from jotunheim.cli.client import Api
+
+    with Api.from_environment() as api:
+        path = f"/servers/{references.server_id(api, reference)}/protection"
+        found = api.post(path, {"protected": protected})["server"]
+    print_record("server", found, servers.RECORD, as_json=as_json)
+
+
+def _show_password(answer: Document) -> None:
+    result = answer["job"]["result"] or {}
+    applied = "now" if result.get("applied") == "now" else "at the next boot"
+    verb = "would apply" if answer["job"]["check"] else "applies"
+    print_lines([f"The password of {result.get('account') or 'the account'} {verb} {applied}."])
+
+
+def _show_lists(answer: Document) -> None:
+    """What a result lists, e.g. the backups that were kept."""
+    for name, items in (answer["job"]["result"] or {}).items():
+        if isinstance(items, list) and items:
+            print_lines([f"{name.replace('_', ' ').capitalize()}: {', '.join(items)}"])

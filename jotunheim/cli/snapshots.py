@@ -1,0 +1,97 @@
+"""`jotunheim snapshot …`: states of a server to return to."""
+
+from typing import Annotated
+
+import typer
+
+from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.options import Check, Json, Timeout, Wait, given
+from jotunheim.cli.output import Columns, local_time, print_rows
+
+app = typer.Typer(no_args_is_help=True, help="Snapshots: states of a server to return to.")
+
+Server = Annotated[str, typer.Argument(metavar="SERVER", help="Id or name of the server.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The snapshot.")]
+COLUMNS: Columns = {
+    "name": lambda snapshot: snapshot["name"],
+    "created": lambda snapshot: local_time(snapshot["created_at"]),
+    "memory": lambda snapshot: snapshot["with_memory"],
+    "parent": lambda snapshot: snapshot["parent"],
+    "description": lambda snapshot: snapshot["description"],
+}
+
+
+@app.command("list")
+def list_(server: Server, as_json: Json = False) -> None:
+    """List a server's snapshots, the oldest first, as its node has them."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import server_id
+
+    with Api.from_environment() as api:
+        found = api.get(f"/servers/{server_id(api, server)}/snapshots")["snapshots"]
+    print_rows("snapshots", found, COLUMNS, as_json=as_json)
+
+
+@app.command()
+def create(
+    server: Server,
+    name: Name,
+    description: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
+    with_memory: Annotated[
+        bool, typer.Option("--with-memory", help="Save the memory of a running server too.")
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    as_json: Json = False,
+) -> None:
+    """Make a snapshot of a server."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import server_id
+
+    manner = Manner(wait, timeout, check, as_json)
+    body = given({"name": name, "description": description, "with_memory": with_memory})
+    options = {"name": "NAME", "description": "--description", "with_memory": "--with-memory"}
+    with Api.from_environment() as api:
+        answer = api.post(f"/servers/{server_id(api, server)}/snapshots", body, options, check=check)
+        conclude(api, answer, f"Snapshot {name} of {answer['server']['name']}", manner)
+
+
+@app.command()
+def rollback(
+    server: Server,
+    name: Name,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    as_json: Json = False,
+) -> None:
+    """Return a server to a snapshot; what was written since is lost."""
+    from jotunheim.cli.client import Api, path_part
+    from jotunheim.cli.references import server_id
+
+    manner = Manner(wait, timeout, check, as_json)
+    with Api.from_environment() as api:
+        path = f"/servers/{server_id(api, server)}/snapshots/{path_part(name)}/rollback"
+        answer = api.post(path, check=check)
+        conclude(api, answer, f"Returning {answer['server']['name']} to {name}", manner)
+
+
+@app.command()
+def delete(
+    server: Server,
+    name: Name,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a snapshot; the server stays as it is."""
+    from jotunheim.cli.client import Api, path_part
+    from jotunheim.cli.references import server_id
+
+    manner = Manner(wait, timeout, check, as_json)
+    with Api.from_environment() as api:
+        path = f"/servers/{server_id(api, server)}/snapshots/{path_part(name)}"
+        answer = api.delete(path, check=check)
+        conclude(api, answer, f"Deleting snapshot {name} of {answer['server']['name']}", manner)
