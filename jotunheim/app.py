@@ -10,14 +10,15 @@ from starlette.routing import Route
 from jotunheim import bootstrap
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.http import on_http_exception, on_jotunheim_error
-from jotunheim.routes import api_admin, health, openapi, operation
+from jotunheim.routes import api_admin, api_client, health, openapi, operation
 from jotunheim.routes.middleware import RequestMiddleware
 from jotunheim.settings import Settings
 
 
 def create_app(settings: Settings) -> Starlette:
     """Build the application. Raises SecretError when the secret key is missing, before it serves anything."""
-    described = openapi.document(api_admin.operations)
+    operations = [*api_admin.operations, *api_client.operations]
+    described = openapi.document(operations)
     page = openapi.page(described)
 
     async def document(request: Request) -> JSONResponse:
@@ -35,7 +36,7 @@ def create_app(settings: Settings) -> Starlette:
             *health.routes,
             Route(f"{openapi.PREFIX}/openapi.json", document),
             Route(f"{openapi.PREFIX}/docs", docs),
-            *operation.routes(api_admin.operations, openapi.PREFIX),
+            *operation.routes(operations, openapi.PREFIX),
         ],
         middleware=[Middleware(RequestMiddleware)],
         exception_handlers={

@@ -6,8 +6,8 @@ import os
 import sys
 
 from jotunheim.exceptions.repository import StoreUnavailableError
+from jotunheim.jobs import server as server_jobs
 from jotunheim.jobs.queue import Queue
-from jotunheim.jobs.server import build
 from jotunheim.jobs.worker import Worker
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.secrets import Keyring, check_key, create_key_file, remember_key
@@ -16,7 +16,7 @@ from jotunheim.services import access
 from jotunheim.settings import Settings
 
 _FOR_OWNER_ONLY = 0o077
-KINDS = {kind.type: kind for kind in (build.KIND,)}
+KINDS = {kind.type: kind for kind in server_jobs.KINDS}
 
 
 def api_context(settings: Settings) -> Context:

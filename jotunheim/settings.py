@@ -71,6 +71,8 @@ class Settings(BaseModel):
     """How long a silent worker keeps its jobs; renewed at a third of it."""
     sweep_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     """How often a worker looks for jobs whose wake-up or worker was lost."""
+    drift_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    """How often a worker asks the nodes which servers run, and stops suspended ones that do."""
     drain_seconds: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """How long a worker that was told to stop lets its runs finish."""
     job_timeout_seconds: int = Field(default=3600, ge=10)

@@ -41,6 +41,25 @@ _INHERITED = (
 log = logging.getLogger(__name__)
 
 
+class TaskFailedError(ServerDeploymentError):
+    """A task said why it failed.
+
+    Attributes:
+        task: its name.
+        result: all that it returned.
+    """
+
+    def __init__(self, task: str, told: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        super().__init__(
+            str(told.get("code", "playbook_failed")),
+            str(told.get("message", "")),
+            retryable=bool(told.get("retryable", False)),
+            hint=told.get("hint"),
+        )
+        self.task = task
+        self.result = result
+
+
 @dataclass(frozen=True)
 class Host:
     """One host of a run: a server, and the job that it is there for."""
@@ -70,9 +89,10 @@ class Run:
 
 @dataclass
 class HostResult:
-    """What became of one host: the results of its tasks by action, and the one that failed."""
+    """What became of one host: the results of its tasks by action and by name, and the one that failed."""
 
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    tasks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failure: TaskEvent | None = None
 
     @property
@@ -83,12 +103,7 @@ class HostResult:
         result = self.failure.result
         told = result.get("error")
         if isinstance(told, Mapping):
-            return ServerDeploymentError(
-                str(told.get("code", "playbook_failed")),
-                str(told.get("message", "")),
-                retryable=bool(told.get("retryable", False)),
-                hint=told.get("hint"),
-            )
+            return TaskFailedError(self.failure.task, told, result)
         message = str(result.get("msg") or result.get("exception") or "no reason was given").strip()
         return ServerDeploymentError(
             "playbook_failed",
@@ -210,6 +225,7 @@ def _run(wanted: Run) -> RunResult:
 def _collect(host: HostResult, event: TaskEvent) -> None:
     if event.kind is Kind.OK:
         host.results[event.action] = event.result
+        host.tasks[event.task] = event.result
     elif event.kind is Kind.FAILED and not event.result.get("ignored"):
         host.failure = event
 

@@ -3,6 +3,7 @@
 `roles/*/meta/argument_specs.yml` is the other side of each; a test holds the two against each other.
 """
 
+from collections.abc import Set
 from typing import Any
 
 from jotunheim.ansible.inventory import SecretReference
@@ -43,49 +44,159 @@ def pve_clone(server: Server, node: Node) -> dict[str, Any]:
     return variables
 
 
-def pve_config(server: Server, node: Node, addresses: list[Address], *, has_password: bool) -> dict[str, Any]:
-    """CPU, memory, disk, network device and cloud-init."""
+def pve_config(
+    server: Server,
+    node: Node,
+    addresses: list[Address],
+    *,
+    password: SecretReference | str | None = None,
+    fields: Set[str] | None = None,
+) -> dict[str, Any]:
+    """CPU, memory, disk, network device, cloud-init and the like.
+
+    Args:
+        password: what cloud-init shall set, whatever is set already.
+        fields: only these fields of a `ServerChange`, and `onboot`; None: all that the server has.
+    """
+
+    def wanted(*names: str) -> bool:
+        return fields is None or not fields.isdisjoint(names)
+
     vm_name, search_domain = _names(server)
-    cloudinit: dict[str, Any] = {
-        "ssh_keys": server.ssh_keys,
-        "search_domain": search_domain,
-        "ip_configs": [_ip_config(addresses)],
-        "nameservers": list(dict.fromkeys(ip for address in addresses for ip in address.pool.nameservers)),
+    chosen = server.cloud_init
+    settings = {
+        "pve_config_name": vm_name if wanted("name", "hostname") else None,
+        "pve_config_cores": server.cpu if wanted("cpu") else None,
+        "pve_config_memory_bytes": server.memory_bytes if wanted("memory_bytes") else None,
+        "pve_config_tags": server.tags if wanted("tags") else None,
+        "pve_config_description": server.description if wanted("description") else None,
+        "pve_config_agent": server.agent if wanted("agent") else None,
+        "pve_config_boot_order": server.boot_order if wanted("boot_order") else None,
+        "pve_config_networks": [_network(server, node, addresses)]
+        if wanted("network", "addresses")
+        else None,
+        "pve_config_disk": (
+            {"size_bytes": server.disk_bytes} if wanted("disk_bytes") and server.disk_bytes else None
+        ),
+        "pve_config_onboot": not server.is_suspended if wanted("onboot") else None,
     }
-    if server.template.default_user:
-        cloudinit["user"] = server.template.default_user
-    network: dict[str, Any] = {"index": 0, "bridge": node.bridge}
-    vlans = {address.pool.vlan for address in addresses if address.pool.vlan}
-    if vlans:
-        network["vlan"] = min(vlans)
-    rate = server.limits.get("rate_bytes_per_second")
-    if rate:
-        network["rate_bytes_per_second"] = rate
-    variables: dict[str, Any] = {
-        "pve_config_name": vm_name,
-        "pve_config_cores": server.cpu,
-        "pve_config_memory_bytes": server.memory_bytes,
-        "pve_config_tags": server.tags,
-        "pve_config_onboot": True,
-        "pve_config_agent": True,
-        "pve_config_networks": [network],
-        "pve_config_cloudinit": cloudinit,
+    nameservers = chosen.get("nameservers") or list(
+        dict.fromkeys(ip for address in addresses for ip in address.pool.nameservers)
+    )
+    cloudinit = {
+        "user": server.account if wanted("cloud_init") else None,
+        "ssh_keys": server.ssh_keys if wanted("ssh_keys") else None,
+        "ip_configs": [_ip_config(addresses)] if wanted("addresses") else None,
+        "nameservers": nameservers if wanted("addresses", "cloud_init") else None,
+        "search_domain": (
+            chosen.get("search_domain") or search_domain if wanted("name", "hostname", "cloud_init") else None
+        ),
+        "renew_password": True if password else None,
     }
-    if server.disk_bytes is not None:
-        variables["pve_config_disk"] = {"size_bytes": server.disk_bytes}
-    if has_password:
-        variables["pve_cloudinit_password"] = SecretReference(server.password_reference)
+    settings["pve_config_cloudinit"] = _given(cloudinit) or None
+    return _given(settings) | ({"pve_cloudinit_password": password} if password else {})
+
+
+def pve_autostart(*, onboot: bool) -> dict[str, Any]:
+    """Whether the VM starts with its node, and nothing else: the role `pve_config` of a suspension."""
+    return {"pve_config_onboot": onboot}
+
+
+def pve_power(state: str, *, timeout_seconds: int | None = None, force: bool = False) -> dict[str, Any]:
+    """The power state that the VM shall have, in the role's words."""
+    variables: dict[str, Any] = {"pve_power_state": state, "pve_power_force": force}
+    if timeout_seconds is not None:
+        variables["pve_power_timeout_seconds"] = timeout_seconds
     return variables
 
 
-def pve_power(server: Server) -> dict[str, Any]:
-    """Whether the VM shall run."""
-    return {"pve_power_state": "started" if server.start_after_build else "stopped"}
+def pve_restart(restart: str) -> dict[str, Any]:
+    """Whether the VM may be restarted for changes that wait for it: `never` or `if_needed`."""
+    return {"pve_restart_restart": restart}
+
+
+def pve_password(server: Server, password: SecretReference | str, settings: Settings) -> dict[str, Any]:
+    """The account and its new password."""
+    return {
+        "pve_password_user": server.account,
+        "pve_password_renew": True,
+        "pve_password_agent_timeout_seconds": settings.guest_agent_wait_seconds,
+        "pve_cloudinit_password": password,
+    }
+
+
+def pve_snapshot(
+    state: str,
+    name: str,
+    *,
+    description: str = "",
+    with_memory: bool = False,
+    limit: int | None = None,
+    start: bool = False,
+) -> dict[str, Any]:
+    """A snapshot that shall be `present`, `absent`, or `rolled_back` to."""
+    return _given(
+        {
+            "pve_snapshot_state": state,
+            "pve_snapshot_name": name,
+            "pve_snapshot_description": description,
+            "pve_snapshot_with_memory": with_memory,
+            "pve_snapshot_limit": limit,
+            "pve_snapshot_start": start,
+        }
+    )
+
+
+def pve_delete(server: Server, node: Node, *, purge: bool, backups: bool) -> dict[str, Any]:
+    """How the VM is destroyed."""
+    return _given(
+        {
+            "pve_delete_purge": purge,
+            "pve_delete_backups": backups,
+            "pve_delete_backup_storage": node.backup_storage,
+            "pve_delete_scratch_vmid": server.scratch_vmid,
+        }
+    )
+
+
+def pve_rebuild(
+    server: Server, node: Node, *, scratch_vmid: int, rebuild_id: str, destroy_snapshots: bool
+) -> dict[str, Any]:
+    """What the new system disk is made from; the server's template is the new one."""
+    copied = server.template.storage not in (None, node.vm_storage)
+    return _given(
+        {
+            "pve_rebuild_template_vmid": server.template.vmid,
+            "pve_rebuild_scratch_vmid": scratch_vmid,
+            "pve_rebuild_full": copied,
+            **({"pve_rebuild_storage": node.vm_storage} if copied else {}),
+            "pve_rebuild_disk_bytes": server.disk_bytes,
+            "pve_rebuild_id": rebuild_id,
+            "pve_rebuild_destroy_snapshots": destroy_snapshots,
+            "pve_rebuild_timeout_seconds": CLONE_TIMEOUT_SECONDS,
+        }
+    )
 
 
 def pve_info(settings: Settings) -> dict[str, Any]:
     """How the VM is read back."""
     return {"pve_info_agent_timeout_seconds": settings.guest_agent_wait_seconds}
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _network(server: Server, node: Node, addresses: list[Address]) -> dict[str, Any]:
+    """The first network device; what nobody set comes from the pools and the node."""
+    network: dict[str, Any] = {"index": 0, "bridge": node.bridge}
+    vlans = {address.pool.vlan for address in addresses if address.pool.vlan}
+    if vlans:
+        network["vlan"] = min(vlans)
+    limit = server.limits.get("rate_bytes_per_second") or 0
+    network |= server.network
+    network["rate_bytes_per_second"] = network.get("rate_bytes_per_second") or limit
+    return network
 
 
 def _names(server: Server) -> tuple[str, str]:

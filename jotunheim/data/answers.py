@@ -1,9 +1,9 @@
 """The envelopes of the API's answers: `{"server": …}`, `{"servers": […], "meta": …}`."""
 
 from jotunheim.data.fields import View
-from jotunheim.data.job import EventView, JobView
+from jotunheim.data.job import ClientJobView, EventView, JobView
 from jotunheim.data.node.view import AddressPoolView, LocationView, NodeTest, NodeView, TemplateView
-from jotunheim.data.server.view import ServerView
+from jotunheim.data.server.view import ClientServerView, ServerView, SnapshotView
 
 
 class Pagination(View):
@@ -95,12 +95,85 @@ class ServerList(View):
 
 
 class ServerCreated(View):
-    """A new server and the job that builds it."""
+    """A new server and the job that builds it; in a preview the server as it would be."""
 
     server: ServerView
     job: JobView
     root_password: str | None
     """The generated password, shown only here; null when the caller gave one, or keys."""
+
+
+class ServerJob(View):
+    """A server and the job that changes it."""
+
+    server: ServerView
+    job: JobView
+
+
+class ServerChanged(View):
+    """A changed server, and the job that brings the change about; null when only records were to change."""
+
+    server: ServerView
+    job: JobView | None
+
+
+class ServerJobPassword(ServerJob):
+    """A server, the job that gives it a new password, and the password."""
+
+    root_password: str | None
+    """The generated password, shown only here; null when the caller gave one, or in a preview."""
+
+
+class SnapshotList(View):
+    """A server's snapshots, the oldest first."""
+
+    snapshots: list[SnapshotView]
+
+
+class SshKeysAnswer(View):
+    """The public keys that a server's account accepts."""
+
+    ssh_keys: list[str]
+
+
+class ClientServerAnswer(View):
+    """One server, for its owner."""
+
+    server: ClientServerView
+
+
+class ClientServerList(View):
+    """A page of an owner's servers."""
+
+    servers: list[ClientServerView]
+    meta: Meta
+
+
+class ClientServerJob(View):
+    """A server and the job that changes it, for its owner."""
+
+    server: ClientServerView
+    job: ClientJobView
+
+
+class ClientServerJobPassword(ClientServerJob):
+    """A server, the job that gives it a new password, and the password, for its owner."""
+
+    root_password: str | None
+    """The generated password, shown only here; null when the caller gave one, or in a preview."""
+
+
+class ClientJobAnswer(View):
+    """One job, for the owner of its server."""
+
+    job: ClientJobView
+
+
+class ClientJobList(View):
+    """A page of the jobs on an owner's servers."""
+
+    jobs: list[ClientJobView]
+    meta: Meta
 
 
 class JobAnswer(View):

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MIB = 1024 * 1024
 _DNS_LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+_SNAPSHOT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{1,39}")
 LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 _SSH_KEY_TYPES = {
     "ssh-ed25519",
@@ -120,6 +121,33 @@ def _label_key(value: str) -> str:
     return value
 
 
+def _ip_address(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError("must be an IP address") from None
+    if "%" in value:
+        raise ValueError("must be an address without a scope")
+    return value
+
+
+def _notes(value: str) -> str:
+    if not all(character.isprintable() or character in "\n\t" for character in value):
+        raise ValueError("must not contain control characters")
+    if any(line.startswith("jotunheim:") for line in value.splitlines()):
+        raise ValueError("must not have a line that begins with jotunheim: (those are the service's)")
+    return value
+
+
+def _snapshot_name(value: str) -> str:
+    if not _SNAPSHOT_NAME.fullmatch(value) or value == "current":
+        raise ValueError(
+            "must begin with a letter, have 2 to 40 letters, digits, hyphens and underscores, "
+            "and not be `current`"
+        )
+    return value
+
+
 DnsName = Annotated[str, AfterValidator(_dns_name)]
 DnsLabel = Annotated[str, AfterValidator(_dns_label)]
 Host = Annotated[str, AfterValidator(_host)]
@@ -139,3 +167,14 @@ LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
 StorageId = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]$")]
 BridgeName = Annotated[str, Field(max_length=15, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+IpAddress = Annotated[str, Field(max_length=45), AfterValidator(_ip_address)]
+DeviceName = Annotated[
+    str, Field(max_length=9, pattern=r"^(ide|sata|scsi|virtio|net|hostpci|usb)[0-9]{1,2}$")
+]
+"""A VM's bootable device in PVE's words."""
+UserName = Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
+"""An account of a guest."""
+Notes = Annotated[str, Field(max_length=4096), AfterValidator(_notes)]
+"""Text of several lines, below our own lines in a VM's notes."""
+SnapshotName = Annotated[str, AfterValidator(_snapshot_name)]
+"""PVE's rule for `snapname`: a configuration id of at most 40 characters."""

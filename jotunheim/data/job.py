@@ -8,6 +8,22 @@ from uuid import UUID
 from jotunheim.data.fields import View
 
 
+class JobType(StrEnum):
+    """What a job can be about; one module of `jobs` each."""
+
+    BUILD = "server.build"
+    CONFIGURE = "server.configure"
+    REBUILD = "server.rebuild"
+    PASSWORD = "server.password"  # noqa: S105 - the name of a job
+    POWER = "server.power"
+    SUSPEND = "server.suspend"
+    UNSUSPEND = "server.unsuspend"
+    DELETE = "server.delete"
+    SNAPSHOT_CREATE = "snapshot.create"
+    SNAPSHOT_ROLLBACK = "snapshot.rollback"
+    SNAPSHOT_DELETE = "snapshot.delete"
+
+
 class JobStatus(StrEnum):
     """Life of a job; the legal moves stand in `repositories.peewee.jobs`."""
 
@@ -15,6 +31,7 @@ class JobStatus(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class StepStatus(StrEnum):
@@ -65,6 +82,8 @@ class JobView(View):
     attempt: int
     max_attempts: int
     created_at: datetime
+    run_after: datetime | None
+    """A scheduled job waits until then, and can be cancelled; its server is not locked meanwhile."""
     started_at: datetime | None
     finished_at: datetime | None
     requested_by: str
@@ -72,6 +91,8 @@ class JobView(View):
     resources: list[Resource]
     steps: list[StepView]
     upids: list[str]
+    result: dict[str, Any] | None
+    """What the work led to, beyond the server's own state; see docs/api.md for each type."""
     error: JobError | None
 
 
@@ -83,3 +104,74 @@ class EventView(View):
     at: datetime
     type: str
     data: dict[str, Any]
+
+
+class ClientStep(View):
+    """One stage of a job, as an owner sees it."""
+
+    name: str
+    status: StepStatus
+    changed: bool
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class ClientJobView(View):
+    """A job as the owner of its server sees it: nothing of nodes and their tasks."""
+
+    id: UUID
+    type: str
+    status: JobStatus
+    progress: int
+    check: bool
+    attempt: int
+    max_attempts: int
+    created_at: datetime
+    run_after: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    resources: list[Resource]
+    steps: list[ClientStep]
+    result: dict[str, Any] | None
+    error: JobError | None
+
+    @classmethod
+    def of(cls, job: JobView) -> "ClientJobView":
+        """The owner's part of what an operator sees."""
+        shown = job.model_dump()
+        shown["resources"] = [resource for resource in shown["resources"] if resource["type"] == "server"]
+        shown["error"] = client_error(job.error)
+        if job.type == JobType.DELETE:
+            shown["result"] = None  # volumes of the operator's storage
+        return cls.model_validate(shown)
+
+
+OWNERS_CODES = {
+    "guest_refused": "The guest refused the change.",
+    "resource_limit_exceeded": "The server has as many as it may have.",
+    "shutdown_timeout": "The guest did not shut down in time.",
+    "snapshot_not_found": "There is no such snapshot.",
+    "snapshots_exist": "The server has snapshots, and they were not given up.",
+    "vm_locked": "The server is busy with something else.",
+    "node_unavailable": "The hypervisor does not answer.",
+}
+"""What an owner reads for each code that they can do something about; messages name nodes and VMIDs."""
+
+
+def client_error(error: JobError | None) -> JobError | None:
+    """An error without what is the operator's."""
+    if error is None:
+        return None
+    message = OWNERS_CODES.get(error.code, "The job failed; the operator can see why under its id.")
+    return JobError(code=error.code, message=message, retryable=error.retryable)
+
+
+def client_event(event: EventView) -> EventView | None:
+    """An event as the owner of a server sees it; None: it is the operator's."""
+    if not event.type.startswith(("job.", "step.")):
+        return None
+    data = {key: value for key, value in event.data.items() if key != "diff"}
+    if data.get("error"):
+        error = client_error(JobError.model_validate(data["error"]))
+        data["error"] = error.model_dump() if error else None
+    return event.model_copy(update={"data": data})

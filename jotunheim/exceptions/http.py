@@ -71,7 +71,8 @@ def answer(error: JotunheimError, request_id: str) -> JSONResponse:
         details = error.problems
     elif isinstance(error, ServiceError):
         details = error.details
-    return _response(STATUS[code], code, error.message, details, request_id)
+    message = f"{error.message} {error.hint}" if error.hint else error.message
+    return _response(STATUS[code], code, message, details, request_id)
 
 
 async def on_jotunheim_error(request: Request, error: Exception) -> Response:

@@ -38,6 +38,43 @@ class ConflictError(ServiceError):
     code = "conflict"
 
 
+class LockedError(ServiceError):
+    """Another job has the server; the details name it."""
+
+    code = "locked"
+
+    def __init__(self, job_id: object, job_type: str) -> None:
+        super().__init__(
+            f"The server is locked by job {job_id} ({job_type}).",
+            details=[FieldProblem("job_id", str(job_id))],
+            hint="Wait for that job, then ask again.",
+        )
+
+
+class ProtectedError(ServiceError):
+    """The server is protected against deletion."""
+
+    code = "protected"
+
+
+class ResourceLimitExceededError(ServiceError):
+    """The server's limits do not allow more."""
+
+    code = "resource_limit_exceeded"
+
+
+class PreconditionFailedError(ServiceError):
+    """What is there is not what `If-Match` names: somebody changed it."""
+
+    code = "precondition_failed"
+
+
+class NodeUnavailableError(ServiceError):
+    """The node had to be asked, and gave no usable answer."""
+
+    code = "node_unavailable"
+
+
 class PlacementError(ServiceError):
     """No node, VMID or address is to be had for a server."""
 

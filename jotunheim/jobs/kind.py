@@ -8,15 +8,27 @@ from jotunheim.exceptions import JotunheimError
 from jotunheim.repositories.peewee.jobs import Job
 
 
+def nothing(job: Job) -> None:
+    """Nothing is recorded when such a job begins."""
+
+
+def unchanged(job: Job, error: JotunheimError) -> None:
+    """Nothing but the job says that it failed."""
+
+
 @dataclass(frozen=True)
 class JobKind:
     """One type of job.
 
     Attributes:
         run: carries a claimed job out; at its end the job is marked succeeded. Raises what went wrong.
-        fail: marks the job failed, and what it was about; called within a transaction.
+        start: records that the work begins, and may refuse it; called within a transaction.
+        fail: records what a failed job leaves; called within the transaction that marks the job failed.
+
+    A preview (`job.check_only`) changes no record: it is only run.
     """
 
     type: str
     run: Callable[[Job, ActionContext], None]
-    fail: Callable[[Job, JotunheimError], None]
+    start: Callable[[Job], None] = nothing
+    fail: Callable[[Job, JotunheimError], None] = unchanged

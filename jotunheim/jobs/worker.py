@@ -22,6 +22,7 @@ from jotunheim.jobs.queue import Queue
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
+from jotunheim.services.servers import delete, drift
 from jotunheim.settings import Settings
 
 # Queue polling: quick after work, and rare enough to be idle when idle.
@@ -69,6 +70,7 @@ class Worker:
             for period, action in (
                 (self._settings.lease_seconds / 3, self._leases.renew),
                 (self._settings.sweep_seconds, self.sweep),
+                (self._settings.drift_seconds, self.sweep_drift),
             )
         ]
         for thread in threads:
@@ -85,14 +87,23 @@ class Worker:
     def sweep(self) -> None:
         """Announce jobs whose worker went silent, ahead of all others, and jobs that nobody was told about.
 
+        Servers whose time is over get a job before.
+
         While wake-up calls are in the queue, waiting jobs may be among them; so those are announced when it
         is empty. A job that is announced twice is claimed once.
         """
+        for job in delete.delete_expired():
+            self._queue.wake(job.id)
         for job_id in Job.abandoned(SWEEP_LIMIT):
             self._queue.wake(job_id, first=True)
         if self._queue.is_empty():
             for job_id in Job.queued(SWEEP_LIMIT):
                 self._queue.wake(job_id)
+
+    def sweep_drift(self) -> None:
+        """Ask the nodes which servers run, and stop suspended ones that do."""
+        for job in drift.sweep(self._keyring, self._settings):
+            self._queue.wake(job.id)
 
     def work_on(self, job_id: uuid.UUID) -> None:
         """Carry a job out, if it is to be had."""
@@ -118,6 +129,10 @@ class Worker:
                 job.request_id,
             )
             assert kind is not None
+            if not job.check_only:
+                with transaction():
+                    job.assert_lease()
+                    kind.start(job)
             kind.run(job, context)
         except LeaseLostError as error:
             log.warning("%s", error.message)
@@ -144,7 +159,7 @@ class Worker:
                         code=error.code, message=error.message, retryable=error.retryable, hint=error.hint
                     )
                 )
-                if kind is not None:
+                if kind is not None and not job.check_only:
                     kind.fail(job, error)
             log.warning("Job %s failed: %s (%s)", job.id, error.message, error.code)
         except LeaseLostError as lost:

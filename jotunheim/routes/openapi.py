@@ -17,6 +17,7 @@ _PARAMETER = re.compile(r"{(\w+):(\w+)}")
 _PARAMETER_SCHEMAS: dict[str, dict[str, Any]] = {
     "row": {"type": "integer", "minimum": 1, "maximum": 10**MAX_ROW_DIGITS - 1},
     "uuid": {"type": "string", "format": "uuid"},
+    "str": {"type": "string"},
 }
 Keyed = tuple[type[BaseModel], Literal["validation", "serialization"]]
 _REF = "#/components/schemas/{model}"
@@ -61,7 +62,7 @@ def _operation(operation: Operation, keys: Any) -> dict[str, Any]:
     if operation.status == 202:
         answer["headers"] = {"Location": {"description": "The job", "schema": {"type": "string"}}}
     described: dict[str, Any] = {
-        "operationId": operation.handler.__name__,
+        "operationId": _operation_id(operation),
         "summary": operation.summary,
         "description": f"Needs the scope `{operation.scope}`.",
         "tags": [operation.path.split("/")[2]],
@@ -74,10 +75,18 @@ def _operation(operation: Operation, keys: Any) -> dict[str, Any]:
             },
         },
     }
+    if operation.other_status:
+        described["responses"][str(operation.other_status)] = answer
     if operation.body:
         schema = keys[(operation.body, "validation")]
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        required = any(field.is_required() for field in operation.body.model_fields.values())
+        described["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
     return described
+
+
+def _operation_id(operation: Operation) -> str:
+    scope = operation.path.split("/")[1]
+    return operation.handler.__name__ if scope == "admin" else f"{scope}_{operation.handler.__name__}"
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
@@ -90,6 +99,9 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.method == "POST":
         schema = {"type": "string", "minLength": 1, "maxLength": 255}
         parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema})
+    if operation.takes_version:
+        version = {"type": "string"}
+        parameters.append({"name": "If-Match", "in": "header", "required": False, "schema": version})
     return parameters
 
 

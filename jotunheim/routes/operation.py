@@ -2,7 +2,7 @@
 
     body read → one hop into a thread → who asks, what they may → query and body parsed, all bad fields at
     once → prepared, if a node must be asked → transaction { idempotency key claimed → handler → answer
-    stored } → workers woken → answer
+    stored } → workers woken → answer. A GET opens no transaction.
 
 Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]) -> Reply`.
 """
@@ -49,6 +49,13 @@ class NoQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class CheckQuery(NoQuery):
+    """The query of changes that can be previewed."""
+
+    check: bool = False
+    """Only show what would change: the playbook runs in check mode, and nothing changes anywhere."""
+
+
 class ListQuery(NoQuery):
     """The query of all list routes."""
 
@@ -81,6 +88,8 @@ class Call(Generic[Body, Query]):
     path: dict[str, Any]
     query: Query
     body: Body
+    if_match: str | None = None
+    """The version of the resource that the caller knows, from the header `If-Match`."""
     prepared: Any = None
     """What the operation's `prepare` returned."""
 
@@ -93,11 +102,16 @@ class Reply:
     location: str | None = None
     wakes: tuple[uuid.UUID, ...] = ()
     """Jobs that a worker shall look at, once the transaction is committed."""
+    etag: str | None = None
+    """The version of the resource that is answered."""
+    status: int | None = None
+    """Another status than the operation's."""
 
     @property
     def headers(self) -> dict[str, str]:
         """The answer's headers."""
-        return {"Location": self.location} if self.location else {}
+        headers = {"Location": self.location} if self.location else {}
+        return headers | ({"ETag": f'"{self.etag}"'} if self.etag else {})
 
 
 Handler = Callable[[Call[Any, Any]], Reply]
@@ -119,10 +133,17 @@ class Operation:
     status: int
     body: type[BaseModel] | None
     query: type[BaseModel]
+    other_status: int | None = None
+    """What it answers as well, in the same shape."""
     prepare: Callable[[Call[Any, Any]], Any] | None = None
     """What must be waited for, such as a node's answer. It is done before the handler's transaction begins."""
-    stream: Callable[[Request, Context], Any] | None = None
+    stream: Callable[[Request, Actor], Any] | None = None
     """Answers `Accept: text/event-stream` in the handler's place."""
+
+    @property
+    def takes_version(self) -> bool:
+        """Whether the header `If-Match` means something."""
+        return self.method in ("PATCH", "DELETE")
 
     @property
     def summary(self) -> str:
@@ -138,8 +159,7 @@ class Operation:
             and "text/event-stream" in request.headers.get("accept", "")
         ):
             actor = await run_in_threadpool(authorize, request, self.scope, self.role)
-            log.debug("%s streams %s", actor.email, request.url.path)
-            response: Response = await self.stream(request, context)
+            response: Response = await self.stream(request, actor)
             return response
         body = await read_body(request, context.settings.max_body_bytes)
         return await run_in_threadpool(self._call, request, context, body)
@@ -150,9 +170,15 @@ class Operation:
             query = collect(parse_query, self.query, request)
             parsed = collect(parse_body, self.body, request, body)
             key = collect(idempotency_key, request) if self.method == "POST" else None
-        call: Call[Any, Any] = Call(context, actor, request.path_params, query, parsed)
-        if key is None:
+        if_match = request.headers.get("if-match") if self.takes_version else None
+        call: Call[Any, Any] = Call(context, actor, request.path_params, query, parsed, if_match)
+        if self.method == "GET":
             return self._respond(self.handler(self._prepared(call)), context)
+        if key is None:
+            call = self._prepared(call)
+            with transaction():
+                reply = self.handler(call)
+            return self._respond(reply, context)
         return self._call_once(call, Once.of(request, body, key, actor, context.keyring))
 
     def _call_once(self, call: Call[Any, Any], once: Once) -> Response:
@@ -165,7 +191,7 @@ class Operation:
             if replayed is not None:
                 return replayed
             reply = self.handler(call)
-            once.keep(self.status, reply.body.model_dump(mode="json"), reply.headers)
+            once.keep(reply.status or self.status, reply.body.model_dump(mode="json"), reply.headers)
         return self._respond(reply, call.context)
 
     def _prepared(self, call: Call[Any, Any]) -> Call[Any, Any]:
@@ -181,7 +207,7 @@ class Operation:
                 )
         return Response(
             reply.body.model_dump_json(),
-            status_code=self.status,
+            status_code=reply.status or self.status,
             media_type="application/json",
             headers=reply.headers,
         )
@@ -232,7 +258,8 @@ class Operations:
         scope: str,
         answer: type[BaseModel],
         query: type[BaseModel] = NoQuery,
-        stream: Callable[[Request, Context], Any] | None = None,
+        prepare: Callable[[Call[Any, Any]], Any] | None = None,
+        stream: Callable[[Request, Actor], Any] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for GET."""
         return self._register(
@@ -243,6 +270,7 @@ class Operations:
             status=200,
             body=None,
             query=query,
+            prepare=prepare,
             stream=stream,
         )
 
@@ -254,18 +282,43 @@ class Operations:
         answer: type[BaseModel],
         status: int,
         body: type[BaseModel] | None = None,
+        query: type[BaseModel] = NoQuery,
         prepare: Callable[[Call[Any, Any]], Any] | None = None,
+        method: str = "POST",
+        other_status: int | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Register a handler for POST."""
+        """Register a handler for POST, or for another method that changes something."""
         return self._register(
-            method="POST",
+            method=method,
             path=path,
             scope=scope,
             answer=answer,
             status=status,
             body=body,
-            query=NoQuery,
+            query=query,
             prepare=prepare,
+            other_status=other_status,
+        )
+
+    def job(
+        self,
+        path: str,
+        *,
+        answer: type[BaseModel],
+        body: type[BaseModel] | None = None,
+        method: str = "POST",
+        prepare: Callable[[Call[Any, Any]], Any] | None = None,
+    ) -> Callable[[Handler], Handler]:
+        """Register a handler for a change of a server that becomes a job and can be previewed."""
+        return self.post(
+            path,
+            scope="servers:write",
+            answer=answer,
+            status=202,
+            body=body,
+            query=CheckQuery,
+            prepare=prepare,
+            method=method,
         )
 
     def _register(self, *, path: str, **described: Any) -> Callable[[Handler], Handler]:

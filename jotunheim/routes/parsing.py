@@ -63,6 +63,8 @@ def parse_body(shape: type[BaseModel] | None, request: Request, body: bytes) -> 
         if body.strip() not in (b"", b"{}"):
             raise DataValidationError([FieldProblem("body", "must be empty: this request takes none")])
         return None
+    if not body.strip() and not any(field.is_required() for field in shape.model_fields.values()):
+        return shape()
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise DataValidationError([FieldProblem("Content-Type", "must be application/json")])

@@ -3,43 +3,49 @@
 import uuid
 from collections.abc import Sequence
 
-from jotunheim.data.job import EventView, JobStatus, JobView, Resource, StepStatus, StepView
+from jotunheim.data.job import EventView, JobStatus, JobType, JobView, Resource, StepStatus, StepView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.repository import NotFoundError
+from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import LIVE, Job, JobEvent, JobStep, PveTask
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.services.servers.create import BUILD
+from jotunheim.services.servers import configure
+from jotunheim.services.servers.requests import assert_unlocked
 
 EVENTS_PER_READ = 500
 
 
-def list_jobs(page: Page, status: JobStatus | None, server_id: uuid.UUID | None) -> Paged[JobView]:
-    """A page of all jobs, the newest first unless `sort` says otherwise."""
+def list_jobs(
+    page: Page, status: JobStatus | None, server_id: uuid.UUID | None, owner_id: int | None = None
+) -> Paged[JobView]:
+    """A page of jobs, the newest first unless `sort` says otherwise; with `owner_id` only on this user's servers."""
     page = page if page.sort else Page(page.number, page.per_page, "-created_at")
     rows, total = paginate(
-        Job.matching(status, server_id), page, [Job.created_at, Job.finished_at, Job.status, Job.type]
+        Job.matching(status, server_id, owner_id),
+        page,
+        [Job.created_at, Job.finished_at, Job.status, Job.type],
     )
     return Paged(views(rows), page, total)
 
 
-def read_job(id_: uuid.UUID) -> JobView:
-    """One job.
+def read_job(id_: uuid.UUID, owner_id: int | None = None) -> JobView:
+    """One job; with `owner_id` only one on this user's servers.
 
     Raises:
         NotFoundError: there is none.
     """
-    return views([_find(id_)])[0]
+    return views([_find(id_, owner_id)])[0]
 
 
-def read_events(id_: uuid.UUID, after: int) -> tuple[list[EventView], bool]:
+def read_events(id_: uuid.UUID, after: int, owner_id: int | None = None) -> tuple[list[EventView], bool]:
     """Events of a job behind a cursor, and whether more may follow later.
 
     Raises:
         NotFoundError: there is no such job.
     """
-    live = _find(id_).status in LIVE  # asked first: what happens after it is still in the events
+    live = _find(id_, owner_id).status in LIVE  # asked first: what happens after it is still in the events
     events = JobEvent.after(id_, after, EVENTS_PER_READ)
     found = [
         EventView(seq=event.seq, job_id=event.job_id, at=event.at, type=event.type, data=event.data)
@@ -54,16 +60,45 @@ def retry_job(id_: uuid.UUID) -> JobView:
     Raises:
         NotFoundError: there is none.
         IllegalTransitionError: the job did not fail.
-        UniquenessError: another job of its server is live.
+        ConflictError: what it needs is gone.
+        LockedError: another job has its server.
     """
     with transaction():
         job = _find(id_)
+        server: Server | None = job.server
+        if server is None and not job.check_only:
+            raise ConflictError("The server of this job is gone.")
+        if server is not None:
+            assert_unlocked(server)
+        if job.type == JobType.PASSWORD and not job.check_only:
+            raise ConflictError("The password was erased when the job ended.", hint="Ask for a new one.")
         job.requeue()
-        if job.type == BUILD:
-            server: Server | None = job.server
-            if server is not None:
-                server.mark_building()
+        if job.type == JobType.CONFIGURE and server is not None and not job.check_only:
+            configure.record_again(server, job.parameters)
         return read_job(id_)
+
+
+def cancel_job(id_: uuid.UUID) -> JobView:
+    """Cancel a job that waits for its time; nothing has happened yet, and nothing will.
+
+    Raises:
+        NotFoundError: there is none.
+        ConflictError: it is not a scheduled one.
+        IllegalTransitionError: it has begun meanwhile.
+    """
+    with transaction():
+        job = _find(id_)
+        if job.status != JobStatus.QUEUED or job.run_after is None:
+            raise ConflictError(
+                f"Job {job.id} is {job.status}; only a job that waits for its time can be cancelled."
+            )
+        job.mark_cancelled()
+        return read_job(id_)
+
+
+def view(job: Job) -> JobView:
+    """A job as the API shows it."""
+    return views([job])[0]
 
 
 def views(jobs: Sequence[Job]) -> list[JobView]:
@@ -80,6 +115,7 @@ def views(jobs: Sequence[Job]) -> list[JobView]:
             attempt=job.attempt,
             max_attempts=job.max_attempts,
             created_at=job.created_at,
+            run_after=job.run_after,
             started_at=job.started_at,
             finished_at=job.finished_at,
             requested_by=job.requested_by,
@@ -97,6 +133,7 @@ def views(jobs: Sequence[Job]) -> list[JobView]:
                 for step in steps.get(job.id, [])
             ],
             upids=upids.get(job.id, []),
+            result=job.result,
             error=job.error,
         )
         for job in jobs
@@ -104,12 +141,12 @@ def views(jobs: Sequence[Job]) -> list[JobView]:
 
 
 def _resources(job: Job) -> list[Resource]:
-    found = [("server", job.server_id), ("node", job.node_id)]
+    found = [("server", job.server_uuid), ("node", job.node_id)]
     return [Resource(type=type_, id=str(id_)) for type_, id_ in found if id_ is not None]
 
 
-def _find(id_: uuid.UUID) -> Job:
+def _find(id_: uuid.UUID, owner_id: int | None = None) -> Job:
     job: Job | None = Job.get_or_none(Job.id == id_)
-    if job is None:
+    if job is None or owner_id not in (None, job.owner_id):
         raise NotFoundError("job", id_)
     return job

@@ -89,6 +89,20 @@ def allocate(server: Server, node: Node, counts: AddressCounts) -> None:
             )
 
 
+def take(server: Server, ids: list[int]) -> None:
+    """Give a server back the addresses that it had, within the caller's transaction.
+
+    Raises:
+        PlacementError: one of them is somebody else's by now.
+    """
+    missing = set(ids) - set(rows.Address.take(server, ids))
+    if missing:
+        raise PlacementError(
+            f"{len(missing)} of the addresses that were asked for went to another server meanwhile.",
+            hint="Ask for the change anew.",
+        )
+
+
 def _subnet(spec: AddressPoolSpec) -> tuple[Address, Address, Network, Address | None]:
     """First and last address, the subnet and the gateway; every problem is reported at once."""
     problems: list[FieldProblem] = []

@@ -8,6 +8,7 @@ import yaml
 
 from jotunheim.actions.server import build
 from jotunheim.ansible import paths, playbooks, variables
+from jotunheim.ansible.inventory import SecretReference
 from jotunheim.data.server.spec import Limits
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.infrastructure import Node, Template
@@ -34,11 +35,20 @@ SERVER = Server(
 GIVEN: dict[str, dict[str, Any]] = {
     "pve_clone": variables.pve_clone(SERVER, NODE),
     "pve_config": variables.pve_config(
-        SERVER, NODE, [Address(address="10.0.0.5", pool=POOL)], has_password=True
+        SERVER, NODE, [Address(address="10.0.0.5", pool=POOL)], password=SecretReference("server/1/password")
     ),
-    "pve_power": variables.pve_power(SERVER),
+    "pve_power": variables.pve_power("shutdown", timeout_seconds=60, force=True),
     "pve_info": variables.pve_info(Settings()),
+    "pve_restart": variables.pve_restart("if_needed"),
+    "pve_password": variables.pve_password(SERVER, SecretReference("server/1/password"), Settings()),
+    "pve_snapshot": variables.pve_snapshot("present", "before", description="d", with_memory=True, limit=2),
+    "pve_delete": variables.pve_delete(SERVER, NODE, purge=True, backups=True),
+    "pve_rebuild": variables.pve_rebuild(
+        SERVER, NODE, scratch_vmid=1001, rebuild_id="1", destroy_snapshots=True
+    ),
 }
+# The roles that are given another role's variables.
+SHARES = {"pve_rebuild_clean": "pve_rebuild"}
 # Given beside a role's options, and why: a secret that must not be an argument.
 NOT_OPTIONS = {"pve_cloudinit_password"}
 KINDS = {"str": str, "int": int, "bool": bool, "list": list, "dict": dict}
@@ -50,13 +60,34 @@ def _options(role: str) -> dict[str, Any]:
     return options
 
 
-def test_every_role_of_the_playbook_has_a_function() -> None:
-    plays = yaml.safe_load((paths.PLAYBOOKS / build.PLAYBOOK).read_text())
+def test_every_role_of_the_playbooks_has_a_function() -> None:
+    plays = [play for file in paths.PLAYBOOKS.glob("*.yml") for play in yaml.safe_load(file.read_text())]
     roles = {entry["role"] for play in plays for entry in play["roles"]}
     functions = {
         name for name, _ in inspect.getmembers(variables, inspect.isfunction) if name.startswith("pve_")
     }
-    assert roles == functions == set(GIVEN)
+    assert {SHARES.get(role, role) for role in roles} == functions - {"pve_autostart"} == set(GIVEN)
+
+
+def test_a_suspension_sets_what_the_role_declares() -> None:
+    assert set(variables.pve_autostart(onboot=False)) <= set(_options("pve_config"))
+
+
+def test_a_change_of_one_field_sets_only_what_belongs_to_it() -> None:
+    given = variables.pve_config(SERVER, NODE, [], fields={"memory_bytes"})
+    assert given == {"pve_config_memory_bytes": 2**31}
+    given = variables.pve_config(SERVER, NODE, [], fields={"ssh_keys"})
+    assert given == {"pve_config_cloudinit": {"ssh_keys": ["ssh-ed25519 AAAA"]}}
+
+
+def test_the_account_follows_the_change_the_template_and_the_system() -> None:
+    def account(template: Template, **cloud_init: str) -> str:
+        return Server(template=template, cloud_init=cloud_init).account
+
+    linux, windows = Template(os_family="linux"), Template(os_family="windows")
+    assert account(Template(os_family="linux", default_user="debian"), user="ops") == "ops"
+    assert account(Template(os_family="linux", default_user="debian")) == "debian"
+    assert (account(linux), account(windows)) == ("root", "Administrator")
 
 
 @pytest.mark.parametrize("role", GIVEN)

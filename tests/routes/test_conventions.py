@@ -1,6 +1,7 @@
 """What holds for all routes: tokens, ids, errors, pages, idempotency, and a description that is true."""
 
 import html
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,13 +11,13 @@ import jsonschema
 import pytest
 
 from jotunheim.exceptions.http import STATUS
-from jotunheim.routes import api_admin
+from jotunheim.routes import api_admin, api_client
 from jotunheim.services.access import is_well_formed
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
-OPERATIONS = api_admin.operations
+OPERATIONS = [*api_admin.operations, *api_client.operations]
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,7 @@ def test_no_route_answers_without_a_valid_token(service: Service, operation: Any
     path = operation.path.replace("{id:row}", "1").replace(
         "{id:uuid}", "00000000-0000-4000-8000-000000000000"
     )
+    path = path.replace("{name:str}", "before")
     url = str(service.http.base_url).rstrip("/") + path
     answer = httpx.request(operation.method, url, headers={"Authorization": header} if header else {})
     assert answer.status_code == 401
@@ -229,8 +231,7 @@ def test_the_description_covers_every_route_and_the_page_shows_it(service: Servi
     document = httpx.get(str(service.http.base_url) + "openapi.json").json()
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     routed = {
-        (operation.method, "/api/v1" + operation.path.replace(":row}", "}").replace(":uuid}", "}"))
-        for operation in OPERATIONS
+        (operation.method, "/api/v1" + re.sub(r":\w+}", "}", operation.path)) for operation in OPERATIONS
     }
     assert described == routed
     page = httpx.get(str(service.http.base_url) + "docs")

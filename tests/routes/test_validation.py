@@ -33,7 +33,7 @@ BAD_SERVER_FIELDS: dict[str, list[Any]] = {
     "labels": [{"": "x"}, {"a b": "x"}, {"k": "x\ny"}, {"k": 1}, {"k": "x" * 256}, []],
     "tags": [["UPPER"], ["a;b"], [""], ["-x"], "web"],
     "external_id": ["", "   ", "a\nb", 7],
-    "expires_in_seconds": [60],
+    "expires_in_seconds": [0, -1, 1.5, "60", 2**40],
     "protected": ["no"],
     "limits": [{"snapshots": -1}, {"unknown": 1}, {"rate_bytes_per_second": 0}],
     "profiles": [["baseline"]],

@@ -142,6 +142,32 @@ class Service:
         document: dict[str, Any] = answer.json()
         return document
 
+    def ask(self, path: str, body: Mapping[str, Any] | None = None, method: str = "POST") -> dict[str, Any]:
+        """A request below /admin that must be accepted; returns the answer."""
+        answer = self.http.request(method, f"/admin/{path}", json=body or {})
+        assert answer.is_success, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def refused(
+        self, path: str, body: Mapping[str, Any] | None = None, method: str = "POST"
+    ) -> tuple[int, Any]:
+        """Status and error of a request below /admin that must be refused."""
+        answer = self.http.request(method, f"/admin/{path}", json=body or {})
+        assert answer.is_error, answer.text
+        return answer.status_code, answer.json()["error"]
+
+    def done(self, path: str, body: Mapping[str, Any] | None = None, method: str = "POST") -> dict[str, Any]:
+        """The job of a request below /admin, which must succeed."""
+        job = self.finished(self.ask(path, body, method)["job"]["id"])
+        assert job["status"] == "succeeded", job
+        return job
+
+    def server(self, id_: str) -> dict[str, Any]:
+        """A server, as it is recorded."""
+        found: dict[str, Any] = self.read(f"servers/{id_}")["server"]
+        return found
+
     def create_server(self, name: str, **spec: Any) -> dict[str, Any]:
         """POST a server made from the template; returns the whole answer."""
         return self.create("servers", {"name": name, "template_id": self.ids["template"], **spec})

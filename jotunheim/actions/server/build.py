@@ -1,38 +1,22 @@
 """Builds a server: clones its template, configures and starts the VM, and reads it back."""
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.steps import StepRecorder
-from jotunheim.ansible import inventory, playbooks, runner, variables
+from jotunheim.actions.server import playbook
+from jotunheim.actions.server.playbook import VmidTakenError, load, password_of, read_back, run_playbook
+from jotunheim.ansible import runner, variables
 from jotunheim.data.server.status import Power
-from jotunheim.exceptions.repository import LeaseLostError
-from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.settings import Settings
 
 PLAYBOOK = "server_build.yml"
-CLONE = "jotunheim.pve.vm_clone"
-INFO = "jotunheim.pve.vm_info"
-
-
-class VmidTakenError(ServerDeploymentError):
-    """The node uses the server's VMID for a VM that is not ours.
-
-    Attributes:
-        taken_vmids: all VMIDs that the node or its cluster uses, as far as the token sees them.
-    """
-
-    def __init__(self, vmid: int, taken_vmids: list[int]) -> None:
-        super().__init__("vmid_taken", f"VMID {vmid} is in use on the node.", retryable=True)
-        self.vmid = vmid
-        self.taken_vmids = taken_vmids
 
 
 def build(job: Job, context: ActionContext) -> None:
@@ -44,79 +28,51 @@ def build(job: Job, context: ActionContext) -> None:
         LeaseLostError: the job belongs to another worker now.
     """
     server = load(job)
-    name, host_variables = inventory_host(server, context.settings)
-    recorder = StepRecorder(job, playbooks.step_count(PLAYBOOK))
-    result = runner.run(
-        runner.Run(
-            playbook=PLAYBOOK,
-            hosts=[
-                runner.Host(
-                    name=name,
-                    job_id=str(job.id),
-                    fence=job.fence,
-                    variables=host_variables,
-                    secrets=context.secrets_of(server.node, server.password_reference),
-                )
-            ],
-            directory=context.settings.runs_dir / f"{job.id}.{job.fence}.{uuid.uuid4().hex[:8]}",
-            timeout_seconds=context.settings.job_timeout_seconds,
-            on_event=recorder.record,
-            is_cancelled=lambda: context.stop.is_set() or recorder.lease_lost,
-            environment=context.run_environment,
-        )
-    )
-    if recorder.lease_lost:
-        raise LeaseLostError(f"Job {job.id} belongs to another worker now.")
-    failure = result.hosts[name].failure
-    if failure is not None and failure.action == CLONE and "taken_vmids" in failure.result:
-        raise VmidTakenError(server.vmid, [int(vmid) for vmid in failure.result["taken_vmids"]])
-    vm = _read_back(server, result.of(name))
+    result = _run(job, server, Address.of([server]).get(server.id, []), context)
+    vm = read_back(server, result, Power.RUNNING if server.start_after_build else Power.STOPPED)
     with transaction():
         job.mark_succeeded()
         server.mark_ready(Power(vm["status"]), vm["disks"].get(vm["system_disk"]))
         Secret.erase(server.password_reference)
 
 
-def load(job: Job) -> Server:
-    """The job's server with its node and template.
+def preview(job: Job, context: ActionContext) -> None:
+    """Run the playbook in check mode for a server that is recorded nowhere but in the job.
 
     Raises:
-        ServerDeploymentError: there is none any more.
+        ServerDeploymentError: the run failed.
+        LeaseLostError: the job belongs to another worker now.
     """
-    server: Server | None = Server.with_places({}).where(Server.id == job.server_id).first()
-    if server is None:
-        raise ServerDeploymentError("not_found", "The server of this job is gone.")
-    return server
+    server = Server(**job.parameters["server"])
+    server.node = Node.get_by_id(server.node_id)
+    _run(job, server, Address.by_ids(job.parameters["addresses"]), context)
+    with transaction():
+        job.mark_succeeded()
 
 
-def inventory_host(server: Server, settings: Settings) -> tuple[str, dict[str, Any]]:
-    """Name and variables of a server in the inventory of a build, with secrets by reference."""
+def inventory_host(job: Job, settings: Settings) -> tuple[str, dict[str, Any]]:
+    """Name and variables of a job's server in the inventory of its build."""
+    server = load(job)
     addresses = Address.of([server]).get(server.id, [])
-    name = f"server-{server.id}" if server.name in inventory.RESERVED_NAMES else server.name
-    return name, {
-        **variables.connection(server, server.node, settings),
+    return playbook.inventory_host(server, settings, _role_variables(job, server, addresses, settings))
+
+
+def _role_variables(
+    job: Job, server: Server, addresses: list[Address], settings: Settings
+) -> Mapping[str, Any]:
+    return {
         **variables.pve_clone(server, server.node),
-        **variables.pve_config(
-            server, server.node, addresses, has_password=Secret.exists(server.password_reference)
-        ),
-        **variables.pve_power(server),
+        **variables.pve_config(server, server.node, addresses, password=password_of(job, server)),
+        **variables.pve_power("started" if server.start_after_build else "stopped"),
         **variables.pve_info(settings),
     }
 
 
-def _read_back(server: Server, result: runner.HostResult) -> Mapping[str, Any]:
-    """What the last task read of the VM, when it is the one that was wanted."""
-    vm: Mapping[str, Any] = result.results.get(INFO, {}).get("vm", {})
-    wanted_status = "running" if server.start_after_build else "stopped"
-    if not vm.get("exists") or not vm.get("owned"):
-        raise ServerDeploymentError(
-            "read_back_failed", "After the build the node does not show our VM.", retryable=True
-        )
-    if vm.get("status") != wanted_status:
-        raise ServerDeploymentError(
-            "read_back_failed",
-            f"After the build the VM is {vm.get('status')} and should be {wanted_status}.",
-            retryable=True,
-            hint="See the node's task log for why the VM stopped.",
-        )
-    return vm
+def _run(job: Job, server: Server, addresses: list[Address], context: ActionContext) -> runner.HostResult:
+    given = _role_variables(job, server, addresses, context.settings)
+    try:
+        return run_playbook(PLAYBOOK, job, server, context, given)
+    except runner.TaskFailedError as error:
+        if "taken_vmids" in error.result:
+            raise VmidTakenError(server.vmid, error.result["taken_vmids"]) from None
+        raise

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr
 
 from jotunheim.data.fields import (
     DnsName,
@@ -18,7 +18,19 @@ from jotunheim.data.fields import (
 
 MIB = 1024 * 1024
 DEFAULT_MEMORY_BYTES = 1024 * MIB
+MAX_EXPIRY_SECONDS = 10 * 366 * 86_400
 _PASSWORD_LENGTHS = range(8, 129)
+
+
+def _guest_password(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if len(text) not in _PASSWORD_LENGTHS or not text.isprintable():
+        raise ValueError("must have 8 to 128 printable characters")
+    return value
+
+
+GuestPassword = Annotated[SecretStr, AfterValidator(_guest_password)]
+ExpirySeconds = Annotated[int, Field(ge=1, le=MAX_EXPIRY_SECONDS)]
 
 
 class AddressCounts(Shape):
@@ -57,26 +69,17 @@ class ServerSpec(Shape):
     """Size of the system disk; None: as large as the template's."""
     addresses: AddressCounts = AddressCounts()
     ssh_keys: Annotated[list[SshPublicKey], Field(max_length=100)] = []
-    password: SecretStr | None = None
+    password: GuestPassword | None = None
     """8 to 128 printable characters. None without keys: one is generated and answered once."""
     start: bool = True
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] = {}
     tags: Annotated[list[PveTag], Field(max_length=32)] = []
     external_id: ShortText | None = None
     """The caller's own id for this server, unique among the owner's servers."""
-    expires_in_seconds: None = None
-    """Servers that expire come with a later version; only null is accepted."""
+    expires_in_seconds: ExpirySeconds | None = None
+    """The server is deleted after this time, unless it is extended or protected. None: never."""
     protected: bool = False
     """A protected server refuses to be deleted."""
     limits: Limits = Limits()
     profiles: Annotated[list[str], Field(max_length=0)] = []
     """Profiles come with a later version; only an empty list is accepted."""
-
-    @field_validator("password")
-    @classmethod
-    def _password(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            text = value.get_secret_value()
-            if len(text) not in _PASSWORD_LENGTHS or not text.isprintable():
-                raise ValueError("must have 8 to 128 printable characters")
-        return value

@@ -1,4 +1,4 @@
-"""The words for a server's state. Lifecycle and power are separate axes."""
+"""The words for a server's state. Lifecycle, power and suspension are separate axes."""
 
 from enum import StrEnum
 
@@ -9,6 +9,9 @@ class ServerStatus(StrEnum):
     BUILDING = "building"
     READY = "ready"
     BUILD_FAILED = "build_failed"
+    REBUILDING = "rebuilding"
+    DELETING = "deleting"
+    DELETE_FAILED = "delete_failed"
 
 
 class Power(StrEnum):
@@ -17,3 +20,19 @@ class Power(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"
     UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Power":
+        """What else a hypervisor may say."""
+        del value
+        return cls.UNKNOWN
+
+
+class PowerAction(StrEnum):
+    """What can be done to a server's power."""
+
+    START = "start"
+    SHUTDOWN = "shutdown"
+    STOP = "stop"
+    REBOOT = "reboot"
+    RESET = "reset"

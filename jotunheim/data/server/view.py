@@ -46,6 +46,16 @@ class Suspension(View):
     reason: str
 
 
+class SnapshotView(View):
+    """A snapshot, as the node has it."""
+
+    name: str
+    description: str
+    with_memory: bool
+    parent: str | None
+    created_at: datetime
+
+
 class ServerView(View):
     """A server: what was asked for, and what is so."""
 
@@ -66,6 +76,14 @@ class ServerView(View):
     memory_bytes: int
     disk_bytes: int | None
     addresses: list[AddressView]
+    ssh_keys: list[str]
+    description: str
+    network: dict[str, Any]
+    """What was set of the first network device; the rest is as the node and the template have it."""
+    cloud_init: dict[str, Any]
+    """What was set for cloud-init; the rest follows from template, addresses and host name."""
+    boot_order: list[str] | None
+    agent: bool
     labels: dict[str, str]
     tags: list[str]
     external_id: str | None
@@ -74,3 +92,41 @@ class ServerView(View):
     limits: dict[str, Any]
     created_at: datetime
     updated_at: datetime
+
+
+class ClientLocation(View):
+    """The location of a server, as its owner sees it."""
+
+    name: str
+    short_code: str
+
+
+class ClientServerView(View):
+    """A server as its owner sees it: nothing of nodes, other owners or the operator's own ids."""
+
+    id: UUID
+    name: str
+    hostname: str
+    status: ServerStatus
+    suspended: Suspension | None
+    power: Power
+    job_id: UUID | None
+    location: ClientLocation
+    template: TemplateSummary
+    cpu: int
+    memory_bytes: int
+    disk_bytes: int | None
+    addresses: list[AddressView]
+    ssh_keys: list[str]
+    labels: dict[str, str]
+    tags: list[str]
+    expires_at: datetime | None
+    protected: bool
+    limits: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, server: ServerView) -> "ClientServerView":
+        """The owner's part of what an operator sees."""
+        return cls.model_validate(server.model_dump())

@@ -1,1 +1,14 @@
 """Jobs about servers."""
+
+from jotunheim.jobs.server import build, configure, delete, password, power, rebuild, snapshots, suspension
+
+KINDS = (
+    build.KIND,
+    configure.KIND,
+    delete.KIND,
+    password.KIND,
+    power.KIND,
+    rebuild.KIND,
+    *snapshots.KINDS,
+    *suspension.KINDS,
+)

@@ -167,6 +167,44 @@ class Address(Table):
         return found
 
     @classmethod
+    def by_ids(cls, ids: Iterable[int]) -> "list[Address]":
+        """Addresses with their pools, in the order in which a server shows its own."""
+        query = (
+            cls.select(cls, AddressPool)
+            .join(AddressPool, JOIN.INNER)
+            .where(cls.id.in_(list(ids)))
+            .order_by(AddressPool.family, cls.sort_key)
+        )
+        return list(query)
+
+    @classmethod
+    def ids_of(cls, server: Server) -> list[int]:
+        """Ids of a server's addresses."""
+        return [address.id for address in cls.of([server]).get(server.id, [])]
+
+    @classmethod
+    def take(cls, server: Server, ids: Iterable[int]) -> list[int]:
+        """Give a server those of these addresses that are free; returns the ids of those that it has then."""
+        wanted = list(ids)
+        cls.update(server=server, allocated_at=now()).where(
+            cls.id.in_(wanted) & cls.server.is_null()
+        ).execute()
+        return [
+            address.id for address in cls.select(cls.id).where(cls.id.in_(wanted) & (cls.server == server))
+        ]
+
+    @classmethod
+    def keep_only(cls, server: Server, ids: Iterable[int]) -> None:
+        """Give all addresses of a server but these back to their pools."""
+        others = (cls.server == server) & cls.id.not_in(list(ids))
+        cls.update(server=None, allocated_at=None).where(others).execute()
+
+    @classmethod
+    def release(cls, server: Server) -> None:
+        """Give all addresses of a server back to their pools."""
+        cls.update(server=None, allocated_at=None).where(cls.server == server).execute()
+
+    @classmethod
     def overlapping(
         cls, first: "IPv4Address | IPv6Address", last: "IPv4Address | IPv6Address"
     ) -> "Address | None":

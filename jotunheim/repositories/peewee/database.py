@@ -66,6 +66,15 @@ def transaction() -> AbstractContextManager[Any]:
 
 
 @contextmanager
+def previewed(check: bool) -> Iterator[None]:
+    """A transaction, or part of one, that is undone at its end when it was only to show what would be."""
+    with transaction() as undoable:
+        yield
+        if check:
+            undoable.rollback()
+
+
+@contextmanager
 def unique(message: str, **columns: str) -> Iterator[None]:
     """A transaction in which a broken unique index becomes a UniquenessError.
 

@@ -23,17 +23,18 @@ from peewee import (
 
 from jotunheim.data.job import JobError, JobStatus, StepStatus
 from jotunheim.exceptions.model import IllegalTransitionError
-from jotunheim.exceptions.repository import LeaseLostError
+from jotunheim.exceptions.repository import LeaseLostError, UniquenessError
 from jotunheim.repositories.peewee.database import Table, UtcField, now, unique
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
-    JobStatus.QUEUED: frozenset({JobStatus.RUNNING}),
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELLED}),
     JobStatus.RUNNING: frozenset({JobStatus.QUEUED, JobStatus.SUCCEEDED, JobStatus.FAILED}),
     JobStatus.FAILED: frozenset({JobStatus.QUEUED}),
     JobStatus.SUCCEEDED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
 }
 """From each status to those that may follow it. Running to queued: the worker was lost or handed over."""
 
@@ -50,10 +51,19 @@ class Job(Table):
     max_attempts = IntegerField()
     server = ForeignKeyField(Server, backref="jobs", null=True, on_delete="SET NULL")
     server_id: uuid.UUID | None
+    server_uuid = UUIDField(null=True, index=True)
+    """The same id, kept when the server is gone."""
+    owner_id = IntegerField(null=True, index=True)
+    """Whose server it was when the job was requested; they may see the job."""
     node = ForeignKeyField(Node, backref="jobs", null=True, on_delete="SET NULL")
     node_id: int | None
     requested_by = CharField()
     request_id = CharField()
+    parameters = JSONField(default=dict)
+    """What was asked for, beyond type and server. Never a secret."""
+    run_after = UtcField(null=True)
+    """A scheduled job: it waits until then, and locks its server only from then on."""
+    result = JSONField(null=True)
     error = JSONField(null=True)
     lease_owner = CharField(null=True)
     lease_expires_at = UtcField(null=True)
@@ -67,31 +77,45 @@ class Job(Table):
 
     @classmethod
     def enqueue(cls, **columns: Any) -> "Job":
-        """Insert a queued job and its first event."""
-        job: Job = cls.create(**columns)
+        """Insert a queued job and its first event.
+
+        Raises:
+            UniquenessError: another job of the same server is queued or running.
+        """
+        server: Server | None = columns.get("server")
+        if server is not None:
+            columns |= {"server_uuid": server.id, "owner_id": server.owner_id}
+        with unique("Another job of this server is queued or running."):
+            job: Job = cls.create(**columns)
         JobEvent.add(job.id, "job.queued", {})
         return job
 
     @classmethod
     def claim(cls, job_id: uuid.UUID, owner: str, lease_seconds: float) -> "Job | None":
-        """Take a job for `lease_seconds`, if it is queued or its worker went silent.
+        """Take a job for `lease_seconds`, if it is queued and due, or its worker went silent.
 
         Returns:
-            The job with its new fencing number, or None: another worker was faster, or it is over.
+            The job with its new fencing number, or None: another worker was faster, it is over, or it was
+            scheduled and another job of its server is live.
         """
         at = now()
-        claimed = (
-            cls.update(
-                status=JobStatus.RUNNING,
-                attempt=cls.attempt + 1,
-                fence=cls.fence + 1,
-                lease_owner=owner,
-                lease_expires_at=at + timedelta(seconds=lease_seconds),
-                started_at=fn.COALESCE(cls.started_at, cls.started_at.db_value(at)),
-            )
-            .where((cls.id == job_id) & _claimable(at))
-            .execute()
-        )
+        try:
+            with unique("Another job of this server is queued or running."):
+                claimed = (
+                    cls.update(
+                        status=JobStatus.RUNNING,
+                        run_after=None,
+                        attempt=cls.attempt + 1,
+                        fence=cls.fence + 1,
+                        lease_owner=owner,
+                        lease_expires_at=at + timedelta(seconds=lease_seconds),
+                        started_at=fn.COALESCE(cls.started_at, cls.started_at.db_value(at)),
+                    )
+                    .where((cls.id == job_id) & _claimable(at))
+                    .execute()
+                )
+        except UniquenessError:
+            return None
         if not claimed:
             return None
         job: Job = cls.get_by_id(job_id)
@@ -99,9 +123,25 @@ class Job(Table):
         return job
 
     @classmethod
+    def blocking(cls, server: Server) -> "Job | None":
+        """The job that locks a server: the one that is queued or running, or a scheduled one that is due."""
+        found: Job | None = (
+            cls.select()
+            .where((cls.server == server) & cls.status.in_(LIVE) & _due(now()))
+            .order_by(cls.run_after.is_null(False))
+            .first()
+        )
+        return found
+
+    @classmethod
     def queued(cls, limit: int) -> list[uuid.UUID]:
-        """Ids of jobs that wait for a worker, the oldest first."""
-        query = cls.select(cls.id).where(cls.status == JobStatus.QUEUED).order_by(cls.created_at).limit(limit)
+        """Ids of jobs that wait for a worker, and are due, the oldest first."""
+        query = (
+            cls.select(cls.id)
+            .where((cls.status == JobStatus.QUEUED) & _due(now()))
+            .order_by(cls.created_at)
+            .limit(limit)
+        )
         return [job.id for job in query]
 
     @classmethod
@@ -111,20 +151,26 @@ class Job(Table):
         return [job.id for job in query]
 
     @classmethod
-    def matching(cls, status: JobStatus | None, server_id: uuid.UUID | None) -> Any:
-        """A select of jobs, narrowed to a status and a server when given."""
+    def matching(
+        cls, status: JobStatus | None, server_id: uuid.UUID | None, owner_id: int | None = None
+    ) -> Any:
+        """A select of jobs, narrowed to a status, a server and an owner when given."""
         query = cls.select()
+        if owner_id is not None:
+            query = query.where(cls.owner_id == owner_id)
         if status is not None:
             query = query.where(cls.status == status)
         if server_id is not None:
-            query = query.where(cls.server == server_id)
+            query = query.where(cls.server_uuid == server_id)
         return query
 
     @classmethod
     def live_of(cls, servers: Iterable[Server]) -> dict[uuid.UUID, uuid.UUID]:
-        """Ids of queued and running jobs, by server id."""
-        query = cls.select(cls.id, cls.server).where(
-            cls.server.in_([server.id for server in servers]) & cls.status.in_(LIVE)
+        """Ids of queued and running jobs, by server id; of a scheduled one when there is no other."""
+        query = (
+            cls.select(cls.id, cls.server)
+            .where(cls.server.in_([server.id for server in servers]) & cls.status.in_(LIVE))
+            .order_by(cls.run_after.is_null())
         )
         return {job.server_id: job.id for job in query if job.server_id}
 
@@ -146,9 +192,25 @@ class Job(Table):
         """Raise LeaseLostError unless this job is still ours, and keep it so until the transaction ends."""
         self._update_held()
 
-    def mark_succeeded(self) -> None:
-        """The work is done and was read back."""
-        self._finish(JobStatus.SUCCEEDED, None)
+    def mark_succeeded(self, result: Mapping[str, Any] | None = None) -> None:
+        """The work is done and was read back; `result` is what a caller may want to know of it."""
+        self._finish(JobStatus.SUCCEEDED, None, result)
+
+    def mark_cancelled(self) -> None:
+        """Nobody shall do the work. It must not have begun.
+
+        Raises:
+            IllegalTransitionError: it has.
+        """
+        cancelled = (
+            Job.update(status=JobStatus.CANCELLED, finished_at=now())
+            .where((Job.id == self.id) & (Job.status == JobStatus.QUEUED))
+            .execute()
+        )
+        if not cancelled:
+            raise IllegalTransitionError(f"Job {self.id}", "no longer queued", JobStatus.CANCELLED)
+        self.status = JobStatus.CANCELLED
+        JobEvent.add(self.id, "job.finished", {"status": JobStatus.CANCELLED, "error": None})
 
     def mark_failed(self, error: JobError) -> None:
         """The work ended without its result."""
@@ -157,6 +219,32 @@ class Job(Table):
     def hand_over(self) -> None:
         """Put the job back into the queue for another worker; the attempt is not counted."""
         self._move(JobStatus.QUEUED, attempt=Job.attempt - 1, lease_owner=None, lease_expires_at=None)
+
+    @classmethod
+    def cancel_scheduled(cls, server: Server) -> None:
+        """Cancel what was to be done with a server later."""
+        for job in cls.select().where(
+            (cls.server == server) & (cls.status == JobStatus.QUEUED) & cls.run_after.is_null(False)
+        ):
+            job.mark_cancelled()
+
+    @classmethod
+    def busy_since(cls, server: Server, at: datetime) -> bool:
+        """Whether a job worked on a server at some time after this one, or still does."""
+        later = cls.finished_at.is_null() | (cls.finished_at >= at)
+        worked = cls.started_at.is_null(False) & later
+        return bool(cls.select().where((cls.server == server) & worked).exists())
+
+    @classmethod
+    def last_of(cls, server: Server, type_: str) -> "Job | None":
+        """A server's newest job of a type."""
+        found: Job | None = (
+            cls.select()
+            .where((cls.server == server) & (cls.type == type_))
+            .order_by(cls.created_at.desc())
+            .first()
+        )
+        return found
 
     def requeue(self) -> None:
         """Try a failed job again from where it stood, with room for further attempts.
@@ -190,7 +278,9 @@ class Job(Table):
             self._update_held(progress=percent)
             self.progress = percent
 
-    def _finish(self, status: JobStatus, error: JobError | None) -> None:
+    def _finish(
+        self, status: JobStatus, error: JobError | None, result: Mapping[str, Any] | None = None
+    ) -> None:
         document = error.model_dump() if error else None
         self._move(
             status,
@@ -198,6 +288,7 @@ class Job(Table):
             lease_owner=None,
             lease_expires_at=None,
             error=document,
+            result=None if result is None else dict(result),
             **({"progress": 100} if status is JobStatus.SUCCEEDED else {}),
         )
         JobEvent.add(self.id, "job.finished", {"status": status, "error": document})
@@ -214,7 +305,14 @@ class Job(Table):
             raise LeaseLostError(f"Job {self.id} belongs to another worker now.")
 
 
-Job.add_index(Job.index(Job.server, unique=True, name="job_one_live_per_server", where=Job.status.in_(LIVE)))
+Job.add_index(
+    Job.index(
+        Job.server,
+        unique=True,
+        name="job_one_live_per_server",
+        where=Job.status.in_(LIVE) & Job.run_after.is_null(),
+    )
+)
 
 
 class JobStep(Table):
@@ -310,7 +408,11 @@ class PveTask(Table):
 
 
 def _claimable(at: datetime) -> Any:
-    return (Job.status == JobStatus.QUEUED) | _abandoned(at)
+    return ((Job.status == JobStatus.QUEUED) & _due(at)) | _abandoned(at)
+
+
+def _due(at: datetime) -> Any:
+    return Job.run_after.is_null() | (Job.run_after <= at)
 
 
 def _abandoned(at: datetime) -> Any:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from peewee import (
@@ -12,6 +13,7 @@ from peewee import (
     ForeignKeyField,
     IntegerField,
     JSONField,
+    TextField,
     UUIDField,
 )
 
@@ -23,8 +25,11 @@ from jotunheim.repositories.peewee.infrastructure import Location, Node, Templat
 
 TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
     ServerStatus.BUILDING: frozenset({ServerStatus.READY, ServerStatus.BUILD_FAILED}),
-    ServerStatus.BUILD_FAILED: frozenset({ServerStatus.BUILDING}),
-    ServerStatus.READY: frozenset(),
+    ServerStatus.BUILD_FAILED: frozenset({ServerStatus.BUILDING, ServerStatus.DELETING}),
+    ServerStatus.READY: frozenset({ServerStatus.REBUILDING, ServerStatus.DELETING}),
+    ServerStatus.REBUILDING: frozenset({ServerStatus.READY}),
+    ServerStatus.DELETING: frozenset({ServerStatus.DELETE_FAILED}),
+    ServerStatus.DELETE_FAILED: frozenset({ServerStatus.DELETING}),
 }
 """From each status to those that may follow it."""
 
@@ -42,6 +47,7 @@ class Server(Table):
     owner = ForeignKeyField(User, backref="servers", on_delete="RESTRICT")
     owner_id: int
     node = ForeignKeyField(Node, backref="servers", on_delete="RESTRICT")
+    node_id: int
     template = ForeignKeyField(Template, backref="servers", on_delete="RESTRICT")
     cpu = IntegerField()
     memory_bytes = BigIntegerField()
@@ -51,8 +57,22 @@ class Server(Table):
     tags = JSONField(default=list)
     limits = JSONField(default=dict)
     external_id = CharField(null=True)
+    description = TextField(default="")
+    network = JSONField(default=dict)
+    """What was set of the first network device: a `NetworkChange` without what it leaves out."""
+    cloud_init = JSONField(default=dict)
+    """What was set for cloud-init: a `CloudInitChange` without what it leaves out."""
+    boot_order = JSONField(null=True)
+    agent = BooleanField(default=True)
     start_after_build = BooleanField(default=True)
     protected = BooleanField(default=False)
+    expires_at = UtcField(null=True, index=True)
+    suspended_at = UtcField(null=True)
+    suspension_reason = CharField(null=True)
+    suspended_from = JSONField(null=True)
+    """While suspended: what it was before, `{"power": "running"}`; None until that has been read."""
+    scratch_vmid = IntegerField(null=True, unique=True)
+    """While it is rebuilt: the VMID under which the new disk is made."""
     created_at = UtcField(default=now)
     updated_at = UtcField(default=now)
 
@@ -61,8 +81,24 @@ class Server(Table):
 
     @property
     def password_reference(self) -> str:
-        """Name of the secret that holds the password until the build has handed it over."""
+        """Name of the secret that holds a new password until a job has handed it over."""
         return f"server/{self.id}/password"
+
+    @property
+    def account(self) -> str:
+        """The account inside the guest that gets keys and password."""
+        chosen: str | None = self.cloud_init.get("user") or self.template.default_user
+        return chosen or ("Administrator" if self.template.os_family == "windows" else "root")
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether its owner must not start it."""
+        return self.suspended_at is not None
+
+    @property
+    def version(self) -> str:
+        """What changes with every change of the row, for `ETag` and `If-Match`."""
+        return f"{self.updated_at.timestamp():.6f}".replace(".", "")
 
     @classmethod
     def with_places(cls, labels: Mapping[str, str]) -> Any:
@@ -76,24 +112,87 @@ class Server(Table):
     @classmethod
     def vmids_among(cls, vmids: Iterable[int]) -> set[int]:
         """Those of these VMIDs that our servers have."""
-        return {server.vmid for server in cls.select(cls.vmid).where(cls.vmid.in_(list(vmids)))}
+        wanted = set(vmids)
+        query = cls.select(cls.vmid, cls.scratch_vmid).where(
+            cls.vmid.in_(list(wanted)) | cls.scratch_vmid.in_(list(wanted))
+        )
+        used = {vmid for server in query for vmid in (server.vmid, server.scratch_vmid) if vmid}
+        return used & wanted
+
+    @classmethod
+    def expired(cls, at: datetime) -> "list[Server]":
+        """Servers whose time is over and that may be deleted, the oldest first."""
+        query = cls.select().where((cls.expires_at <= at) & ~cls.protected).order_by(cls.expires_at)
+        return list(query)
+
+    @classmethod
+    def nodes(cls) -> list[Node]:
+        """The nodes that have servers."""
+        return list(Node.select().where(Node.id.in_(cls.select(cls.node))).order_by(Node.id))
+
+    @classmethod
+    def on(cls, node: Node) -> "list[Server]":
+        """The servers of a node."""
+        return list(cls.select().where(cls.node == node))
 
     def mark_building(self) -> None:
-        """A build begins again after a failed one."""
+        """A build begins, or begins again after a failed one."""
         self._move(ServerStatus.BUILDING)
 
     def mark_ready(self, power: Power, disk_bytes: int | None) -> None:
-        """The build is done; this is what was read back."""
+        """Build or rebuild are done; this is what was read back."""
         self._move(ServerStatus.READY, power=power, disk_bytes=disk_bytes)
 
     def mark_build_failed(self) -> None:
         """The build ended without a server."""
         self._move(ServerStatus.BUILD_FAILED)
 
+    def mark_rebuilding(self) -> None:
+        """A new system disk is being made."""
+        self._move(ServerStatus.REBUILDING)
+
+    def mark_rebuild_failed(self) -> None:
+        """The rebuild ended without success; the server is what it was, or the job can be repeated."""
+        self._move(ServerStatus.READY)
+
+    def mark_deleting(self) -> None:
+        """The VM is being destroyed."""
+        self._move(ServerStatus.DELETING)
+
+    def mark_delete_failed(self) -> None:
+        """Something of the VM may be left; deleting can be repeated."""
+        self._move(ServerStatus.DELETE_FAILED)
+
+    def record_power(self, power: Power) -> None:
+        """Remember whether the VM runs, as the hypervisor says."""
+        if self.power != power:  # not `change`: nothing that a caller may set was changed
+            Server.update(power=power).where(Server.id == self.id).execute()
+            self.power = power
+
+    def suspend(self, reason: str) -> None:
+        """From now on the owner cannot start it; what it was before is read by the job that stops it."""
+        self.change(suspended_at=self.suspended_at or now(), suspension_reason=reason)
+
+    def remember_before_suspension(self, power: Power) -> None:
+        """Keep what unsuspending brings back; the first answer stands, for a repeated job finds it stopped."""
+        if self.suspended_from is None:
+            self.change(suspended_from={"power": power})
+
+    def unsuspend(self) -> None:
+        """The owner may start it again."""
+        self.change(suspended_at=None, suspension_reason=None, suspended_from=None)
+
+    def change(self, **columns: object) -> None:
+        """Set columns other than the status, in the row and in this object."""
+        at = now()
+        Server.update(updated_at=at, **columns).where(Server.id == self.id).execute()
+        for name, value in columns.items():
+            setattr(self, name, value)
+        self.updated_at = at
+
     def move_to_vmid(self, vmid: int) -> None:
         """Take another VMID, before a VM exists: the first one turned out to be in use on the node."""
-        Server.update(vmid=vmid, updated_at=now()).where(Server.id == self.id).execute()
-        self.vmid = vmid
+        self.change(vmid=vmid)
 
     def _move(self, wanted: ServerStatus, **columns: object) -> None:
         current = ServerStatus(self.status)
@@ -123,6 +222,12 @@ class Label(Table):
         table_name = "server_label"
         primary_key = CompositeKey("server", "key")
         indexes = ((("key", "value"), False),)
+
+    @classmethod
+    def replace_all(cls, server: Server, labels: Mapping[str, str]) -> None:
+        """Give a server these labels in place of those that it has."""
+        cls.delete().where(cls.server == server).execute()
+        cls.attach(server, labels)
 
     @classmethod
     def attach(cls, server: Server, labels: Mapping[str, str]) -> None:
@@ -163,7 +268,7 @@ def lowest_free_vmid(first: int, last: int) -> int | None:
     """
     serialize("vmid")
     row = database.execute_sql(
-        _LOWEST_FREE_VMID.format(param=database.obj.param), (first, first, first, last)
+        _LOWEST_FREE_VMID.format(param=database.obj.param), (first, first, first, first, last)
     ).fetchone()
     found: int | None = row[0]
     return found
@@ -173,9 +278,10 @@ _LOWEST_FREE_VMID = """
     SELECT MIN(candidate) FROM (
         SELECT {param} AS candidate
         UNION ALL SELECT vmid + 1 FROM server WHERE vmid >= {param}
+        UNION ALL SELECT scratch_vmid + 1 FROM server WHERE scratch_vmid >= {param}
         UNION ALL SELECT vmid + 1 FROM foreign_vmid WHERE vmid >= {param}
     ) AS candidates
     WHERE candidate <= {param}
-      AND NOT EXISTS (SELECT 1 FROM server WHERE vmid = candidate)
+      AND NOT EXISTS (SELECT 1 FROM server WHERE vmid = candidate OR scratch_vmid = candidate)
       AND NOT EXISTS (SELECT 1 FROM foreign_vmid WHERE vmid = candidate)
 """

@@ -1,39 +1,24 @@
-"""Servers."""
+"""Servers: listing and creating them, changing and deleting one."""
 
-from pydantic import Field
+from typing import Any
 
-from jotunheim.data.answers import ServerAnswer, ServerCreated, ServerList
-from jotunheim.data.fields import LABEL_KEY
+from jotunheim.data.answers import ServerAnswer, ServerChanged, ServerCreated, ServerJob, ServerList
+from jotunheim.data.server.change import ServerChange
+from jotunheim.data.server.requests import DeleteRequest, ProtectionRequest
 from jotunheim.data.server.spec import ServerSpec
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.routes.operation import Call, CheckQuery, NoQuery, Operations, Reply
+from jotunheim.routes.queries import ServerListQuery
 from jotunheim.services import jobs
-from jotunheim.services.servers import create, read
+from jotunheim.services.servers import configure, create, delete, read
+from jotunheim.services.servers.requests import Asked, find
 
 operations = Operations("/admin", role="admin")
 
 
-class ServerListQuery(ListQuery):
-    """The query of the list of servers."""
-
-    label_selector: str | None = Field(default=None, max_length=1024)
-    """`env=ci,tier=web`: servers that have all these labels."""
-
-    def labels(self) -> dict[str, str]:
-        """The wanted labels.
-
-        Raises:
-            DataValidationError: the selector is not of that form.
-        """
-        wanted = {}
-        for term in self.label_selector.split(",") if self.label_selector else []:
-            key, equals, value = term.strip().partition("=")
-            if not equals or not LABEL_KEY.fullmatch(key):
-                raise DataValidationError(
-                    [FieldProblem("label_selector", "must be KEY=VALUE, joined by commas")]
-                )
-            wanted[key] = value
-        return wanted
+def queued(asked: Asked, answer: type[ServerJob] = ServerJob, **more: Any) -> Reply:
+    """The answer to a request that became a job."""
+    body = answer(server=read.read_server(asked.server.id), job=jobs.view(asked.job), **more)
+    return Reply(body, location=f"/api/v1/admin/jobs/{asked.job.id}", wakes=(asked.job.id,))
 
 
 @operations.get("/servers", scope="servers:read", answer=ServerList, query=ServerListQuery)
@@ -43,15 +28,15 @@ def list_servers(call: Call[None, ServerListQuery]) -> Reply:
     return Reply(ServerList.model_validate({"servers": found.items, "meta": found.meta()}))
 
 
-@operations.post("/servers", scope="servers:write", body=ServerSpec, answer=ServerCreated, status=202)
-def create_server(call: Call[ServerSpec, NoQuery]) -> Reply:
+@operations.job("/servers", body=ServerSpec, answer=ServerCreated)
+def create_server(call: Call[ServerSpec, CheckQuery]) -> Reply:
     """Create a server: reserve what it needs and queue its build."""
     context = call.context
-    created = create.create_server(call.body, call.actor, context.settings, context.keyring)
+    created = create.create_server(
+        call.body, call.actor, context.settings, context.keyring, check=call.query.check
+    )
     answer = ServerCreated(
-        server=read.read_server(created.server.id),
-        job=jobs.read_job(created.job.id),
-        root_password=created.root_password,
+        server=created.view, job=jobs.view(created.job), root_password=created.root_password
     )
     return Reply(answer, location=f"/api/v1/admin/jobs/{created.job.id}", wakes=(created.job.id,))
 
@@ -59,4 +44,65 @@ def create_server(call: Call[ServerSpec, NoQuery]) -> Reply:
 @operations.get("/servers/{id:uuid}", scope="servers:read", answer=ServerAnswer)
 def read_server(call: Call[None, NoQuery]) -> Reply:
     """Show a server."""
-    return Reply(ServerAnswer(server=read.read_server(call.path["id"])))
+    server = find(call.path["id"])
+    return Reply(ServerAnswer(server=read.view(server)), etag=server.version)
+
+
+def _change(call: Call[ServerChange, CheckQuery]) -> Reply:
+    server = find(call.path["id"], if_match=call.if_match)
+    job = configure.configure(server, call.body, call.actor, check=call.query.check)
+    changed = find(server.id)
+    body = ServerChanged(server=read.view(changed), job=jobs.view(job) if job else None)
+    if job is None:
+        return Reply(body, etag=changed.version, status=200)
+    return Reply(body, location=f"/api/v1/admin/jobs/{job.id}", wakes=(job.id,), etag=changed.version)
+
+
+@operations.post(
+    "/servers/{id:uuid}",
+    method="PATCH",
+    scope="servers:write",
+    body=ServerChange,
+    query=CheckQuery,
+    answer=ServerChanged,
+    status=202,
+    other_status=200,
+)
+def change_server(call: Call[ServerChange, CheckQuery]) -> Reply:
+    """Change a server; 200 without a job when its VM need not change."""
+    return _change(call)
+
+
+@operations.post(
+    "/servers/{id:uuid}/configure",
+    scope="servers:write",
+    body=ServerChange,
+    query=CheckQuery,
+    answer=ServerChanged,
+    status=202,
+    other_status=200,
+)
+def configure_server(call: Call[ServerChange, CheckQuery]) -> Reply:
+    """Change a server; without any field, assert on the node what is recorded."""
+    return _change(call)
+
+
+@operations.job("/servers/{id:uuid}", method="DELETE", body=DeleteRequest, answer=ServerJob)
+def delete_server(call: Call[DeleteRequest, CheckQuery]) -> Reply:
+    """Delete a server, now or after a delay."""
+    server = find(call.path["id"], if_match=call.if_match)
+    return queued(delete.delete_server(server, call.body, call.actor, check=call.query.check))
+
+
+@operations.post(
+    "/servers/{id:uuid}/protection",
+    scope="servers:write",
+    body=ProtectionRequest,
+    answer=ServerAnswer,
+    status=200,
+)
+def protect_server(call: Call[ProtectionRequest, NoQuery]) -> Reply:
+    """Protect a server against deletion, or no longer."""
+    server = find(call.path["id"])
+    server.change(protected=call.body.protected)
+    return Reply(ServerAnswer(server=read.view(server)), etag=server.version)

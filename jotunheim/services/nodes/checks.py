@@ -20,6 +20,8 @@ VM_PRIVILEGES = (
     "VM.Config.Network",
     "VM.Config.Options",
     "VM.PowerMgmt",
+    "VM.Snapshot",
+    "VM.Snapshot.Rollback",
 )
 STORAGE_PRIVILEGES = ("Datastore.AllocateSpace", "Datastore.Audit")
 BRIDGE_PRIVILEGES = ("SDN.Use",)
@@ -60,7 +62,7 @@ def _name(node: Node, names: Collection[str]) -> Check:
     )
 
 
-def _permissions(node: Node, granted: Mapping[str, Collection[str]]) -> list[Check]:
+def _permissions(node: Node, granted: Mapping[str, Mapping[str, bool]]) -> list[Check]:
     wanted = {
         "/vms": VM_PRIVILEGES,
         f"/storage/{node.vm_storage}": STORAGE_PRIVILEGES,
@@ -68,7 +70,8 @@ def _permissions(node: Node, granted: Mapping[str, Collection[str]]) -> list[Che
     }
     checks = []
     for path, privileges in wanted.items():
-        held = _held(granted, path)
+        # What holds on /vms must hold for the VMs below it.
+        held = _held(granted, path if path != "/vms" else "/vms/0")
         missing = [privilege for privilege in privileges if privilege not in held]
         if missing:
             message = f"On {path} the token lacks {', '.join(missing)}."
@@ -79,15 +82,15 @@ def _permissions(node: Node, granted: Mapping[str, Collection[str]]) -> list[Che
     return checks
 
 
-def _held(granted: Mapping[str, Collection[str]], path: str) -> Collection[str]:
-    """Privileges on a path: those of the longest path above it that has an entry, as PVE inherits them."""
+def _held(granted: Mapping[str, Mapping[str, bool]], path: str) -> Collection[str]:
+    """Privileges on a path: its own, or those that the longest path above it passes on, as PVE inherits them."""
     best = ""
     for candidate in granted:
         if (path == candidate or candidate == "/" or path.startswith(candidate + "/")) and len(
             candidate
         ) > len(best):
             best = candidate
-    return granted.get(best, ())
+    return [name for name, propagated in granted.get(best, {}).items() if propagated or best == path]
 
 
 def _storage(node: Node, storages: Mapping[str, reads.Storage]) -> Check:

@@ -38,3 +38,16 @@ def replace(server: Server, node: Node, taken: Iterable[int], settings: Settings
     vmid = reserve(settings)
     server.move_to_vmid(vmid)
     return vmid
+
+
+def replace_scratch(server: Server, node: Node, taken: Iterable[int], settings: Settings) -> int:
+    """Give a server another VMID to be rebuilt under, since that one is in use on the node.
+
+    Args:
+        taken: as for `replace`.
+    """
+    own = {server.scratch_vmid} if server.scratch_vmid else set()
+    ForeignVmid.note(node, set(taken) - Server.vmids_among(taken) | own)
+    vmid = reserve(settings)
+    server.change(scratch_vmid=vmid)
+    return vmid

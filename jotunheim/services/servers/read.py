@@ -5,33 +5,45 @@ from collections.abc import Sequence
 
 from jotunheim.data.paging import Page, Paged
 from jotunheim.data.server.status import Power, ServerStatus
-from jotunheim.data.server.view import AddressView, LocationSummary, NodeSummary, ServerView, TemplateSummary
-from jotunheim.exceptions.repository import NotFoundError
+from jotunheim.data.server.view import (
+    AddressView,
+    LocationSummary,
+    NodeSummary,
+    ServerView,
+    Suspension,
+    TemplateSummary,
+)
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.services.servers.requests import find
 
 
-def list_servers(page: Page, labels: dict[str, str]) -> Paged[ServerView]:
-    """A page of all servers that have these labels."""
+def list_servers(page: Page, labels: dict[str, str], owner_id: int | None = None) -> Paged[ServerView]:
+    """A page of the servers that have these labels; with `owner_id` only of this user's."""
+    query = Server.with_places(labels)
+    if owner_id is not None:
+        query = query.where(Server.owner == owner_id)
     rows, total = paginate(
-        Server.with_places(labels),
+        query,
         page,
-        [Server.created_at, Server.name, Server.vmid, Server.status, Server.updated_at],
+        [Server.created_at, Server.name, Server.vmid, Server.status, Server.updated_at, Server.expires_at],
     )
     return Paged(views(rows), page, total)
 
 
-def read_server(id_: uuid.UUID) -> ServerView:
-    """One server.
+def read_server(id_: uuid.UUID, owner_id: int | None = None) -> ServerView:
+    """One server; with `owner_id` only one of this user's.
 
     Raises:
         NotFoundError: there is none.
     """
-    server = Server.with_places({}).where(Server.id == id_).first()
-    if server is None:
-        raise NotFoundError("server", id_)
+    return view(find(id_, owner_id))
+
+
+def view(server: Server) -> ServerView:
+    """A server as the API shows it."""
     return views([server])[0]
 
 
@@ -47,7 +59,7 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
             name=server.name,
             hostname=server.hostname,
             status=ServerStatus(server.status),
-            suspended=None,
+            suspended=_suspension(server),
             power=Power(server.power),
             job_id=live_jobs.get(server.id),
             owner_id=server.owner_id,
@@ -70,10 +82,16 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
                 )
                 for address in addresses.get(server.id, [])
             ],
+            ssh_keys=server.ssh_keys,
+            description=server.description,
+            network=server.network,
+            cloud_init=server.cloud_init,
+            boot_order=server.boot_order,
+            agent=server.agent,
             labels=labels.get(server.id, {}),
             tags=server.tags,
             external_id=server.external_id,
-            expires_at=None,
+            expires_at=server.expires_at,
             protected=server.protected,
             limits=server.limits,
             created_at=server.created_at,
@@ -81,3 +99,9 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
         )
         for server in servers
     ]
+
+
+def _suspension(server: Server) -> Suspension | None:
+    if server.suspended_at is None:
+        return None
+    return Suspension(at=server.suspended_at, reason=server.suspension_reason or "")

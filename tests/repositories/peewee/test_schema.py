@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from playhouse.migrations import Runner
 from playhouse.schema_diff import diff_models
 
 from jotunheim.exceptions.model import DataValidationError
@@ -14,6 +15,8 @@ from jotunheim.repositories import peewee as package
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.infrastructure import Location, Node
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.settings import Settings
 
 
@@ -32,8 +35,40 @@ def test_migrating_twice_does_nothing_the_second_time() -> None:
 
 def test_a_database_of_another_version_is_noticed(tmp_path: Path) -> None:
     database.connect(Settings(state_dir=tmp_path, database_url=f"sqlite:///{tmp_path / 'new.db'}"))
-    assert database.pending_migrations() == ["0001_initial"]
-    assert database.check() == ["Migration 0001_initial is not applied, or unknown to this version."]
+    assert database.pending_migrations() == ["0001_initial", "0002_server_life"]
+    assert database.check() == [
+        f"Migration {name} is not applied, or unknown to this version."
+        for name in ("0001_initial", "0002_server_life")
+    ]
+
+
+def test_migrating_keeps_rows_and_what_refers_to_them(tmp_path: Path) -> None:
+    database.connect(Settings(state_dir=tmp_path, database_url=f"sqlite:///{tmp_path / 'old.db'}"))
+    Runner(database.database.obj, directory=str(database.MIGRATIONS)).up("0001_initial")
+    server, job = "0" * 32, "1" * 32
+    for statement in (
+        "INSERT INTO user (id, email, name, role, created_at) VALUES (1, 'a@b', 'a', 'admin', 0)",
+        "INSERT INTO location (id, name, short_code, created_at, updated_at) VALUES (1, 'l', 'l', 0, 0)",
+        "INSERT INTO node (id, name, location_id, host, port, token_id, vm_storage, backup_storage, iso_storage, bridge,"
+        " memory_overcommit, disk_overcommit, max_concurrent_clones, created_at, updated_at)"
+        " VALUES (1, 'n', 1, 'h', 1, 't', 'a', 'b', 'c', 'd', 1, 1, 1, 0, 0)",
+        "INSERT INTO template (id, name, node_id, vmid, os_family, created_at, updated_at)"
+        " VALUES (1, 't', 1, 9000, 'linux', 0, 0)",
+        "INSERT INTO server (id, vmid, name, hostname, status, power, owner_id, node_id, template_id, cpu, memory_bytes,"
+        " ssh_keys, tags, limits, start_after_build, protected, created_at, updated_at)"
+        f" VALUES ('{server}', 1000, 's', 's', 'ready', 'running', 1, 1, 1, 1, 1, '[]', '[]', '{{}}', 1, 0, 0, 0)",
+        f"INSERT INTO server_label (server_id, key, value) VALUES ('{server}', 'a', 'b')",
+        "INSERT INTO job (id, type, status, check_only, progress, attempt, max_attempts, server_id, requested_by,"
+        " request_id, fence, created_at)"
+        f" VALUES ('{job}', 'server.build', 'succeeded', 0, 100, 1, 5, '{server}', 'a@b', 'r', 1, 0)",
+    ):
+        database.database.execute_sql(statement)
+    assert database.migrate() == ["0002_server_life"]
+    assert database.check() == []
+    kept = Server.get()
+    assert (kept.name, kept.network, kept.agent, kept.suspended_at) == ("s", {}, True, None)
+    assert Label.of([kept]) == {kept.id: {"a": "b"}}
+    assert (Job.get().server_uuid, Job.get().owner_id) == (kept.id, 1)
 
 
 def test_the_connection_is_durable_and_keeps_references_whole() -> None:

@@ -1,0 +1,101 @@
+"""Brings a server's VM to what is recorded, and says of each field when it takes effect."""
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from jotunheim.actions.context import ActionContext
+from jotunheim.actions.server.playbook import RESTART, load, read_back, run_playbook
+from jotunheim.ansible import variables
+from jotunheim.data.server.status import Power
+from jotunheim.repositories.peewee.addresses import Address
+from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.jobs import Job
+
+PLAYBOOK = "server_configure.yml"
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "name": ("name",),
+    "hostname": ("name", "searchdomain"),
+    "cpu": ("cores",),
+    "memory_bytes": ("memory",),
+    "disk_bytes": (),
+    "addresses": ("ipconfig0", "nameserver", "net0"),
+    "ssh_keys": ("sshkeys",),
+    "tags": ("tags",),
+    "description": ("description",),
+    "network": ("net0",),
+    "cloud_init": ("ciuser", "nameserver", "searchdomain"),
+    "boot_order": ("boot",),
+    "agent": ("agent",),
+}
+"""The settings of the VM that each field of a change is made of."""
+ALL = frozenset(SETTINGS) - {"disk_bytes"} | {"onboot"}
+"""What is asserted when nothing is named. Not a disk's size: whoever grew it on the node is not contradicted."""
+
+
+def configure(job: Job, context: ActionContext) -> None:
+    """Run the playbook for a claimed job; at the end the VM is configured as recorded.
+
+    Result: `{"fields": {"memory_bytes": "applied" | "pending" | "needs_restart"}, "restarted": false}`.
+    `pending`: Proxmox VE holds the change back until a restart. `needs_restart`: the VM has it, the guest sees it
+    only then.
+
+    Raises:
+        ServerDeploymentError: the run failed.
+        LeaseLostError: the job belongs to another worker now.
+    """
+    server = load(job)
+    asked = job.parameters
+    for column, value in asked["after"].items():  # a preview's is not in the row
+        setattr(server, column, value)
+    fields = set(asked["fields"]) or ALL
+    given = {
+        **variables.pve_config(server, server.node, Address.by_ids(asked["addresses_after"]), fields=fields),
+        **variables.pve_restart(asked["restart"]),
+        **variables.pve_info(context.settings),
+    }
+    result = run_playbook(PLAYBOOK, job, server, context, given)
+    restart = result.results.get(RESTART, {})
+    outcome = {
+        "fields": effects(fields, restart.get("waiting", {})),
+        "restarted": bool(restart.get("restarted", False)),
+    }
+    if job.check_only:
+        with transaction():
+            job.mark_succeeded(outcome)
+        return
+    vm = read_back(server, result)
+    with transaction():
+        job.mark_succeeded(outcome)
+        server.change(disk_bytes=vm["disks"].get(vm["system_disk"]) or server.disk_bytes)
+        server.record_power(Power(vm["status"]))
+        Address.keep_only(server, asked["addresses_after"])
+
+
+def effects(fields: Set[str], waiting: Mapping[str, Any]) -> dict[str, str]:
+    """For each field whether it is applied, pending or needs a restart.
+
+    Args:
+        waiting: settings of the VM that wait for a restart, `pending` or `needs_restart`.
+    """
+    found = {}
+    for field in sorted(SETTINGS.keys() & fields):
+        states = {waiting[setting] for setting in SETTINGS[field] if setting in waiting}
+        found[field] = next((state for state in ("pending", "needs_restart") if state in states), "applied")
+    return found
+
+
+def revert(job: Job) -> None:
+    """Record again what was before a change that failed; what was set otherwise meanwhile stays.
+
+    Call it within a transaction.
+    """
+    server = load(job)
+    asked = job.parameters
+    server.change(
+        **{
+            column: value
+            for column, value in asked["before"].items()
+            if getattr(server, column) == asked["after"][column]
+        }
+    )
+    Address.keep_only(server, asked["addresses_before"])

@@ -1,0 +1,129 @@
+"""Runs one of the server playbooks for one job; what the actions on servers share."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jotunheim.actions.context import ActionContext
+from jotunheim.actions.steps import StepRecorder
+from jotunheim.ansible import inventory, playbooks, runner, variables
+from jotunheim.ansible.inventory import SecretReference
+from jotunheim.data.server.status import Power
+from jotunheim.exceptions.repository import LeaseLostError
+from jotunheim.exceptions.service import ServerDeploymentError
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.secrets import Secret
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.settings import Settings
+
+DELETE = "jotunheim.pve.vm_delete"
+INFO = "jotunheim.pve.vm_info"
+PASSWORD = "jotunheim.pve.vm_password"  # noqa: S105 - the name of an action
+RESTART = "jotunheim.pve.vm_restart"
+NOT_SENT = "not sent in check mode"
+"""Stands for a password in a preview, where none is stored."""
+
+
+class VmidTakenError(ServerDeploymentError):
+    """The node uses a VMID of ours for a VM that is not ours.
+
+    Attributes:
+        taken_vmids: all VMIDs that the node or its cluster uses, as far as the token sees them.
+    """
+
+    def __init__(self, vmid: int, taken_vmids: Iterable[Any]) -> None:
+        super().__init__("vmid_taken", f"VMID {vmid} is in use on the node.", retryable=True)
+        self.vmid = vmid
+        self.taken_vmids = [int(taken) for taken in taken_vmids]
+
+
+def load(job: Job) -> Server:
+    """The job's server with its node and template.
+
+    Raises:
+        ServerDeploymentError: there is none any more.
+    """
+    server: Server | None = Server.with_places({}).where(Server.id == job.server_id).first()
+    if server is None:
+        raise ServerDeploymentError("not_found", "The server of this job is gone.")
+    return server
+
+
+def password_of(job: Job, server: Server) -> SecretReference | str | None:
+    """The password that the job hands over: a reference, or in a preview a stand-in; None: there is none."""
+    if job.check_only:
+        return NOT_SENT if job.parameters.get("with_password", True) else None
+    return SecretReference(server.password_reference) if Secret.exists(server.password_reference) else None
+
+
+def run_playbook(
+    playbook: str, job: Job, server: Server, context: ActionContext, role_variables: Mapping[str, Any]
+) -> runner.HostResult:
+    """Run a playbook for a claimed job's server; its tasks become the job's steps. A preview runs in check mode.
+
+    Returns:
+        What became of the server's tasks.
+
+    Raises:
+        ServerDeploymentError: the run failed. A task's own error is its cause, as `TaskFailedError`.
+        LeaseLostError: the job belongs to another worker now.
+    """
+    name, host_variables = inventory_host(server, context.settings, role_variables)
+    recorder = StepRecorder(job, playbooks.step_count(playbook))
+    result = runner.run(
+        runner.Run(
+            playbook=playbook,
+            hosts=[
+                runner.Host(
+                    name=name,
+                    job_id=str(job.id),
+                    fence=job.fence,
+                    variables=host_variables,
+                    secrets=context.secrets_of(server.node, server.password_reference),
+                )
+            ],
+            directory=context.settings.runs_dir / f"{job.id}.{job.fence}.{uuid.uuid4().hex[:8]}",
+            timeout_seconds=context.settings.job_timeout_seconds,
+            on_event=recorder.record,
+            is_cancelled=lambda: context.stop.is_set() or recorder.lease_lost,
+            environment=context.run_environment,
+            check=job.check_only,
+        )
+    )
+    if recorder.lease_lost:
+        raise LeaseLostError(f"Job {job.id} belongs to another worker now.")
+    return result.of(name)
+
+
+def inventory_host(
+    server: Server, settings: Settings, role_variables: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Name and variables of a server in an inventory, with secrets by reference."""
+    name = f"server-{server.id}" if server.name in inventory.RESERVED_NAMES else server.name
+    return name, {**variables.connection(server, server.node, settings), **role_variables}
+
+
+def read_back(server: Server, result: runner.HostResult, wanted: Power | None = None) -> Mapping[str, Any]:
+    """What the last task read of the VM, when it is the one that was wanted.
+
+    Args:
+        wanted: whether the VM must run; None: either will do.
+
+    Raises:
+        ServerDeploymentError: it is not.
+    """
+    vm: Mapping[str, Any] = result.results.get(INFO, {}).get("vm", {})
+    if not vm.get("exists") or not vm.get("owned"):
+        raise ServerDeploymentError(
+            "read_back_failed",
+            f"After the run the node does not show the VM of {server.name}.",
+            retryable=True,
+        )
+    if wanted is not None and vm.get("status") != wanted:
+        raise ServerDeploymentError(
+            "read_back_failed",
+            f"After the run the VM is {vm.get('status')} and should be {wanted}.",
+            retryable=True,
+            hint="See the node's task log for why.",
+        )
+    return vm

@@ -1,0 +1,85 @@
+"""Gives a server a new system disk: built aside, then swapped; the old one goes when the new one is good."""
+
+from jotunheim.actions.context import ActionContext
+from jotunheim.actions.server.playbook import VmidTakenError, load, password_of, read_back, run_playbook
+from jotunheim.ansible import runner, variables
+from jotunheim.data.server.status import Power
+from jotunheim.exceptions.service import ServerDeploymentError
+from jotunheim.repositories.peewee.addresses import Address
+from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.infrastructure import Template
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.secrets import Secret
+
+PLAYBOOK = "server_rebuild.yml"
+PREPARE = "Clone the template aside"
+SWAP = "Swap the disks"
+
+
+def rebuild(job: Job, context: ActionContext) -> None:
+    """Run the playbook for a claimed job; at the end the server runs from its new disk.
+
+    Result: `{"snapshots_destroyed": [names], "backups": "kept"}`.
+
+    Raises:
+        VmidTakenError: the new disk needs another VMID to be made under; nothing was made.
+        ServerDeploymentError: the run failed; unless it says otherwise, the old disk is still in place.
+        LeaseLostError: the job belongs to another worker now.
+    """
+    server = load(job)
+    asked = job.parameters
+    template = Template.with_node(asked["template_id"])
+    if template is None:
+        raise ServerDeploymentError("not_found", "The template of this job is gone.")
+    server.template = template
+    server.ssh_keys = asked["ssh_keys"]
+    addresses = Address.of([server]).get(server.id, [])
+    given = {
+        **variables.pve_rebuild(
+            server,
+            server.node,
+            scratch_vmid=server.scratch_vmid or asked["scratch_vmid"],
+            rebuild_id=str(job.id),
+            destroy_snapshots=asked["destroy_snapshots"],
+        ),
+        **variables.pve_config(
+            server,
+            server.node,
+            addresses,
+            password=password_of(job, server),
+            fields={"ssh_keys", "cloud_init", "addresses", "name", "disk_bytes"},
+        ),
+        **variables.pve_power("started"),
+        **variables.pve_info(context.settings),
+    }
+    try:
+        result = run_playbook(PLAYBOOK, job, server, context, given)
+    except runner.TaskFailedError as error:
+        if "taken_vmids" in error.result and server.scratch_vmid:
+            raise VmidTakenError(server.scratch_vmid, error.result["taken_vmids"]) from None
+        raise _with_disk(error) from None
+    if job.check_only:
+        with transaction():
+            job.mark_succeeded()
+        return
+    vm = read_back(server, result, Power.RUNNING)
+    destroyed = result.tasks[SWAP].get("snapshots_destroyed", [])
+    with transaction():
+        job.mark_succeeded({"snapshots_destroyed": destroyed, "backups": "kept"})
+        server.mark_ready(Power.RUNNING, vm["disks"].get(vm["system_disk"]))
+        server.change(template=template.id, ssh_keys=asked["ssh_keys"], scratch_vmid=None)
+        Secret.erase(server.password_reference)
+
+
+def _with_disk(error: runner.TaskFailedError) -> ServerDeploymentError:
+    """The same failure, and which disk the server has; the swap itself says so in its own words."""
+    if error.task == SWAP:
+        return error
+    says = (
+        "The server was not touched: its old disk is in place."
+        if error.task == PREPARE
+        else "The server has its new disk; the old disk is kept until it runs from the new one."
+    )
+    return ServerDeploymentError(
+        error.code, f"{error.message} {says}", retryable=error.retryable, hint=error.hint
+    )

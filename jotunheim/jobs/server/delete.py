@@ -1,0 +1,33 @@
+"""`server.delete`: a server that is no more."""
+
+from jotunheim.actions.server import delete
+from jotunheim.actions.server.playbook import load
+from jotunheim.data.job import JobType
+from jotunheim.data.server.status import ServerStatus
+from jotunheim.exceptions import JotunheimError
+from jotunheim.jobs.kind import JobKind
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.servers.delete import assert_unprotected
+
+
+def start(job: Job) -> None:
+    """Record that the server is being deleted, unless it was protected while the job waited.
+
+    Raises:
+        ProtectedError: it was.
+    """
+    server = load(job)
+    assert_unprotected(server)
+    server.mark_deleting()
+
+
+def fail(job: Job, error: JotunheimError) -> None:
+    """Record that something of the server may be left."""
+    del error
+    server: Server | None = job.server
+    if server is not None and server.status == ServerStatus.DELETING:
+        server.mark_delete_failed()
+
+
+KIND = JobKind(JobType.DELETE, delete.delete, start, fail)

@@ -1,0 +1,39 @@
+"""`server.rebuild`: a new system disk for a server."""
+
+from jotunheim.actions.context import ActionContext
+from jotunheim.actions.server import rebuild
+from jotunheim.actions.server.playbook import load
+from jotunheim.data.job import JobType
+from jotunheim.exceptions import JotunheimError
+from jotunheim.jobs.kind import JobKind
+from jotunheim.jobs.server.build import with_free_vmid
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.proxmox import vmids
+from jotunheim.services.servers.requests import assert_not_suspended
+
+
+def run(job: Job, context: ActionContext) -> None:
+    """Rebuild the server; a VMID for the new disk that the node uses for something else is replaced."""
+    if job.check_only:
+        rebuild.rebuild(job, context)
+    else:
+        with_free_vmid(job, context, rebuild.rebuild, vmids.replace_scratch)
+
+
+def start(job: Job) -> None:
+    """Record that the server is being rebuilt, also when that is tried again; not while it is suspended."""
+    server = load(job)
+    assert_not_suspended(server)
+    server.mark_rebuilding()
+
+
+def fail(job: Job, error: JotunheimError) -> None:
+    """Record that the server is what it was; the job says what it left, and continues when it is tried again."""
+    del error
+    server: Server | None = job.server
+    if server is not None:
+        server.mark_rebuild_failed()
+
+
+KIND = JobKind(JobType.REBUILD, run, start, fail)

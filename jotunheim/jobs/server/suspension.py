@@ -1,0 +1,47 @@
+"""`server.suspend` and `server.unsuspend`."""
+
+from jotunheim.actions.context import ActionContext
+from jotunheim.actions.server import suspension
+from jotunheim.actions.server.playbook import load
+from jotunheim.data.job import JobType
+from jotunheim.exceptions.service import ConflictError, NodeUnavailableError, ServerDeploymentError
+from jotunheim.jobs.kind import JobKind
+from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.services.servers import live
+
+
+def start(job: Job) -> None:
+    """Record the suspension, which may have ended since the job was asked for."""
+    load(job).suspend(job.parameters["reason"])
+
+
+def suspend(job: Job, context: ActionContext) -> None:
+    """Note whether the server runs, then stop it."""
+    _remember(job, context)
+    suspension.suspend(job, context)
+
+
+def unsuspend(job: Job, context: ActionContext) -> None:
+    """Bring the server back; one that was never stopped stays as it is."""
+    _remember(job, context)
+    suspension.unsuspend(job, context)
+
+
+def _remember(job: Job, context: ActionContext) -> None:
+    """Note whether the server runs. Later attempts find it stopped: the first answer stands."""
+    server = load(job)
+    if job.check_only or server.suspended_from is not None:
+        return
+    try:
+        power = live.power(server, context.keyring, context.settings)
+    except (NodeUnavailableError, ConflictError) as error:
+        raise ServerDeploymentError(
+            "node_unavailable", error.message, retryable=True, hint=error.hint
+        ) from None
+    with transaction():
+        job.assert_lease()
+        server.remember_before_suspension(power)
+
+
+KINDS = (JobKind(JobType.SUSPEND, suspend, start), JobKind(JobType.UNSUSPEND, unsuspend))

@@ -1,0 +1,37 @@
+"""What operators can ask of one server, beside what owners can too: suspension."""
+
+from typing import Any
+
+from jotunheim.data.answers import ServerJob, ServerJobPassword
+from jotunheim.data.server.requests import SuspendRequest
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.routes.api_admin.servers import queued
+from jotunheim.routes.operation import Call, CheckQuery, Operations, Reply
+from jotunheim.routes.requests import Module, add_requests
+from jotunheim.services.servers import suspension
+from jotunheim.services.servers.requests import Asked, find
+
+operations = Operations("/admin", role="admin")
+
+
+def _find(call: Call[Any, Any]) -> Server:
+    return find(call.path["id"])
+
+
+def _queued_with_password(asked: Asked) -> Reply:
+    return queued(asked, ServerJobPassword, root_password=asked.root_password)
+
+
+add_requests(Module(operations, _find, queued, _queued_with_password, ServerJob, ServerJobPassword))
+
+
+@operations.job("/servers/{id:uuid}/suspend", body=SuspendRequest, answer=ServerJob)
+def suspend_server(call: Call[SuspendRequest, CheckQuery]) -> Reply:
+    """Suspend a server: it is stopped, and cannot be started until it is unsuspended."""
+    return queued(suspension.suspend(_find(call), call.body, call.actor, check=call.query.check))
+
+
+@operations.job("/servers/{id:uuid}/unsuspend", answer=ServerJob)
+def unsuspend_server(call: Call[None, CheckQuery]) -> Reply:
+    """Let a suspended server be what it was before."""
+    return queued(suspension.unsuspend(_find(call), call.actor, check=call.query.check))

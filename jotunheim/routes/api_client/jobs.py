@@ -1,0 +1,55 @@
+"""Jobs on the caller's own servers, and their events."""
+
+from sse_starlette import EventSourceResponse
+from starlette.requests import Request
+
+from jotunheim.data.actor import Actor
+from jotunheim.data.answers import ClientJobAnswer, ClientJobList, EventList
+from jotunheim.data.job import ClientJobView, client_event
+from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.routes.queries import JobListQuery
+from jotunheim.routes.streams import EventQuery, stream_events
+from jotunheim.services import jobs
+from jotunheim.services.servers.requests import find
+
+operations = Operations("/client", role="client")
+
+
+@operations.get("/jobs", scope="servers:read", answer=ClientJobList, query=JobListQuery)
+def list_jobs(call: Call[None, JobListQuery]) -> Reply:
+    """List the jobs on your servers, the newest first."""
+    query = call.query
+    found = jobs.list_jobs(query.wanted_page(), query.status, query.server_id, call.actor.user_id)
+    shown = [ClientJobView.of(job) for job in found.items]
+    return Reply(ClientJobList.model_validate({"jobs": shown, "meta": found.meta()}))
+
+
+@operations.get("/servers/{id:uuid}/jobs", scope="servers:read", answer=ClientJobList, query=ListQuery)
+def list_server_jobs(call: Call[None, ListQuery]) -> Reply:
+    """List the jobs on one of your servers, the newest first."""
+    server = find(call.path["id"], call.actor.user_id)
+    found = jobs.list_jobs(call.query.wanted_page(), None, server.id, call.actor.user_id)
+    shown = [ClientJobView.of(job) for job in found.items]
+    return Reply(ClientJobList.model_validate({"jobs": shown, "meta": found.meta()}))
+
+
+@operations.get("/jobs/{id:uuid}", scope="servers:read", answer=ClientJobAnswer)
+def read_job(call: Call[None, NoQuery]) -> Reply:
+    """Show a job on one of your servers."""
+    job = jobs.read_job(call.path["id"], call.actor.user_id)
+    return Reply(ClientJobAnswer(job=ClientJobView.of(job)))
+
+
+async def _stream(request: Request, actor: Actor) -> EventSourceResponse:
+    return await stream_events(request, actor.user_id, client_event)
+
+
+@operations.get(
+    "/jobs/{id:uuid}/events", scope="servers:read", answer=EventList, query=EventQuery, stream=_stream
+)
+def list_events(call: Call[None, EventQuery]) -> Reply:
+    """List the events of a job behind a cursor; with `Accept: text/event-stream`, a live stream of them."""
+    events, more = jobs.read_events(call.path["id"], call.query.after, call.actor.user_id)
+    next_after = events[-1].seq if events else call.query.after
+    shown = [event for event in map(client_event, events) if event is not None]
+    return Reply(EventList(events=shown, next_after=next_after, complete=not more))

@@ -1,0 +1,81 @@
+"""The caller's own servers. Somebody else's does not exist here."""
+
+from typing import Any
+
+from jotunheim.data.answers import (
+    ClientServerAnswer,
+    ClientServerJob,
+    ClientServerJobPassword,
+    ClientServerList,
+    SshKeysAnswer,
+)
+from jotunheim.data.job import ClientJobView
+from jotunheim.data.server.change import ServerChange
+from jotunheim.data.server.requests import (
+    KeysRequest,
+)
+from jotunheim.data.server.view import ClientServerView
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.routes.operation import Call, CheckQuery, NoQuery, Operations, Reply
+from jotunheim.routes.queries import ServerListQuery
+from jotunheim.routes.requests import Module, add_requests
+from jotunheim.services import jobs
+from jotunheim.services.servers import configure, read
+from jotunheim.services.servers.requests import Asked, find
+
+operations = Operations("/client", role="client")
+
+
+def _own(call: Call[Any, Any]) -> Server:
+    """The server in the path, when it is the caller's."""
+    return find(call.path["id"], call.actor.user_id)
+
+
+def _queued(asked: Asked, answer: type[ClientServerJob] = ClientServerJob, **more: Any) -> Reply:
+    """The answer to a request that became a job."""
+    body = answer(
+        server=ClientServerView.of(read.read_server(asked.server.id)),
+        job=ClientJobView.of(jobs.view(asked.job)),
+        **more,
+    )
+    return Reply(body, location=f"/api/v1/client/jobs/{asked.job.id}", wakes=(asked.job.id,))
+
+
+def _queued_with_password(asked: Asked) -> Reply:
+    return _queued(asked, ClientServerJobPassword, root_password=asked.root_password)
+
+
+add_requests(
+    Module(operations, _own, _queued, _queued_with_password, ClientServerJob, ClientServerJobPassword)
+)
+
+
+@operations.get("/servers", scope="servers:read", answer=ClientServerList, query=ServerListQuery)
+def list_servers(call: Call[None, ServerListQuery]) -> Reply:
+    """List your servers."""
+    found = read.list_servers(call.query.wanted_page(), call.query.labels(), call.actor.user_id)
+    shown = [ClientServerView.of(server) for server in found.items]
+    return Reply(ClientServerList.model_validate({"servers": shown, "meta": found.meta()}))
+
+
+@operations.get("/servers/{id:uuid}", scope="servers:read", answer=ClientServerAnswer)
+def read_server(call: Call[None, NoQuery]) -> Reply:
+    """Show one of your servers."""
+    server = _own(call)
+    return Reply(ClientServerAnswer(server=ClientServerView.of(read.view(server))), etag=server.version)
+
+
+@operations.get("/servers/{id:uuid}/ssh-keys", scope="servers:read", answer=SshKeysAnswer)
+def list_ssh_keys(call: Call[None, NoQuery]) -> Reply:
+    """List the public keys that the account of one of your servers accepts."""
+    return Reply(SshKeysAnswer(ssh_keys=_own(call).ssh_keys))
+
+
+@operations.job("/servers/{id:uuid}/ssh-keys", method="PUT", body=KeysRequest, answer=ClientServerJob)
+def set_ssh_keys(call: Call[KeysRequest, CheckQuery]) -> Reply:
+    """Set the public keys of one of your servers; cloud-init applies them at its next start."""
+    server = _own(call)
+    change = ServerChange(ssh_keys=call.body.ssh_keys)
+    job = configure.configure(server, change, call.actor, check=call.query.check)
+    assert job is not None
+    return _queued(Asked(server, job))

@@ -1,0 +1,40 @@
+"""The queries of the lists of servers and jobs, for operators and owners."""
+
+import uuid
+
+from pydantic import Field
+
+from jotunheim.data.fields import LABEL_KEY
+from jotunheim.data.job import JobStatus
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.routes.operation import ListQuery
+
+
+class ServerListQuery(ListQuery):
+    """The query of the list of servers."""
+
+    label_selector: str | None = Field(default=None, max_length=1024)
+    """`env=ci,tier=web`: servers that have all these labels."""
+
+    def labels(self) -> dict[str, str]:
+        """The wanted labels.
+
+        Raises:
+            DataValidationError: the selector is not of that form.
+        """
+        wanted = {}
+        for term in self.label_selector.split(",") if self.label_selector else []:
+            key, equals, value = term.strip().partition("=")
+            if not equals or not LABEL_KEY.fullmatch(key):
+                raise DataValidationError(
+                    [FieldProblem("label_selector", "must be KEY=VALUE, joined by commas")]
+                )
+            wanted[key] = value
+        return wanted
+
+
+class JobListQuery(ListQuery):
+    """The query of the list of jobs."""
+
+    status: JobStatus | None = None
+    server_id: uuid.UUID | None = None

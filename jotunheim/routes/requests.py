@@ -1,0 +1,123 @@
+"""What operators and owners alike can ask of one server: power, password, rebuild, snapshots. Each becomes a job."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from jotunheim.data.answers import SnapshotList
+from jotunheim.data.server.requests import PasswordRequest, PowerRequest, RebuildRequest, SnapshotSpec
+from jotunheim.data.server.view import SnapshotView
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.routes.operation import Call, CheckQuery, NoQuery, Operations, Reply
+from jotunheim.services.servers import live, password, power, rebuild, snapshots
+from jotunheim.services.servers.requests import Asked
+
+
+@dataclass(frozen=True)
+class Module:
+    """How one of the API's modules finds a server and answers.
+
+    Attributes:
+        find: the server in a call's path, when the caller may have it.
+        queued: the answer to a request that became a job.
+        queued_with_password: the same, with the password that was generated.
+        answer, answer_with_password: the shapes of the two.
+    """
+
+    operations: Operations
+    find: Callable[[Call[Any, Any]], Server]
+    queued: Callable[[Asked], Reply]
+    queued_with_password: Callable[[Asked], Reply]
+    answer: type[BaseModel]
+    answer_with_password: type[BaseModel]
+
+
+def add_requests(module: Module) -> None:
+    """Register the requests with a module's operations."""
+    _add_power_and_password(module)
+    _add_rebuild(module)
+    _add_snapshots(module)
+
+
+def _snapshots_in(module: Module) -> Callable[[Call[Any, Any]], list[SnapshotView]]:
+    """What a module's operations prepare when they need to know a server's snapshots: the node is asked."""
+    return lambda call: live.snapshots(module.find(call), call.context.keyring, call.context.settings)
+
+
+def _add_power_and_password(module: Module) -> None:
+    @module.operations.job("/servers/{id:uuid}/power", body=PowerRequest, answer=module.answer)
+    def change_power(call: Call[PowerRequest, CheckQuery]) -> Reply:
+        """Start, shut down, stop, reboot or reset a server."""
+        return module.queued(
+            power.set_power(module.find(call), call.body, call.actor, check=call.query.check)
+        )
+
+    @module.operations.job(
+        "/servers/{id:uuid}/password", body=PasswordRequest, answer=module.answer_with_password
+    )
+    def change_password(call: Call[PasswordRequest, CheckQuery]) -> Reply:
+        """Give a server's account a new password."""
+        asked = password.set_password(
+            module.find(call), call.body, call.actor, call.context.keyring, check=call.query.check
+        )
+        return module.queued_with_password(asked)
+
+
+def _add_rebuild(module: Module) -> None:
+    @module.operations.job(
+        "/servers/{id:uuid}/rebuild",
+        body=RebuildRequest,
+        answer=module.answer_with_password,
+        prepare=_snapshots_in(module),
+    )
+    def rebuild_server(call: Call[RebuildRequest, CheckQuery]) -> Reply:
+        """Give a server a new system disk from a template; the old one goes when the new one is good."""
+        asked = rebuild.rebuild(
+            module.find(call),
+            call.body,
+            call.prepared,
+            call.actor,
+            call.context.settings,
+            call.context.keyring,
+            check=call.query.check,
+        )
+        return module.queued_with_password(asked)
+
+
+def _add_snapshots(module: Module) -> None:
+    path = "/servers/{id:uuid}/snapshots"
+    prepare = _snapshots_in(module)
+
+    @module.operations.get(path, scope="servers:read", answer=SnapshotList, prepare=prepare)
+    def list_snapshots(call: Call[None, NoQuery]) -> Reply:
+        """List a server's snapshots, as its node has them."""
+        return Reply(SnapshotList(snapshots=call.prepared))
+
+    @module.operations.job(path, body=SnapshotSpec, answer=module.answer, prepare=prepare)
+    def create_snapshot(call: Call[SnapshotSpec, CheckQuery]) -> Reply:
+        """Make a snapshot of a server."""
+        return module.queued(
+            snapshots.create_snapshot(
+                module.find(call), call.body, call.prepared, call.actor, check=call.query.check
+            )
+        )
+
+    @module.operations.job(path + "/{name:str}/rollback", answer=module.answer, prepare=prepare)
+    def roll_back_server(call: Call[None, CheckQuery]) -> Reply:
+        """Return a server to a snapshot; what was written since is lost."""
+        return module.queued(
+            snapshots.roll_back(
+                module.find(call), call.path["name"], call.prepared, call.actor, check=call.query.check
+            )
+        )
+
+    @module.operations.job(path + "/{name:str}", method="DELETE", answer=module.answer, prepare=prepare)
+    def delete_snapshot(call: Call[None, CheckQuery]) -> Reply:
+        """Delete a snapshot of a server."""
+        return module.queued(
+            snapshots.delete_snapshot(
+                module.find(call), call.path["name"], call.prepared, call.actor, check=call.query.check
+            )
+        )

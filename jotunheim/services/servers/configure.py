@@ -1,0 +1,174 @@
+"""Changing a server that exists.
+
+What only our records hold (labels, limits, protection, expiry) changes at once, whatever goes on with the
+server. Everything else is recorded as wanted and brought about by a job; when the job fails, the records go
+back to what they were.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from jotunheim.data.actor import Actor
+from jotunheim.data.job import JobType
+from jotunheim.data.server.change import AddressChange, ServerChange
+from jotunheim.data.server.spec import AddressCounts
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.repositories.peewee.addresses import Address
+from jotunheim.repositories.peewee.database import now, previewed, unique
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.services import networks
+from jotunheim.services.servers.requests import assert_free, enqueue
+
+RECORDED = frozenset({"labels", "external_id", "limits", "protected", "expires_in_seconds"})
+"""Fields that only our records hold. A limit of the network rate is the VM's too."""
+COLUMNS = frozenset(
+    {
+        "name",
+        "hostname",
+        "cpu",
+        "memory_bytes",
+        "disk_bytes",
+        "ssh_keys",
+        "tags",
+        "description",
+        "network",
+        "cloud_init",
+        "boot_order",
+        "agent",
+    }
+)
+"""Fields that are columns of the same name, and settings of the VM."""
+
+
+def configure(server: Server, change: ServerChange, actor: Actor, *, check: bool) -> Job | None:
+    """Record a change and queue the job that brings it about.
+
+    A change without any field asserts everything that is recorded.
+
+    Returns:
+        The job; None when nothing but our records was to change.
+
+    Raises:
+        LockedError: a job has the server, and its VM would have to change.
+        ConflictError: the same, while it is not ready.
+        DataValidationError: the change does not fit the server.
+        UniquenessError: the owner has another server with this name or external id.
+        PlacementError: the pools have too few addresses.
+    """
+    given = change.model_fields_set - {"restart"}
+    _validate(server, change)
+    fields = sorted(given - RECORDED | ({"network"} if _rate_changes(server, change) else set()))
+    with unique(
+        f"There is a server {change.name} of this owner already.",
+        external_id=f"There is a server with the external id {change.external_id} of this owner already.",
+    ):
+        if given and not fields:
+            with previewed(check):
+                _record(server, change)
+            return None
+        assert_free(server)
+        with previewed(check):
+            _record(server, change)
+            before = Address.ids_of(server)
+            wanted = _addresses(server, change.addresses)
+            after = _columns(server, change)
+            parameters = {
+                "fields": fields,
+                "restart": change.restart,
+                "before": {name: getattr(server, name) for name in after},
+                "after": after,
+                "addresses_before": before,
+                "addresses_after": wanted,
+            }
+            server.change(**after)
+        return enqueue(server, JobType.CONFIGURE, actor, parameters, check=check)
+
+
+def record_again(server: Server, parameters: Mapping[str, Any]) -> None:
+    """Record what a failed job wanted once more, since it is tried again.
+
+    Raises:
+        UniquenessError: the owner has another server with this name meanwhile.
+        PlacementError: an address that it had is somebody else's by now.
+    """
+    with unique("The owner has another server of this name by now."):
+        server.change(**parameters["after"])
+        networks.take(server, parameters["addresses_after"])
+
+
+def _validate(server: Server, change: ServerChange) -> None:
+    problems = []
+    current = server.disk_bytes
+    if change.disk_bytes is not None and current is not None and change.disk_bytes < current:
+        problems.append(
+            FieldProblem("disk_bytes", f"the disk has {current} bytes, and Proxmox VE cannot shrink disks")
+        )
+    limit = _limits(server, change).get("rate_bytes_per_second")
+    rate = change.network.rate_bytes_per_second if change.network else None
+    if limit and rate and rate > limit:
+        problems.append(
+            FieldProblem("network.rate_bytes_per_second", f"must be at most {limit}, the server's limit")
+        )
+    if problems:
+        raise DataValidationError(problems)
+
+
+def _limits(server: Server, change: ServerChange) -> dict[str, Any]:
+    given = change.limits.model_dump(exclude_unset=True) if change.limits else {}
+    return {**server.limits, **given}
+
+
+def _rate_changes(server: Server, change: ServerChange) -> bool:
+    name = "rate_bytes_per_second"
+    return bool(_limits(server, change).get(name) != server.limits.get(name))
+
+
+def _record(server: Server, change: ServerChange) -> None:
+    """What only our records hold."""
+    given = change.model_fields_set
+    columns: dict[str, Any] = {}
+    if "limits" in given:
+        columns["limits"] = _limits(server, change)
+    if "protected" in given:
+        columns["protected"] = change.protected
+    if "external_id" in given:
+        columns["external_id"] = change.external_id
+    if "expires_in_seconds" in given:
+        seconds = change.expires_in_seconds
+        columns["expires_at"] = None if seconds is None else now() + timedelta(seconds=seconds)
+    if change.labels is not None:
+        Label.replace_all(server, change.labels)
+    if columns or change.labels is not None:
+        server.change(**columns)
+
+
+def _columns(server: Server, change: ServerChange) -> dict[str, Any]:
+    """The columns that are settings of the VM, as they shall be."""
+    given = change.model_dump(mode="json", include=set(COLUMNS), exclude_unset=True)
+    for name in ("network", "cloud_init"):
+        if name in given:
+            given[name] = {**getattr(server, name), **given[name]}
+    if "tags" in given:
+        given["tags"] = list(dict.fromkeys(given["tags"]))
+    if "name" in given and "hostname" not in given and server.hostname == server.name:
+        given["hostname"] = given["name"]  # as when it was made: a host name by default is the name
+    return given
+
+
+def _addresses(server: Server, counts: AddressChange | None) -> list[int]:
+    """Ids of the addresses that the server shall have; what is missing is taken from the pools now."""
+    if counts is None:
+        return Address.ids_of(server)
+    have = Address.of([server]).get(server.id, [])
+    kept: list[int] = []
+    more = {}
+    for family, wanted in (("ipv4", counts.ipv4), ("ipv6", counts.ipv6)):
+        ids = [address.id for address in have if address.pool.family == family]
+        wanted = len(ids) if wanted is None else wanted
+        kept += ids[:wanted]
+        more[family] = max(0, wanted - len(ids))
+    networks.allocate(server, server.node, AddressCounts(**more))
+    known = {address.id for address in have}
+    return kept + [id_ for id_ in Address.ids_of(server) if id_ not in known]

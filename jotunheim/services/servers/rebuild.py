@@ -1,0 +1,75 @@
+"""Rebuilding: a new system disk under the same identity."""
+
+from collections.abc import Sequence
+
+from jotunheim.data.actor import Actor
+from jotunheim.data.job import JobType
+from jotunheim.data.server.requests import RebuildRequest
+from jotunheim.data.server.view import SnapshotView
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.service import ConflictError
+from jotunheim.repositories.peewee.infrastructure import Template
+from jotunheim.repositories.peewee.secrets import Keyring
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.proxmox import vmids
+from jotunheim.services.servers import password
+from jotunheim.services.servers.requests import Asked, assert_free, assert_not_suspended, enqueue
+from jotunheim.settings import Settings
+
+
+def rebuild(
+    server: Server,
+    wanted: RebuildRequest,
+    existing: Sequence[SnapshotView],
+    actor: Actor,
+    settings: Settings,
+    keyring: Keyring,
+    *,
+    check: bool,
+) -> Asked:
+    """Reserve a VMID for building the new disk aside, and queue the rebuild.
+
+    Args:
+        existing: the snapshots that the node has; they hold the old disk and would go.
+
+    Raises:
+        LockedError: a job has the server.
+        ConflictError: it is not ready or suspended, or it has snapshots and they were not given up.
+        DataValidationError: the template does not exist or does not fit.
+        PlacementError: no VMID is free.
+    """
+    assert_free(server)
+    assert_not_suspended(server)
+    if existing and not wanted.destroy_snapshots:
+        raise ConflictError(
+            f"The server has {len(existing)} snapshots, and they hold the disk that would go.",
+            details=[FieldProblem("destroy_snapshots", "must be true to destroy them with the disk")],
+        )
+    template = _template(server, wanted.template_id)
+    scratch_vmid = server.scratch_vmid or vmids.reserve(settings)
+    parameters = {
+        "template_id": template.id,
+        "scratch_vmid": scratch_vmid,
+        "ssh_keys": server.ssh_keys if wanted.ssh_keys is None else wanted.ssh_keys,
+        "destroy_snapshots": wanted.destroy_snapshots,
+    }
+    job = enqueue(server, JobType.REBUILD, actor, parameters, check=check)
+    if not check:
+        server.change(scratch_vmid=scratch_vmid)
+    return Asked(server, job, password.keep(server, wanted.password, keyring, check=check))
+
+
+def _template(server: Server, id_: int | None) -> Template:
+    template = Template.with_node(id_ or server.template.id)
+    problem = None
+    if template is None:
+        problem = f"there is no template {id_}"
+    elif template.node_id != server.node.id:
+        problem = f"template {template.id} is on node {template.node.name}, the server on {server.node.name}"
+    elif template.minimum_disk_bytes and (server.disk_bytes or 0) < template.minimum_disk_bytes:
+        problem = (
+            f"needs a disk of {template.minimum_disk_bytes} bytes, and the server has {server.disk_bytes}"
+        )
+    if problem or template is None:
+        raise DataValidationError([FieldProblem("template_id", str(problem))])
+    return template

@@ -1,0 +1,110 @@
+"""What all requests about a server that exists share: finding it, its version, its lock, its queued job."""
+
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from jotunheim.data.actor import Actor
+from jotunheim.data.job import JobType
+from jotunheim.data.server.status import ServerStatus
+from jotunheim.exceptions.repository import NotFoundError, UniquenessError
+from jotunheim.exceptions.service import ConflictError, LockedError, PreconditionFailedError
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.servers import Server
+
+MAX_ATTEMPTS = 5
+"""How often workers may be lost in the middle of a job before it fails."""
+READY = frozenset({ServerStatus.READY})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A server, the job that was queued for it, and a generated password, which is shown once."""
+
+    server: Server
+    job: Job
+    root_password: str | None = None
+
+
+def find(id_: uuid.UUID, owner_id: int | None = None, if_match: str | None = None) -> Server:
+    """A server with its node, location and template.
+
+    Args:
+        owner_id: only a server of this user.
+        if_match: the version that the caller knows.
+
+    Raises:
+        NotFoundError: there is none, or it is somebody else's.
+        PreconditionFailedError: it has another version.
+    """
+    query = Server.with_places({}).where(Server.id == id_)
+    if owner_id is not None:
+        query = query.where(Server.owner == owner_id)
+    server: Server | None = query.first()
+    if server is None:
+        raise NotFoundError("server", id_)
+    if if_match is not None and if_match not in ("*", f'"{server.version}"'):
+        raise PreconditionFailedError("The server was changed since it was read. Read it again.")
+    return server
+
+
+def assert_free(server: Server, statuses: Collection[ServerStatus] = READY) -> None:
+    """Make sure that no job has the server, and that its status allows the request.
+
+    Raises:
+        LockedError: a job has it.
+        ConflictError: its status is another one.
+    """
+    assert_unlocked(server)
+    if server.status not in statuses:
+        raise ConflictError(f"Server {server.name} is {server.status}; this needs a server that is ready.")
+
+
+def assert_unlocked(server: Server) -> None:
+    """Raise LockedError when a job has the server."""
+    job = Job.blocking(server)
+    if job is not None:
+        raise LockedError(job.id, job.type)
+
+
+def assert_not_suspended(server: Server) -> None:
+    """Raise ConflictError when the server is suspended."""
+    if server.is_suspended:
+        raise ConflictError(
+            f"Server {server.name} is suspended: {server.suspension_reason}", hint="Unsuspend it first."
+        )
+
+
+def enqueue(
+    server: Server,
+    type_: JobType,
+    actor: Actor,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    check: bool = False,
+    run_after: datetime | None = None,
+) -> Job:
+    """Queue a job about a server; from its time on the server is locked by it.
+
+    Raises:
+        LockedError: another job was queued at the same time.
+    """
+    try:
+        return Job.enqueue(
+            type=type_,
+            server=server,
+            node=server.node_id,
+            max_attempts=MAX_ATTEMPTS,
+            requested_by=actor.email,
+            request_id=actor.request_id,
+            parameters=dict(parameters or {}),
+            check_only=check,
+            run_after=run_after,
+        )
+    except UniquenessError:
+        job = Job.blocking(server)
+        if job is None:
+            raise
+        raise LockedError(job.id, job.type) from None
