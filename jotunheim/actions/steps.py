@@ -6,7 +6,8 @@ from jotunheim.ansible.events import Kind, TaskEvent
 from jotunheim.data.job import StepStatus
 from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.repositories.peewee.database import transaction
-from jotunheim.repositories.peewee.jobs import Job, JobStep
+from jotunheim.repositories.peewee.job_steps import JobStep
+from jotunheim.repositories.peewee.jobs import Job
 
 log = logging.getLogger(__name__)
 

@@ -193,9 +193,9 @@ def _network(server: Server, node: Node, addresses: list[Address]) -> dict[str, 
     vlans = {address.pool.vlan for address in addresses if address.pool.vlan}
     if vlans:
         network["vlan"] = min(vlans)
-    limit = server.limits.get("rate_bytes_per_second") or 0
     network |= server.network
-    network["rate_bytes_per_second"] = network.get("rate_bytes_per_second") or limit
+    rates = (server.limits.get("rate_bytes_per_second"), network.get("rate_bytes_per_second"))
+    network["rate_bytes_per_second"] = min(filter(None, rates), default=0)
     return network
 
 

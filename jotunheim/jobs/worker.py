@@ -70,6 +70,7 @@ class Worker:
             for period, action in (
                 (self._settings.lease_seconds / 3, self._leases.renew),
                 (self._settings.sweep_seconds, self.sweep),
+                (self._settings.sweep_seconds, self.sweep_expired),
                 (self._settings.drift_seconds, self.sweep_drift),
             )
         ]
@@ -85,20 +86,22 @@ class Worker:
         log.info("Worker ended.")
 
     def sweep(self) -> None:
-        """Announce jobs whose worker went silent, ahead of all others, and jobs that nobody was told about.
-
-        Servers whose time is over get a job before.
+        """Announce jobs whose worker went silent and scheduled ones that are due, ahead of all others, and jobs
+        that nobody was told about.
 
         While wake-up calls are in the queue, waiting jobs may be among them; so those are announced when it
         is empty. A job that is announced twice is claimed once.
         """
-        for job in delete.delete_expired():
-            self._queue.wake(job.id)
-        for job_id in Job.abandoned(SWEEP_LIMIT):
+        for job_id in (*Job.abandoned(SWEEP_LIMIT), *Job.overdue(SWEEP_LIMIT)):
             self._queue.wake(job_id, first=True)
         if self._queue.is_empty():
             for job_id in Job.queued(SWEEP_LIMIT):
                 self._queue.wake(job_id)
+
+    def sweep_expired(self) -> None:
+        """Queue the deletion of servers whose time is over."""
+        for job in delete.delete_expired():
+            self._queue.wake(job.id)
 
     def sweep_drift(self) -> None:
         """Ask the nodes which servers run, and stop suspended ones that do."""
@@ -160,7 +163,7 @@ class Worker:
                     )
                 )
                 if kind is not None and not job.check_only:
-                    kind.fail(job, error)
+                    _record_failure(kind, job, error)
             log.warning("Job %s failed: %s (%s)", job.id, error.message, error.code)
         except LeaseLostError as lost:
             log.warning("%s", lost.message)
@@ -178,6 +181,21 @@ class Worker:
                 action()
             except Exception:
                 log.exception("A periodic duty of the worker failed; it is tried again.")
+
+
+def _record_failure(kind: JobKind, job: Job, error: JotunheimError) -> None:
+    """Record what a failed job leaves. Should that be impossible, the job fails nevertheless.
+
+    A job that can neither succeed nor fail would lock its server for ever. What may be passing, such as a store
+    that is away, is left to the next attempt while there are any.
+    """
+    try:
+        with transaction():
+            kind.fail(job, error)
+    except Exception as broken:
+        if not isinstance(broken, JotunheimError) and job.attempt <= job.max_attempts:
+            raise
+        log.exception("What the failure of job %s left could not be recorded.", job.id)
 
 
 def _assert_runnable(job: Job, kind: JobKind | None) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from jotunheim.data.answers import SnapshotList
 from jotunheim.data.server.requests import PasswordRequest, PowerRequest, RebuildRequest, SnapshotSpec
 from jotunheim.data.server.view import SnapshotView
+from jotunheim.exceptions.service import ConflictError, NodeUnavailableError
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.operation import Call, CheckQuery, NoQuery, Operations, Reply
 from jotunheim.services.servers import live, password, power, rebuild, snapshots
@@ -32,6 +33,8 @@ class Module:
     queued_with_password: Callable[[Asked], Reply]
     answer: type[BaseModel]
     answer_with_password: type[BaseModel]
+    tells_of_nodes: bool = False
+    """Whether errors may name nodes and VMIDs."""
 
 
 def add_requests(module: Module) -> None:
@@ -43,7 +46,22 @@ def add_requests(module: Module) -> None:
 
 def _snapshots_in(module: Module) -> Callable[[Call[Any, Any]], list[SnapshotView]]:
     """What a module's operations prepare when they need to know a server's snapshots: the node is asked."""
-    return lambda call: live.snapshots(module.find(call), call.context.keyring, call.context.settings)
+
+    def prepare(call: Call[Any, Any]) -> list[SnapshotView]:
+        server = module.find(call)
+        try:
+            return live.snapshots(server, call.context.keyring, call.context.settings)
+        except (ConflictError, NodeUnavailableError) as error:
+            if module.tells_of_nodes:
+                raise
+            says = (
+                "The hypervisor does not answer."
+                if isinstance(error, NodeUnavailableError)
+                else "The hypervisor does not have this server."
+            )
+            raise type(error)(says) from None
+
+    return prepare
 
 
 def _add_power_and_password(module: Module) -> None:

@@ -5,16 +5,21 @@ from collections.abc import Sequence
 
 from jotunheim.data.job import EventView, JobStatus, JobType, JobView, Resource, StepStatus, StepView
 from jotunheim.data.paging import Page, Paged
+from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.database import transaction
-from jotunheim.repositories.peewee.jobs import LIVE, Job, JobEvent, JobStep, PveTask
+from jotunheim.repositories.peewee.job_steps import JobStep
+from jotunheim.repositories.peewee.jobs import LIVE, Job, JobEvent
 from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.pve_tasks import PveTask
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.services.servers import configure
-from jotunheim.services.servers.requests import assert_unlocked
+from jotunheim.services.servers import configure, delete
+from jotunheim.services.servers.requests import READY, assert_free
 
 EVENTS_PER_READ = 500
+_RETRYABLE = {JobType.BUILD: frozenset({ServerStatus.BUILD_FAILED}), JobType.DELETE: delete.DELETABLE}
+"""The server's statuses in which a failed job can be tried again; for all other types: ready."""
 
 
 def list_jobs(
@@ -60,7 +65,7 @@ def retry_job(id_: uuid.UUID) -> JobView:
     Raises:
         NotFoundError: there is none.
         IllegalTransitionError: the job did not fail.
-        ConflictError: what it needs is gone.
+        ConflictError: what it needs is gone, or the server is not what it was when the job failed.
         LockedError: another job has its server.
     """
     with transaction():
@@ -69,13 +74,23 @@ def retry_job(id_: uuid.UUID) -> JobView:
         if server is None and not job.check_only:
             raise ConflictError("The server of this job is gone.")
         if server is not None:
-            assert_unlocked(server)
-        if job.type == JobType.PASSWORD and not job.check_only:
-            raise ConflictError("The password was erased when the job ended.", hint="Ask for a new one.")
+            _assert_repeatable(job, server)
         job.requeue()
         if job.type == JobType.CONFIGURE and server is not None and not job.check_only:
             configure.record_again(server, job.parameters)
         return read_job(id_)
+
+
+def _assert_repeatable(job: Job, server: Server) -> None:
+    """Make sure that a failed job, tried again, would do what was meant by it, and nothing else."""
+    assert_free(server, _RETRYABLE.get(JobType(job.type), READY))
+    if job.check_only:
+        return
+    if job.type == JobType.PASSWORD:
+        raise ConflictError("The password was erased when the job ended.", hint="Ask for a new one.")
+    if job.type == JobType.REBUILD and server.scratch_vmid is None:
+        # The VMID that it was to use is anybody's again.
+        raise ConflictError("The server was rebuilt since this job failed.", hint="Ask for it anew.")
 
 
 def cancel_job(id_: uuid.UUID) -> JobView:

@@ -7,8 +7,11 @@ from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.playbook import RESTART, load, read_back, run_playbook
 from jotunheim.ansible import variables
 from jotunheim.data.server.status import Power
+from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.repository import UniquenessError
 from jotunheim.repositories.peewee.addresses import Address
-from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.database import transaction, unique
+from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 
 PLAYBOOK = "server_configure.yml"
@@ -48,8 +51,12 @@ def configure(job: Job, context: ActionContext) -> None:
     for column, value in asked["after"].items():  # a preview's is not in the row
         setattr(server, column, value)
     fields = set(asked["fields"]) or ALL
+    addressed = "addresses" in asked["fields"]  # else the server's may be others by now, when this is a retry
+    addresses = (
+        Address.by_ids(asked["addresses_after"]) if addressed else Address.of([server]).get(server.id, [])
+    )
     given = {
-        **variables.pve_config(server, server.node, Address.by_ids(asked["addresses_after"]), fields=fields),
+        **variables.pve_config(server, server.node, addresses, fields=fields),
         **variables.pve_restart(asked["restart"]),
         **variables.pve_info(context.settings),
     }
@@ -68,7 +75,8 @@ def configure(job: Job, context: ActionContext) -> None:
         job.mark_succeeded(outcome)
         server.change(disk_bytes=vm["disks"].get(vm["system_disk"]) or server.disk_bytes)
         server.record_power(Power(vm["status"]))
-        Address.keep_only(server, asked["addresses_after"])
+        if addressed:
+            Address.keep_only(server, asked["addresses_after"])
 
 
 def effects(fields: Set[str], waiting: Mapping[str, Any]) -> dict[str, str]:
@@ -84,18 +92,30 @@ def effects(fields: Set[str], waiting: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def revert(job: Job) -> None:
+def revert(job: Job, error: JotunheimError) -> None:
     """Record again what was before a change that failed; what was set otherwise meanwhile stays.
+
+    A name that another server of the owner has taken meanwhile is not to be had again: the new one stays. So do
+    new addresses that the VM may have been told of: nobody else may get them before it is told otherwise.
 
     Call it within a transaction.
     """
     server = load(job)
     asked = job.parameters
-    server.change(
-        **{
-            column: value
-            for column, value in asked["before"].items()
-            if getattr(server, column) == asked["after"][column]
-        }
-    )
-    Address.keep_only(server, asked["addresses_before"])
+    before = {
+        column: value
+        for column, value in asked["before"].items()
+        if getattr(server, column) == asked["after"][column]
+    }
+    try:
+        with unique("The owner has another server of this name by now."):
+            server.change(**before)
+    except UniquenessError:
+        server.change(**{column: before[column] for column in before.keys() - {"name", "hostname"}})
+    if "addresses" in asked["fields"] and not _may_have_reached_vm(job, error):
+        Address.keep_only(server, asked["addresses_before"])
+
+
+def _may_have_reached_vm(job: Job, error: JotunheimError) -> bool:
+    """Whether the VM may have got some of a change that failed: growing a disk comes after all else."""
+    return error.retryable or "disk_bytes" in job.parameters["fields"] or JobStep.any_ok(job)

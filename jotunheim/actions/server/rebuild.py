@@ -31,6 +31,11 @@ def rebuild(job: Job, context: ActionContext) -> None:
     template = Template.with_node(asked["template_id"])
     if template is None:
         raise ServerDeploymentError("not_found", "The template of this job is gone.")
+    password = password_of(job, server)
+    if password is None:
+        raise ServerDeploymentError(
+            "password_erased", "The new password is gone; nothing was done.", hint="Ask for a new rebuild."
+        )
     server.template = template
     server.ssh_keys = asked["ssh_keys"]
     addresses = Address.of([server]).get(server.id, [])
@@ -46,7 +51,7 @@ def rebuild(job: Job, context: ActionContext) -> None:
             server,
             server.node,
             addresses,
-            password=password_of(job, server),
+            password=password,
             fields={"ssh_keys", "cloud_init", "addresses", "name", "disk_bytes"},
         ),
         **variables.pve_power("started"),
@@ -72,8 +77,8 @@ def rebuild(job: Job, context: ActionContext) -> None:
 
 
 def _with_disk(error: runner.TaskFailedError) -> ServerDeploymentError:
-    """The same failure, and which disk the server has; the swap itself says so in its own words."""
-    if error.task == SWAP:
+    """The same failure, and which disk the server has, unless it says so in its own words."""
+    if error.task == SWAP or "old disk" in error.message:
         return error
     says = (
         "The server was not touched: its old disk is in place."

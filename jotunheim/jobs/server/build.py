@@ -7,6 +7,7 @@ from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server import build
 from jotunheim.actions.server.playbook import VmidTakenError, load
 from jotunheim.data.job import JobType
+from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.jobs.kind import JobKind
@@ -70,7 +71,7 @@ def fail(job: Job, error: JotunheimError) -> None:
     """Record that there is no server."""
     del error
     server: Server | None = job.server
-    if server is not None:
+    if server is not None and server.status == ServerStatus.BUILDING:
         server.mark_build_failed()
 
 

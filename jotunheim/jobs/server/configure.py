@@ -9,9 +9,8 @@ from jotunheim.repositories.peewee.jobs import Job
 
 def fail(job: Job, error: JotunheimError) -> None:
     """Record what was before."""
-    del error
     if job.server is not None:
-        configure.revert(job)
+        configure.revert(job, error)
 
 
 KIND = JobKind(JobType.CONFIGURE, configure.configure, fail=fail)

@@ -5,20 +5,24 @@ from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.service import ConflictError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.services.servers.delete import assert_unprotected
+from jotunheim.services.servers.delete import EXPIRY, assert_unprotected
 
 
 def start(job: Job) -> None:
-    """Record that the server is being deleted, unless it was protected while the job waited.
+    """Record that the server is being deleted, unless it was protected or extended while the job waited.
 
     Raises:
-        ProtectedError: it was.
+        ProtectedError: it was protected.
+        ConflictError: its time is not over any more.
     """
     server = load(job)
     assert_unprotected(server)
+    if job.requested_by == EXPIRY and server.status != ServerStatus.DELETING and not server.is_expired:
+        raise ConflictError(f"Server {server.name} was extended meanwhile.")
     server.mark_deleting()
 
 

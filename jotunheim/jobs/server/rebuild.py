@@ -4,6 +4,7 @@ from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server import rebuild
 from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
+from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions import JotunheimError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.server.build import with_free_vmid
@@ -32,7 +33,7 @@ def fail(job: Job, error: JotunheimError) -> None:
     """Record that the server is what it was; the job says what it left, and continues when it is tried again."""
     del error
     server: Server | None = job.server
-    if server is not None:
+    if server is not None and server.status == ServerStatus.REBUILDING:
         server.mark_rebuild_failed()
 
 

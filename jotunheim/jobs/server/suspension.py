@@ -9,11 +9,19 @@ from jotunheim.jobs.kind import JobKind
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.services.servers import live
+from jotunheim.services.servers.drift import SWEEP
 
 
 def start(job: Job) -> None:
-    """Record the suspension, which may have ended since the job was asked for."""
-    load(job).suspend(job.parameters["reason"])
+    """Record the suspension, which may have ended since the job was asked for.
+
+    Raises:
+        ConflictError: it has, and it was the sweep that asked: that one only holds on to what a person wanted.
+    """
+    server = load(job)
+    if job.requested_by == SWEEP and not server.is_suspended:
+        raise ConflictError(f"Server {server.name} is no longer suspended.")
+    server.suspend(job.parameters["reason"])
 
 
 def suspend(job: Job, context: ActionContext) -> None:

@@ -153,13 +153,13 @@ class Address(Table):
 
     @classmethod
     def of(cls, servers: Iterable[Server]) -> "dict[uuid.UUID, list[Address]]":
-        """Addresses with their pools, by server id."""
+        """Addresses with their pools, by server id; of each family the ones first that it has had for longest."""
         found: dict[uuid.UUID, list[Address]] = {}
         query = (
             cls.select(cls, AddressPool)
             .join(AddressPool, JOIN.INNER)
             .where(cls.server.in_([server.id for server in servers]))
-            .order_by(AddressPool.family, cls.sort_key)
+            .order_by(AddressPool.family, cls.allocated_at, cls.sort_key)
         )
         for address in query:
             assert address.server_id is not None
@@ -168,14 +168,11 @@ class Address(Table):
 
     @classmethod
     def by_ids(cls, ids: Iterable[int]) -> "list[Address]":
-        """Addresses with their pools, in the order in which a server shows its own."""
-        query = (
-            cls.select(cls, AddressPool)
-            .join(AddressPool, JOIN.INNER)
-            .where(cls.id.in_(list(ids)))
-            .order_by(AddressPool.family, cls.sort_key)
-        )
-        return list(query)
+        """Addresses with their pools, in this order."""
+        wanted = list(ids)
+        query = cls.select(cls, AddressPool).join(AddressPool, JOIN.INNER).where(cls.id.in_(wanted))
+        found = {address.id: address for address in query}
+        return [found[id_] for id_ in wanted if id_ in found]
 
     @classmethod
     def ids_of(cls, server: Server) -> list[int]:

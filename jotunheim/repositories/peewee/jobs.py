@@ -1,4 +1,4 @@
-"""Jobs, their steps, their events and their Proxmox tasks.
+"""Jobs and their events. Their steps and Proxmox tasks have modules of their own.
 
 The `job` table is the record of what was asked for; the queue only wakes workers. A claim is a lease:
 owner, expiry and a fencing number that grows with every claim. Whoever writes to a running job shows the
@@ -21,7 +21,7 @@ from peewee import (
     fn,
 )
 
-from jotunheim.data.job import JobError, JobStatus, StepStatus
+from jotunheim.data.job import JobError, JobStatus
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.exceptions.repository import LeaseLostError, UniquenessError
 from jotunheim.repositories.peewee.database import Table, UtcField, now, unique
@@ -145,6 +145,17 @@ class Job(Table):
         return [job.id for job in query]
 
     @classmethod
+    def overdue(cls, limit: int) -> list[uuid.UUID]:
+        """Ids of scheduled jobs whose time has come, the most overdue first."""
+        query = (
+            cls.select(cls.id)
+            .where((cls.status == JobStatus.QUEUED) & (cls.run_after <= now()))
+            .order_by(cls.run_after)
+            .limit(limit)
+        )
+        return [job.id for job in query]
+
+    @classmethod
     def abandoned(cls, limit: int) -> list[uuid.UUID]:
         """Ids of running jobs whose worker went silent, the oldest first."""
         query = cls.select(cls.id).where(_abandoned(now())).order_by(cls.created_at).limit(limit)
@@ -237,10 +248,10 @@ class Job(Table):
 
     @classmethod
     def last_of(cls, server: Server, type_: str) -> "Job | None":
-        """A server's newest job of a type."""
+        """A server's newest job of a type, previews left out."""
         found: Job | None = (
             cls.select()
-            .where((cls.server == server) & (cls.type == type_))
+            .where((cls.server == server) & (cls.type == type_) & ~cls.check_only)
             .order_by(cls.created_at.desc())
             .first()
         )
@@ -315,54 +326,6 @@ Job.add_index(
 )
 
 
-class JobStep(Table):
-    """One visible stage of one attempt of a job."""
-
-    id = AutoField()
-    job = ForeignKeyField(Job, backref="steps", on_delete="CASCADE")
-    job_id: uuid.UUID
-    attempt = IntegerField()
-    name = CharField()
-    status = CharField(max_length=16)
-    changed = BooleanField(default=False)
-    diff = JSONField(null=True)
-    started_at = UtcField(default=now)
-    finished_at = UtcField(null=True)
-
-    @classmethod
-    def begin(cls, job: Job, name: str) -> "JobStep":
-        """A stage begins."""
-        step: JobStep = cls.create(job=job, attempt=job.attempt, name=name, status=StepStatus.RUNNING)
-        JobEvent.add(job.id, "step.started", {"name": name})
-        return step
-
-    def end(self, status: StepStatus, *, changed: bool, diff: list[dict[str, Any]] | None) -> None:
-        """The stage is over."""
-        at = now()
-        JobStep.update(status=status, changed=changed, diff=diff, finished_at=at).where(
-            JobStep.id == self.id
-        ).execute()
-        JobEvent.add(
-            self.job_id,
-            "step.finished",
-            {"name": self.name, "status": status, "changed": changed, "diff": diff},
-        )
-
-    @classmethod
-    def of(cls, jobs: Iterable[Job]) -> "dict[uuid.UUID, list[JobStep]]":
-        """The steps of each job's last attempt, by job id."""
-        found: dict[uuid.UUID, list[JobStep]] = {}
-        query = (
-            cls.select(cls)
-            .join(Job)
-            .where(cls.job.in_([job.id for job in jobs]) & (cls.attempt == Job.attempt))
-            .order_by(cls.id)
-        )
-        for step in query:
-            found.setdefault(step.job_id, []).append(step)
-        return found
-
-
 class JobEvent(Table):
     """Something that happened in a job, in the order of `seq`."""
 
@@ -385,26 +348,6 @@ class JobEvent(Table):
     def after(cls, job_id: uuid.UUID, seq: int, limit: int) -> "list[JobEvent]":
         """The events of a job behind a cursor, oldest first."""
         return list(cls.select().where((cls.job == job_id) & (cls.seq > seq)).order_by(cls.seq).limit(limit))
-
-
-class PveTask(Table):
-    """A task that a job started on a node, saved before it was waited for."""
-
-    id = AutoField()
-    job = ForeignKeyField(Job, backref="pve_tasks", on_delete="CASCADE")
-    job_id: uuid.UUID
-    operation = CharField(max_length=32)
-    upid = CharField(unique=True)
-    created_at = UtcField(default=now)
-
-    @classmethod
-    def of(cls, jobs: Iterable[Job]) -> "dict[uuid.UUID, list[str]]":
-        """UPIDs by job id, in the order in which they were started."""
-        found: dict[uuid.UUID, list[str]] = {}
-        query = cls.select().where(cls.job.in_([job.id for job in jobs])).order_by(cls.id)
-        for task in query:
-            found.setdefault(task.job_id, []).append(task.upid)
-        return found
 
 
 def _claimable(at: datetime) -> Any:

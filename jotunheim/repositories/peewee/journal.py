@@ -13,7 +13,8 @@ from jotunheim import settings as settings_module
 from jotunheim.data.job import JobStatus
 from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.repositories.peewee import database
-from jotunheim.repositories.peewee.jobs import Job, JobEvent, PveTask
+from jotunheim.repositories.peewee.jobs import Job, JobEvent
+from jotunheim.repositories.peewee.pve_tasks import PveTask
 
 RUN_FILE_VARIABLE = "JOTUNHEIM_RUN_FILE"
 

@@ -96,6 +96,11 @@ class Server(Table):
         return self.suspended_at is not None
 
     @property
+    def is_expired(self) -> bool:
+        """Whether its time is over, and nobody protects it."""
+        return self.expires_at is not None and self.expires_at <= now() and not self.protected
+
+    @property
     def version(self) -> str:
         """What changes with every change of the row, for `ETag` and `If-Match`."""
         return f"{self.updated_at.timestamp():.6f}".replace(".", "")

@@ -22,7 +22,17 @@ def _queued_with_password(asked: Asked) -> Reply:
     return queued(asked, ServerJobPassword, root_password=asked.root_password)
 
 
-add_requests(Module(operations, _find, queued, _queued_with_password, ServerJob, ServerJobPassword))
+add_requests(
+    Module(
+        operations,
+        _find,
+        queued,
+        _queued_with_password,
+        ServerJob,
+        ServerJobPassword,
+        tells_of_nodes=True,
+    )
+)
 
 
 @operations.job("/servers/{id:uuid}/suspend", body=SuspendRequest, answer=ServerJob)

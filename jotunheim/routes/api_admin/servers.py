@@ -104,5 +104,5 @@ def delete_server(call: Call[DeleteRequest, CheckQuery]) -> Reply:
 def protect_server(call: Call[ProtectionRequest, NoQuery]) -> Reply:
     """Protect a server against deletion, or no longer."""
     server = find(call.path["id"])
-    server.change(protected=call.body.protected)
+    delete.protect(server, protected=call.body.protected)
     return Reply(ServerAnswer(server=read.view(server)), etag=server.version)

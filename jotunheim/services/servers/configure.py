@@ -14,11 +14,13 @@ from jotunheim.data.job import JobType
 from jotunheim.data.server.change import AddressChange, ServerChange
 from jotunheim.data.server.spec import AddressCounts
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.services import networks
+from jotunheim.services.servers.delete import assert_not_going
 from jotunheim.services.servers.requests import assert_free, enqueue
 
 RECORDED = frozenset({"labels", "external_id", "limits", "protected", "expires_in_seconds"})
@@ -90,12 +92,19 @@ def record_again(server: Server, parameters: Mapping[str, Any]) -> None:
     """Record what a failed job wanted once more, since it is tried again.
 
     Raises:
+        ConflictError: what it would change was changed otherwise meanwhile.
         UniquenessError: the owner has another server with this name meanwhile.
         PlacementError: an address that it had is somebody else's by now.
     """
+    before, after = set(parameters["addresses_before"]), set(parameters["addresses_after"])
+    addressed = "addresses" in parameters["fields"]
+    changed = any(getattr(server, column) != value for column, value in parameters["before"].items())
+    if changed or (addressed and not before <= set(Address.ids_of(server)) <= before | after):
+        raise ConflictError("The server was changed otherwise meanwhile.", hint="Ask for the change anew.")
     with unique("The owner has another server of this name by now."):
         server.change(**parameters["after"])
-        networks.take(server, parameters["addresses_after"])
+        if addressed:
+            networks.take(server, parameters["addresses_after"])
 
 
 def _validate(server: Server, change: ServerChange) -> None:
@@ -128,6 +137,8 @@ def _rate_changes(server: Server, change: ServerChange) -> bool:
 def _record(server: Server, change: ServerChange) -> None:
     """What only our records hold."""
     given = change.model_fields_set
+    if not given.isdisjoint({"protected", "expires_in_seconds"}):
+        assert_not_going(server)
     columns: dict[str, Any] = {}
     if "limits" in given:
         columns["limits"] = _limits(server, change)

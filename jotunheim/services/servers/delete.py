@@ -1,14 +1,15 @@
 """Deleting: at once, later, or when a server's time is over."""
 
+import uuid
 from datetime import timedelta
 
 from jotunheim.data.actor import Actor
-from jotunheim.data.job import JobStatus, JobType
+from jotunheim.data.job import JobType
 from jotunheim.data.server.requests import DeleteRequest
 from jotunheim.data.server.status import ServerStatus
-from jotunheim.exceptions.service import ConflictError, LockedError, ProtectedError
+from jotunheim.exceptions.service import ConflictError, ProtectedError
 from jotunheim.repositories.peewee.database import now, transaction
-from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.jobs import LIVE, Job
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.servers.requests import Asked, assert_free, enqueue
 
@@ -50,24 +51,42 @@ def assert_unprotected(server: Server) -> None:
 def delete_expired() -> list[Job]:
     """Queue the deletion of the servers whose time is over; returns the jobs.
 
-    One that is locked is looked at again next time, one whose deletion failed after a while.
+    A job that works on one ends first, and none is queued in between: the deletion is a scheduled one that is due.
+    A server whose deletion failed is left alone for a while.
     """
-    jobs = []
-    for server in Server.expired(now()):
+    found = [_delete_expired(server.id) for server in Server.expired(now())]
+    return [job for job in found if job is not None]
+
+
+def _delete_expired(id_: uuid.UUID) -> Job | None:
+    with transaction():
+        server = Server.get_or_none(Server.id == id_)
+        if server is None or not server.is_expired:  # extended or protected just now
+            return None
         last = Job.last_of(server, JobType.DELETE)
-        if (
-            last is not None
-            and last.status == JobStatus.FAILED
-            and last.finished_at is not None
-            and now() - last.finished_at < EXPIRY_RETRY
-        ):
-            continue
-        actor = Actor(
-            user_id=0, email=EXPIRY, role="admin", scopes=frozenset(), request_id=f"expiry-{server.id}"
-        )
-        try:
-            with transaction():
-                jobs.append(delete_server(server, DeleteRequest(), actor, check=False).job)
-        except (LockedError, ConflictError, ProtectedError):
-            continue
-    return jobs
+        parameters = DeleteRequest().model_dump(mode="json", include={"purge", "backups"})
+        if last is not None and last.status in LIVE:
+            if last.run_after is None or last.run_after <= now():
+                return None
+            parameters = last.parameters  # what was to happen later, happens now
+        if last is not None and last.finished_at and now() - last.finished_at < EXPIRY_RETRY:
+            return None
+        Job.cancel_scheduled(server)
+        actor = Actor(user_id=0, email=EXPIRY, role="admin", scopes=frozenset(), request_id=f"expiry-{id_}")
+        return enqueue(server, JobType.DELETE, actor, parameters, run_after=now())
+
+
+def protect(server: Server, *, protected: bool) -> None:
+    """Let a server refuse to be deleted, or no longer.
+
+    Raises:
+        ConflictError: it is being deleted already.
+    """
+    assert_not_going(server)
+    server.change(protected=protected)
+
+
+def assert_not_going(server: Server) -> None:
+    """Raise ConflictError when the server is being deleted: what would keep it comes too late."""
+    if server.status == ServerStatus.DELETING:
+        raise ConflictError(f"Server {server.name} is being deleted already.")

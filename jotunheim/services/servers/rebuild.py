@@ -65,7 +65,7 @@ def _template(server: Server, id_: int | None) -> Template:
     if template is None:
         problem = f"there is no template {id_}"
     elif template.node_id != server.node.id:
-        problem = f"template {template.id} is on node {template.node.name}, the server on {server.node.name}"
+        problem = f"template {template.id} is on another node than the server"
     elif template.minimum_disk_bytes and (server.disk_bytes or 0) < template.minimum_disk_bytes:
         problem = (
             f"needs a disk of {template.minimum_disk_bytes} bytes, and the server has {server.disk_bytes}"
