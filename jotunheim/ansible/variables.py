@@ -50,12 +50,14 @@ def pve_config(
     addresses: list[Address],
     *,
     password: SecretReference | str | None = None,
+    renew_password: bool = False,
     fields: Set[str] | None = None,
 ) -> dict[str, Any]:
     """CPU, memory, disk, network device, cloud-init and the like.
 
     Args:
-        password: what cloud-init shall set, whatever is set already.
+        password: what cloud-init shall set.
+        renew_password: set it whatever is set already; else only a clone that has none of its own gets it.
         fields: only these fields of a `ServerChange`, and `onboot`; None: all that the server has.
     """
 
@@ -91,7 +93,7 @@ def pve_config(
         "search_domain": (
             chosen.get("search_domain") or search_domain if wanted("name", "hostname", "cloud_init") else None
         ),
-        "renew_password": True if password else None,
+        "renew_password": True if password and renew_password else None,
     }
     settings["pve_config_cloudinit"] = _given(cloudinit) or None
     return _given(settings) | ({"pve_cloudinit_password": password} if password else {})

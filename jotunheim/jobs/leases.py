@@ -34,16 +34,18 @@ class LeaseKeeper:
             return Job.claim(job_id, self.owner, self.lease_seconds)
 
     def stop_if_held(self, job_id: uuid.UUID) -> bool:
-        """Whether a run of this job still goes on here, though its lease has expired; that run is stopped.
+        """Whether a run of this job goes on here. It is stopped when its lease has expired.
 
-        Somebody takes the job over when it has ended; two runs of one job in one worker must not be.
+        Somebody takes the job over when it has ended; two runs of one job in one worker must not be. A job that was
+        only announced twice runs on.
         """
         with self._lock:
             held = self._held.get(job_id)
-            if held is None:
-                return False
+        if held is None:
+            return False
+        if Job.is_abandoned(job_id):
             held.stop.set()
-            return True
+        return True
 
     @contextmanager
     def keep(self, job: Job, stop: threading.Event) -> Iterator[None]:

@@ -155,7 +155,7 @@ class ControlServer:
         fresh = initial_state(asked.nodes or len(old.nodes))
         fresh.users["root@pam"], fresh.ticket_key = old.users["root@pam"], old.ticket_key
         await self.world.replace(fresh)
-        self.world.faults.active.clear()
+        self.world.faults.reset()
         self.world.requests.clear()
         return {"vms": len(fresh.vms)}
 

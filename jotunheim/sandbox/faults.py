@@ -84,6 +84,11 @@ class Faults:
         self.active[self._last] = ActiveFault(self._last, fault)
         return self.active[self._last]
 
+    def reset(self) -> None:
+        """Disarm all, and number the next one 1 again."""
+        self.active.clear()
+        self._last = 0
+
     def remove(self, number: int) -> bool:
         """Disarm a fault. Returns whether there was one."""
         return self.active.pop(number, None) is not None

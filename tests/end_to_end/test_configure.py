@@ -47,6 +47,13 @@ def test_a_change_reaches_the_vm_and_says_what_waits_for_a_restart(
     assert config["nameserver"] == "9.9.9.9"
     assert config["description"].endswith("The second\nline")
 
+    fault = {"method": "POST", "path": "/status/reboot$", "status": 500, "message": "no", "count": 1}
+    sandbox.control.post("/faults", json=fault).raise_for_status()
+    change = {"cpu": 4, "restart": "if_needed"}
+    failed = service.finished(service.ask(f"servers/{server['id']}", change, "PATCH")["job"]["id"])
+    assert failed["status"] == "failed"
+    assert service.server(server["id"])["cpu"] == sandbox.config(server["vmid"])["cores"] == 4
+
     job = patched(service, server, cpu=4, restart="if_needed")
     assert job["result"] == {"fields": {"cpu": "applied"}, "restarted": True}
     running = sandbox.get(f"/nodes/pve1/qemu/{server['vmid']}/status/current")

@@ -126,6 +126,16 @@ def test_a_worker_whose_lease_ran_out_never_runs_the_same_job_twice_at_once(
     assert "Traceback" not in (fresh_service.state / "worker.log").read_text()
 
 
+def test_a_job_that_is_announced_twice_runs_once(fresh_service: Service, sandbox: Sandbox) -> None:
+    fresh_service.add_infrastructure(sandbox)
+    fresh_service.start_worker(JOTUNHEIM_SWEEP_SECONDS="0.005")
+    for name in ("told-1", "told-2", "told-3"):
+        fresh_service.built(name, start=False)
+    log = (fresh_service.state / "worker.log").read_text()
+    assert "handed over" not in log
+    assert log.count(" begins, attempt ") == 3
+
+
 def test_a_job_that_nobody_was_told_about_is_found(fresh_service: Service, sandbox: Sandbox) -> None:
     fresh_service.add_infrastructure(sandbox)
     created = fresh_service.create_server("unannounced", start=False)

@@ -148,7 +148,7 @@ def test_odd_paths_are_refused(pve: Pve, path: str, status: int, reason: str) ->
         b"\x00\x01\x02\x03\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"GET /api2/json/version HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"GET /api2/json/version HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
         b"GET /api2/json/version HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
         b"POST /api2/json/pools HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
         b"GET /api2/json/version HTTP/1.1\r\nHost: a\r\nAuthorization: PVEAPIToken=\xff\xfe!=\r\n\r\n",

@@ -95,11 +95,14 @@ def effects(fields: Set[str], waiting: Mapping[str, Any]) -> dict[str, str]:
 def revert(job: Job, error: JotunheimError) -> None:
     """Record again what was before a change that failed; what was set otherwise meanwhile stays.
 
+    When the VM was configured and only what came after it failed, a restart for one, the records are true as they are.
     A name that another server of the owner has taken meanwhile is not to be had again: the new one stays. So do
     new addresses that the VM may have been told of: nobody else may get them before it is told otherwise.
 
     Call it within a transaction.
     """
+    if JobStep.any_ok(job):
+        return
     server = load(job)
     asked = job.parameters
     before = {
@@ -118,4 +121,4 @@ def revert(job: Job, error: JotunheimError) -> None:
 
 def _may_have_reached_vm(job: Job, error: JotunheimError) -> bool:
     """Whether the VM may have got some of a change that failed: growing a disk comes after all else."""
-    return error.retryable or "disk_bytes" in job.parameters["fields"] or JobStep.any_ok(job)
+    return error.retryable or "disk_bytes" in job.parameters["fields"]

@@ -52,6 +52,7 @@ def rebuild(job: Job, context: ActionContext) -> None:
             server.node,
             addresses,
             password=password,
+            renew_password=True,
             fields={"ssh_keys", "cloud_init", "addresses", "name", "disk_bytes"},
         ),
         **variables.pve_power("started"),
@@ -62,6 +63,10 @@ def rebuild(job: Job, context: ActionContext) -> None:
     except runner.TaskFailedError as error:
         if "taken_vmids" in error.result and server.scratch_vmid:
             raise VmidTakenError(server.scratch_vmid, error.result["taken_vmids"]) from None
+        if error.task not in (PREPARE, SWAP) and not job.check_only:
+            with transaction():
+                job.assert_lease()
+                server.change(template=template.id, ssh_keys=asked["ssh_keys"])
         raise _with_disk(error) from None
     if job.check_only:
         with transaction():

@@ -162,6 +162,11 @@ class Job(Table):
         return [job.id for job in query]
 
     @classmethod
+    def is_abandoned(cls, job_id: uuid.UUID) -> bool:
+        """Whether a running job's lease has expired."""
+        return bool(cls.select().where((cls.id == job_id) & _abandoned(now())).exists())
+
+    @classmethod
     def matching(
         cls, status: JobStatus | None, server_id: uuid.UUID | None, owner_id: int | None = None
     ) -> Any:
