@@ -98,7 +98,10 @@ def record_again(server: Server, parameters: Mapping[str, Any]) -> None:
     """
     before, after = set(parameters["addresses_before"]), set(parameters["addresses_after"])
     addressed = "addresses" in parameters["fields"]
-    changed = any(getattr(server, column) != value for column, value in parameters["before"].items())
+    changed = any(
+        getattr(server, column) not in (value, parameters["after"][column])
+        for column, value in parameters["before"].items()
+    )
     if changed or (addressed and not before <= set(Address.ids_of(server)) <= before | after):
         raise ConflictError("The server was changed otherwise meanwhile.", hint="Ask for the change anew.")
     with unique("The owner has another server of this name by now."):
