@@ -6,6 +6,7 @@ from typing import Any
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import rebuild
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.action import PveAction
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.scratch import Rebuild
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
 
@@ -26,7 +27,7 @@ class ActionModule(PveAction):
 
     def act(self, vm: Vm, args: dict[str, Any]) -> dict[str, Any]:
         """Do the phase, or what is left of it."""
-        wanted = rebuild.Rebuild(**{name: args[name] for name in self.ARGUMENTS if name != "phase"})
+        wanted = Rebuild(**{name: args[name] for name in self.ARGUMENTS if name != "phase"})
         wanted.check(vm)
         match args["phase"]:
             case "prepare":
@@ -38,7 +39,7 @@ class ActionModule(PveAction):
                 plan, removed = rebuild.clean(vm, wanted, predicted)
                 return self.outcome(plan, removed=removed)
 
-    def _swap(self, vm: Vm, wanted: rebuild.Rebuild) -> dict[str, Any]:
+    def _swap(self, vm: Vm, wanted: Rebuild) -> dict[str, Any]:
         done = rebuild.swap_disks(vm, wanted, checking=self.checking)
         told = self.tell_proven()
         if self.checking and done.predicted is not None:

@@ -149,3 +149,10 @@ def _start(vm: Vm, operation: str, wait_seconds: int) -> None:
 
 def _step(call: str, before: str, after: str) -> PowerStep:
     return PowerStep(call, Plan(changes=[Change("status", before, after)]))
+
+
+def reach(vm: Vm, wanted: Power, timeout_seconds: float) -> None:
+    """Bring a VM to a power state, unless it is in it."""
+    needed = step(str(vm.status()["status"]), wanted)
+    if needed is not None:
+        perform(vm, needed, int(timeout_seconds), force=False)

@@ -10,25 +10,37 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import clone, destroy, power, swap
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import Disk, disk, disk_sizes, system_disk
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.general import General, general
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import identity, is_ours, scratch_uuid
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk_sizes, system_disk
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, Plan
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.progress import Progress, rebuild_line
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.progress import Progress
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.scratch import (
+    Rebuild,
+    clone_of,
+    creation,
+    destroy_scratch,
+    is_usable,
+    left_over,
+    scratch_of,
+    scratch_settings,
+)
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.way_back import (
+    REPEAT,
+    back_out,
+    discard,
+    explain,
+    take_back,
+)
 
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import (
     ProxmoxRequestError,
     ProxmoxTimeoutError,
     ProxmoxUnavailableError,
     RebuildIncompleteError,
     SnapshotsExistError,
-    VmMovedError,
-    VmNotOursError,
 )
 from jotunheim.repositories.proxmox import api_path
 from jotunheim.repositories.proxmox.reads import snapshots as list_snapshots
@@ -36,35 +48,7 @@ from jotunheim.repositories.proxmox.tasks import Upid
 
 _MOVE = "move disk"
 _SNAPSHOT = "delete snapshot"
-_REPEAT = "Then repeat the rebuild: it goes on from where it stopped."
 _OUR_TASKS = frozenset({"qmmove", "qmdelsnapshot", "qmstart", "qmstop"})
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-
-
-@dataclass(frozen=True)
-class Rebuild:
-    """A wanted rebuild; see plugins/modules/vm_rebuild.py for the meaning of each field."""
-
-    template_vmid: int
-    scratch_vmid: int
-    rebuild_id: str
-    full: bool = False
-    storage: str | None = None
-    disk_bytes: int | None = None
-    destroy_snapshots: bool = False
-    timeout_seconds: int = 1800
-
-    def check(self, vm: Vm) -> None:
-        """Raise DataValidationError for values that no rebuild can have."""
-        problems = []
-        if not _ID.fullmatch(self.rebuild_id):
-            problems.append(
-                FieldProblem("rebuild_id", "must be 1 to 64 letters, digits, '.', '_', ':' or '-'")
-            )
-        if self.scratch_vmid in {vm.vmid, self.template_vmid}:
-            problems.append(FieldProblem("scratch_vmid", "must be a VMID of its own"))
-        if problems:
-            raise DataValidationError(problems)
 
 
 @dataclass
@@ -91,35 +75,35 @@ def prepare(vm: Vm, wanted: Rebuild, *, checking: bool) -> Plan:
         UnsupportedTemplateError, SnapshotsExistError, VmProtectedError, DataValidationError: nothing was done.
         VmidTakenError: the scratch VMID belongs to another VM.
     """
-    scratch = _scratch(vm, wanted)
+    scratch = scratch_of(vm, wanted)
     config = vm.owned_config()
     if Progress.of(config).under_way:  # perhaps to this moment: a move that is lost to us still moves
         _settle(vm, scratch, wanted)
         config = vm.owned_config()
     if Progress.of(config).is_swapped(wanted.rebuild_id):
         return Plan()
-    asked = _clone(vm, wanted)
+    asked = clone_of(vm, wanted)
     found = clone.existing(scratch, asked)
-    usable = found is not None and _is_usable(found, config, wanted)
+    usable = found is not None and is_usable(found, config, wanted)
     if found is not None and usable and not disk_sizes(found):
         return Plan()  # its disk is in the server's VM by now
     template = clone.predicted(scratch, asked)
     whole = swap.undone(config, vm.uuid)
     _check(vm, whole, template, wanted)
-    plan = Plan() if usable else _creation(wanted)
-    settings = _scratch_settings(found if found is not None and usable else template, scratch, wanted)
+    plan = Plan() if usable else creation(wanted)
+    settings = scratch_settings(found if found is not None and usable else template, scratch, wanted)
     plan.changes.extend(Change(f"scratch.{c.key}", c.before, c.after) for c in settings.changes)
     if checking:
         return plan
     if _is_anothers(Progress.of(config), wanted):
-        _take_back(vm, wanted)
-        _discard(vm, wanted)
+        take_back(vm, wanted)
+        discard(vm, wanted)
     if not usable:
         if found is not None:
-            _destroy_scratch(scratch, wanted)
+            destroy_scratch(scratch, wanted)
         clone.create(scratch, asked)
     made = scratch.owned_config()
-    scratch.write(_scratch_settings(made, scratch, wanted), made, wanted.timeout_seconds)
+    scratch.write(scratch_settings(made, scratch, wanted), made, wanted.timeout_seconds)
     return plan
 
 
@@ -129,7 +113,7 @@ def swap_disks(vm: Vm, wanted: Rebuild, *, checking: bool) -> Swap:
     When Proxmox VE refuses a step, the old disk is put back and the VM started again, if it ran. When it
     does not answer, nothing more is done: the next attempt goes on from there.
     """
-    scratch, asked = _scratch(vm, wanted), _clone(vm, wanted)
+    scratch, asked = scratch_of(vm, wanted), clone_of(vm, wanted)
     was_stopped = _settle(vm, scratch, wanted)
     config = vm.owned_config()
     progress = Progress.of(config)
@@ -137,14 +121,14 @@ def swap_disks(vm: Vm, wanted: Rebuild, *, checking: bool) -> Swap:
         volumes = progress.left_over_volumes
         return Swap(Plan(), volumes[-1] if volumes else None, _volume(config, system_disk(config)))
     source = clone.existing(scratch, asked)
-    if source is None or not _is_usable(source, config, wanted) or _is_anothers(progress, wanted):
+    if source is None or not is_usable(source, config, wanted) or _is_anothers(progress, wanted):
         if not checking:
             raise RebuildIncompleteError(
                 f"VM {scratch.vmid} holds no new disk for this rebuild.",
                 hint="Run the phase `prepare` first; the whole playbook does.",
             )
         source = clone.predicted(scratch, asked)
-        source = _scratch_settings(source, scratch, wanted).applied_to(source)
+        source = scratch_settings(source, scratch, wanted).applied_to(source)
         config = swap.undone(config, vm.uuid)
     moved = not disk_sizes(source)
     names: list[str] = []
@@ -179,66 +163,24 @@ def clean(vm: Vm, wanted: Rebuild, config: Config | None) -> tuple[Plan, list[st
         )
     plan = swap.clean(config, vm.uuid)
     removed = [str(change.before) for change in plan.changes]
-    scratch = _scratch(vm, wanted)
+    scratch = scratch_of(vm, wanted)
     if checking:
         would_exist = Progress.of(vm.config() or {}) != Progress.of(config)
-        if would_exist or _left_over(scratch, wanted):
+        if would_exist or left_over(scratch, wanted):
             plan.changes.append(Change("scratch_vmid", scratch.vmid, None))
         return plan, removed
     with _explained(f"The server has its new disk; the old one was not removed: {', '.join(removed)}."):
         vm.write(plan, config, wanted.timeout_seconds)
-    left = _left_over(scratch, wanted)
+    left = left_over(scratch, wanted)
     if left:
         plan.changes.append(Change("scratch_vmid", scratch.vmid, None))
         destroy.destroy(scratch, left, wanted.timeout_seconds, operation=destroy.SCRATCH_OPERATION)
     return plan, removed
 
 
-def _scratch(vm: Vm, wanted: Rebuild) -> Vm:
-    return vm.beside(wanted.scratch_vmid, scratch_uuid(vm.uuid))
-
-
-def _clone(vm: Vm, wanted: Rebuild) -> clone.Clone:
-    return clone.Clone(
-        wanted.template_vmid,
-        f"rebuild-of-{vm.vmid}",
-        full=wanted.full,
-        storage=wanted.storage,
-        timeout_seconds=wanted.timeout_seconds,
-        service=(rebuild_line(wanted.rebuild_id),),
-    )
-
-
-def _is_usable(found: Config, config: Config, wanted: Rebuild) -> bool:
-    """Whether a scratch VM is this rebuild's and has its disk, or gave it to the server's VM."""
-    if Progress.of(found).rebuild_id != wanted.rebuild_id:
-        return False
-    return bool(disk_sizes(found)) or Progress.of(config).swapping == wanted.rebuild_id
-
-
 def _is_anothers(progress: Progress, wanted: Rebuild) -> bool:
     """Whether the swap under way is another rebuild's, whose disk this one does not want."""
     return bool(progress.under_way) and progress.swapping != wanted.rebuild_id
-
-
-def _creation(wanted: Rebuild) -> Plan:
-    return Plan(
-        changes=[
-            Change("scratch_vmid", None, wanted.scratch_vmid),
-            Change("scratch.cloned_from", None, wanted.template_vmid),
-            Change("scratch.full", None, wanted.full),
-        ]
-    )
-
-
-def _scratch_settings(config: Config, scratch: Vm, wanted: Rebuild) -> Plan:
-    """The plan that gives the scratch VM its mark and size, and takes from it what only servers need."""
-    plan = identity(config, scratch.uuid, None)
-    plan += general(config, General(onboot=False))
-    plan.remove("protection", config.get("protection"))
-    if wanted.disk_bytes is not None:
-        plan += disk(config, Disk(wanted.disk_bytes))
-    return plan
 
 
 def _check(vm: Vm, config: Config, source: Config, wanted: Rebuild) -> list[str]:
@@ -309,7 +251,7 @@ def _swap(vm: Vm, scratch: Vm, wanted: Rebuild, outcome: Swap, *, running: bool,
     """
     try:
         if running:
-            _power(vm, wanted, power.Power.STOPPED)
+            power.reach(vm, power.Power.STOPPED, wanted.timeout_seconds)
         for name in names:
             vm.client.run(
                 _SNAPSHOT, "DELETE", vm.path("snapshot", name), timeout_seconds=wanted.timeout_seconds
@@ -326,11 +268,11 @@ def _swap(vm: Vm, scratch: Vm, wanted: Rebuild, outcome: Swap, *, running: bool,
             _move(vm, scratch, wanted, config, source)
         _attach(vm, wanted, source, outcome)
     except (ProxmoxUnavailableError, ProxmoxTimeoutError) as error:
-        _add(error, "How far the swap came is not known. The old disk still exists.")
-        error.hint = f"{error.hint or ''} {_REPEAT}".strip()
+        explain(error, "How far the swap came is not known. The old disk still exists.")
+        error.hint = f"{error.hint or ''} {REPEAT}".strip()
         raise  # only the next attempt can look
     except ProxmoxRequestError as error:
-        _back_out(vm, wanted, error, running=running, destroyed=outcome.snapshots_destroyed)
+        back_out(vm, wanted, error, running=running, destroyed=outcome.snapshots_destroyed)
         raise
 
 
@@ -359,107 +301,6 @@ def _attach(vm: Vm, wanted: Rebuild, source: Config, outcome: Swap) -> None:
     outcome.new_disk = _volume(config, device)
 
 
-def _back_out(
-    vm: Vm, wanted: Rebuild, error: ProxmoxRequestError, *, running: bool, destroyed: list[str]
-) -> None:
-    """Put the old disk back and start the VM if it ran; adds to the error what that came to."""
-    try:
-        back = _take_back(vm, wanted)
-        said = "The old disk is in place."
-        if running or back.started:
-            _power(vm, wanted, power.Power.STARTED)
-            said = "The old disk is in place, and the server was started again."
-    except ProxmoxRequestError as second:
-        said = f"The way back failed, too: {second.message.rstrip()} The old disk still exists."
-        error.hint = f"{error.hint or ''} {_REPEAT}".strip()
-    else:
-        said += _what_became_of(vm, wanted, back)
-    if destroyed:
-        said += f" Snapshots that are gone: {', '.join(destroyed)}."
-    _add(error, said)
-
-
-class _Back(NamedTuple):
-    """What a way back came to.
-
-    Attributes:
-        started: the VM ran before the swap, and was started again.
-        discarded: the new disk's volume, which was the VM's for a moment.
-        lost: the scratch VM gave the new disk away, and the VM has none.
-    """
-
-    started: bool = False
-    discarded: str | None = None
-    lost: bool = False
-
-
-def _take_back(vm: Vm, wanted: Rebuild) -> _Back:
-    """Put the old disk back with its options and its place in the boot order, if a swap is under way."""
-    config = vm.owned_config()
-    progress = Progress.of(config)
-    if not progress.under_way:
-        return _Back()
-    # Only what the scratch VM of this swap has given away can be the new disk. Anything else is someone's.
-    given = _has_given(_scratch(vm, wanted), progress)
-    new = swap.handed_over(config)
-    discarded = new if given else None
-    _power(vm, wanted, power.Power.STOPPED)  # nobody is served by a VM without its disk
-    vm.write(swap.undo(config, vm.uuid, discarded), config, wanted.timeout_seconds)
-    if progress.ran:
-        _power(vm, wanted, power.Power.STARTED)
-    return _Back(progress.ran, discarded, lost=given and new is None)
-
-
-def _has_given(scratch: Vm, progress: Progress) -> bool:
-    """Whether the scratch VM made the disk for the swap under way, and has it no more."""
-    source = scratch.config()
-    if source is None or not is_ours(source, scratch.uuid) or disk_sizes(source):
-        return False
-    return progress.swapping is not None and Progress.of(source).rebuild_id == progress.swapping
-
-
-def _discard(vm: Vm, wanted: Rebuild) -> None:
-    """Remove new disks that were taken off again."""
-    config = vm.owned_config()
-    vm.write(swap.discard(config, vm.uuid), config, wanted.timeout_seconds)
-
-
-def _what_became_of(vm: Vm, wanted: Rebuild, back: _Back) -> str:
-    """Remove the new disk after a way back. Returns what a person has to know about it, or ""."""
-    if back.lost:
-        return (
-            f" VM {wanted.scratch_vmid} gave its new disk away, and VM {vm.vmid} did not get it: "
-            f"`qm disk rescan --vmid {vm.vmid}` shows it as an unused disk."
-        )
-    if back.discarded is None:
-        return ""
-    try:
-        _discard(vm, wanted)
-    except ProxmoxRequestError as error:
-        return f" The new disk {back.discarded} is still there, unused; the next rebuild removes it: {error.message}"
-    return ""
-
-
-def _power(vm: Vm, wanted: Rebuild, state: power.Power) -> None:
-    needed = power.step(str(vm.status()["status"]), state)
-    if needed is not None:
-        power.perform(vm, needed, wanted.timeout_seconds, force=False)
-
-
-def _left_over(scratch: Vm, wanted: Rebuild) -> destroy.Found | None:
-    """The scratch VM; None: there is none (any more)."""
-    try:
-        return destroy.find(scratch, wanted.timeout_seconds, destroy.SCRATCH_OPERATION)
-    except (VmNotOursError, VmMovedError):
-        return None  # the VMID is another VM's by now
-
-
-def _destroy_scratch(scratch: Vm, wanted: Rebuild) -> None:
-    left = _left_over(scratch, wanted)
-    if left:
-        destroy.destroy(scratch, left, wanted.timeout_seconds, operation=destroy.SCRATCH_OPERATION)
-
-
 @contextmanager
 def _state_tells() -> Iterator[None]:
     """Pass over the failure of a task of an earlier attempt: what it did is seen in the VMs."""
@@ -477,13 +318,8 @@ def _explained(text: str) -> Iterator[None]:
     try:
         yield
     except ProxmoxRequestError as error:
-        _add(error, text)
+        explain(error, text)
         raise
-
-
-def _add(error: ProxmoxRequestError, text: str) -> None:
-    error.message = f"{error.message.rstrip()} {text}"
-    error.args = (error.message,)
 
 
 def _volume(config: Mapping[str, Any], device: str) -> str:
