@@ -4,9 +4,9 @@ An answer may hold a password that is shown only once. So it is printed before a
 `--json` it stands beside every error that comes later.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -30,6 +30,38 @@ class Manner:
     def __post_init__(self) -> None:
         if self.timeout_seconds is not None and not self.wait:
             raise typer.BadParameter("needs --wait.", param_hint="--timeout")
+
+
+def ask(
+    reference: str,
+    what: str,
+    title: str,
+    manner: Manner,
+    body: Mapping[str, Any] | None = None,
+    options: Mapping[str, str] | None = None,
+    *,
+    method: Literal["post", "delete"] = "post",
+    show: Callable[[Document], None] | None = None,
+) -> None:
+    """Make a request about one server, and tell what becomes of it.
+
+    Args:
+        reference: the server, by id or name.
+        what: the path below the server's.
+        title: as for `conclude`; `{name}` in it is the server's.
+        options: the command's option for each field of the body.
+        show: as for `conclude`.
+
+    Raises:
+        CommandError: it was refused, or as `conclude`.
+    """
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import server_id
+
+    with Api.from_environment() as api:
+        send = getattr(api, method)
+        answer = send(f"/servers/{server_id(api, reference)}/{what}", body, options, check=manner.check)
+        conclude(api, answer, title.replace("{name}", answer["server"]["name"]), manner, show=show)
 
 
 def conclude(

@@ -1,11 +1,10 @@
 """`jotunheim server password|rebuild|power|suspend|unsuspend|protect|unprotect|delete`."""
 
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.asking import Manner, ask, conclude
 from jotunheim.cli.errors import CommandError
 from jotunheim.cli.options import (
     Check,
@@ -21,23 +20,14 @@ from jotunheim.cli.options import (
     secret_from_stdin,
 )
 from jotunheim.cli.output import Document, print_lines, print_record
+from jotunheim.data.server.status import PowerAction
 
 Server = Annotated[str, typer.Argument(metavar="ID|NAME")]
 
 
-class Power(StrEnum):
-    """What can be done to a server's power."""
-
-    START = "start"
-    SHUTDOWN = "shutdown"
-    STOP = "stop"
-    REBOOT = "reboot"
-    RESET = "reset"
-
-
 def power(
     server: Server,
-    action: Annotated[Power, typer.Argument(help="What to do.")],
+    action: Annotated[PowerAction, typer.Argument(help="What to do.")],
     guest_timeout: Annotated[
         int | None, typer.Option(metavar="SECONDS", help="What the guest gets to shut down; 60.")
     ] = None,
@@ -52,7 +42,7 @@ def power(
     """Start, shut down, stop, reboot or reset a server. What is already so is not done again."""
     body = given({"action": action.value, "timeout_seconds": guest_timeout, "force": force})
     options = {"action": "ACTION", "timeout_seconds": "--guest-timeout", "force": "--force"}
-    _ask(
+    ask(
         server,
         "power",
         f"Power of {{name}}: {action.value}",
@@ -74,7 +64,7 @@ def password(
     manner = Manner(wait, timeout, check, as_json)
     body = given({"password": secret_from_stdin("--password-stdin") if password_stdin else None})
     options = {"password": "--password-stdin"}
-    _ask(server, "password", "New password of {name}", manner, body, options, show=_show_password)
+    ask(server, "password", "New password of {name}", manner, body, options, show=_show_password)
 
 
 def rebuild(
@@ -131,14 +121,14 @@ def suspend(
 ) -> None:
     """Stop a server, and refuse to start it until it is unsuspended."""
     manner = Manner(wait, timeout, check, as_json)
-    _ask(server, "suspend", "Suspending {name}", manner, {"reason": reason}, {"reason": "--reason"})
+    ask(server, "suspend", "Suspending {name}", manner, {"reason": reason}, {"reason": "--reason"})
 
 
 def unsuspend(
     server: Server, wait: Wait = False, timeout: Timeout = None, check: Check = False, as_json: Json = False
 ) -> None:
     """Let a suspended server be what it was before."""
-    _ask(server, "unsuspend", "Unsuspending {name}", Manner(wait, timeout, check, as_json))
+    ask(server, "unsuspend", "Unsuspending {name}", Manner(wait, timeout, check, as_json))
 
 
 def delete(
@@ -196,25 +186,6 @@ def unprotect(server: Server, as_json: Json = False) -> None:
 
 
 COMMANDS = (power, password, rebuild, suspend, unsuspend, protect, unprotect, delete)
-
-
-def _ask(
-    reference: str,
-    what: str,
-    title: str,
-    manner: Manner,
-    body: dict[str, Any] | None = None,
-    options: dict[str, str] | None = None,
-    show: Any = None,
-) -> None:
-    """Post a request about one server and tell what becomes of it; `{name}` in the title is the server's."""
-    from jotunheim.cli import references
-    from jotunheim.cli.client import Api
-
-    with Api.from_environment() as api:
-        id_ = references.server_id(api, reference)
-        answer = api.post(f"/servers/{id_}/{what}", body, options, check=manner.check)
-        conclude(api, answer, title.replace("{name}", answer["server"]["name"]), manner, show=show)
 
 
 def _protect(reference: str, *, protected: bool, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.asking import Manner, ask
 from jotunheim.cli.options import Check, Json, Timeout, Wait, given
 from jotunheim.cli.output import Columns, local_time, print_rows
 
@@ -46,15 +46,10 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a snapshot of a server."""
-    from jotunheim.cli.client import Api
-    from jotunheim.cli.references import server_id
-
     manner = Manner(wait, timeout, check, as_json)
     body = given({"name": name, "description": description, "with_memory": with_memory})
     options = {"name": "NAME", "description": "--description", "with_memory": "--with-memory"}
-    with Api.from_environment() as api:
-        answer = api.post(f"/servers/{server_id(api, server)}/snapshots", body, options, check=check)
-        conclude(api, answer, f"Snapshot {name} of {answer['server']['name']}", manner)
+    ask(server, "snapshots", f"Snapshot {name} of {{name}}", manner, body, options)
 
 
 @app.command()
@@ -67,14 +62,10 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Return a server to a snapshot; what was written since is lost."""
-    from jotunheim.cli.client import Api, path_part
-    from jotunheim.cli.references import server_id
+    from jotunheim.cli.client import path_part
 
     manner = Manner(wait, timeout, check, as_json)
-    with Api.from_environment() as api:
-        path = f"/servers/{server_id(api, server)}/snapshots/{path_part(name)}/rollback"
-        answer = api.post(path, check=check)
-        conclude(api, answer, f"Returning {answer['server']['name']} to {name}", manner)
+    ask(server, f"snapshots/{path_part(name)}/rollback", f"Returning {{name}} to {name}", manner)
 
 
 @app.command()
@@ -87,11 +78,8 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Delete a snapshot; the server stays as it is."""
-    from jotunheim.cli.client import Api, path_part
-    from jotunheim.cli.references import server_id
+    from jotunheim.cli.client import path_part
 
     manner = Manner(wait, timeout, check, as_json)
-    with Api.from_environment() as api:
-        path = f"/servers/{server_id(api, server)}/snapshots/{path_part(name)}"
-        answer = api.delete(path, check=check)
-        conclude(api, answer, f"Deleting snapshot {name} of {answer['server']['name']}", manner)
+    title = f"Deleting snapshot {name} of {{name}}"
+    ask(server, f"snapshots/{path_part(name)}", title, manner, method="delete")
