@@ -282,22 +282,18 @@ class Operations:
         answer: type[BaseModel],
         status: int,
         body: type[BaseModel] | None = None,
-        query: type[BaseModel] = NoQuery,
         prepare: Callable[[Call[Any, Any]], Any] | None = None,
-        method: str = "POST",
-        other_status: int | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Register a handler for POST, or for another method that changes something."""
+        """Register a handler for POST."""
         return self._register(
-            method=method,
+            method="POST",
             path=path,
             scope=scope,
             answer=answer,
             status=status,
             body=body,
-            query=query,
+            query=NoQuery,
             prepare=prepare,
-            other_status=other_status,
         )
 
     def job(
@@ -308,10 +304,11 @@ class Operations:
         body: type[BaseModel] | None = None,
         method: str = "POST",
         prepare: Callable[[Call[Any, Any]], Any] | None = None,
+        other_status: int | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for a change of a server that becomes a job and can be previewed."""
-        return self.post(
-            path,
+        return self._register(
+            path=path,
             scope="servers:write",
             answer=answer,
             status=202,
@@ -319,6 +316,7 @@ class Operations:
             query=CheckQuery,
             prepare=prepare,
             method=method,
+            other_status=other_status,
         )
 
     def _register(self, *, path: str, **described: Any) -> Callable[[Handler], Handler]:

@@ -58,30 +58,15 @@ def _change(call: Call[ServerChange, CheckQuery]) -> Reply:
     return Reply(body, location=f"/api/v1/admin/jobs/{job.id}", wakes=(job.id,), etag=changed.version)
 
 
-@operations.post(
-    "/servers/{id:uuid}",
-    method="PATCH",
-    scope="servers:write",
-    body=ServerChange,
-    query=CheckQuery,
-    answer=ServerChanged,
-    status=202,
-    other_status=200,
+@operations.job(
+    "/servers/{id:uuid}", method="PATCH", body=ServerChange, answer=ServerChanged, other_status=200
 )
 def change_server(call: Call[ServerChange, CheckQuery]) -> Reply:
     """Change a server; 200 without a job when its VM need not change."""
     return _change(call)
 
 
-@operations.post(
-    "/servers/{id:uuid}/configure",
-    scope="servers:write",
-    body=ServerChange,
-    query=CheckQuery,
-    answer=ServerChanged,
-    status=202,
-    other_status=200,
-)
+@operations.job("/servers/{id:uuid}/configure", body=ServerChange, answer=ServerChanged, other_status=200)
 def configure_server(call: Call[ServerChange, CheckQuery]) -> Reply:
     """Change a server; without any field, assert on the node what is recorded."""
     return _change(call)
