@@ -5,11 +5,17 @@ from typing import Any
 
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server import playbook
-from jotunheim.actions.server.playbook import VmidTakenError, load, password_of, read_back, run_playbook
+from jotunheim.actions.server.playbook import (
+    VmidTakenError,
+    load,
+    password_of,
+    read_back,
+    run_playbook,
+    succeed,
+)
 from jotunheim.ansible import runner, variables
 from jotunheim.data.server.status import Power
 from jotunheim.repositories.peewee.addresses import Address
-from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
@@ -29,11 +35,13 @@ def build(job: Job, context: ActionContext) -> None:
     """
     server = load(job)
     result = _run(job, server, Address.of([server]).get(server.id, []), context)
-    vm = read_back(server, result, Power.RUNNING if server.start_after_build else Power.STOPPED)
-    with transaction():
-        job.mark_succeeded()
+
+    def record() -> None:
+        vm = read_back(server, result, Power.RUNNING if server.start_after_build else Power.STOPPED)
         server.mark_ready(Power(vm["status"]), vm["disks"].get(vm["system_disk"]))
         Secret.erase(server.password_reference)
+
+    succeed(job, record)
 
 
 def preview(job: Job, context: ActionContext) -> None:
@@ -46,8 +54,7 @@ def preview(job: Job, context: ActionContext) -> None:
     server = Server(**job.parameters["server"])
     server.node = Node.get_by_id(server.node_id)
     _run(job, server, Address.by_ids(job.parameters["addresses"]), context)
-    with transaction():
-        job.mark_succeeded()
+    succeed(job, lambda: None)
 
 
 def inventory_host(job: Job, settings: Settings) -> tuple[str, dict[str, Any]]:

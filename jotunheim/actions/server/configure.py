@@ -4,13 +4,13 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server.playbook import RESTART, load, read_back, run_playbook
+from jotunheim.actions.server.playbook import RESTART, load, read_back, run_playbook, succeed
 from jotunheim.ansible import variables
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.repository import UniquenessError
 from jotunheim.repositories.peewee.addresses import Address
-from jotunheim.repositories.peewee.database import transaction, unique
+from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 
@@ -66,17 +66,15 @@ def configure(job: Job, context: ActionContext) -> None:
         "fields": effects(fields, restart.get("waiting", {})),
         "restarted": bool(restart.get("restarted", False)),
     }
-    if job.check_only:
-        with transaction():
-            job.mark_succeeded(outcome)
-        return
-    vm = read_back(server, result)
-    with transaction():
-        job.mark_succeeded(outcome)
+
+    def record() -> None:
+        vm = read_back(server, result)
         server.change(disk_bytes=vm["disks"].get(vm["system_disk"]) or server.disk_bytes)
         server.record_power(Power(vm["status"]))
         if addressed:
             Address.keep_only(server, asked["addresses_after"])
+
+    succeed(job, record, outcome)
 
 
 def effects(fields: Set[str], waiting: Mapping[str, Any]) -> dict[str, str]:

@@ -1,12 +1,11 @@
 """Destroys a server's VM, proves that it is gone, and forgets the server."""
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server.playbook import DELETE, load, run_playbook
+from jotunheim.actions.server.playbook import DELETE, load, run_playbook, succeed
 from jotunheim.ansible import variables
 from jotunheim.data.server.requests import Backups
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.addresses import Address
-from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 
@@ -32,14 +31,15 @@ def delete(job: Job, context: ActionContext) -> None:
         backups=job.parameters["backups"] == Backups.DELETE,
     )
     told = run_playbook(PLAYBOOK, job, server, context, given).results.get(DELETE, {})
-    if not job.check_only and not told.get("deleted"):
-        raise ServerDeploymentError(
-            "read_back_failed", "It was not proved that the VM is gone.", retryable=True
-        )
-    with transaction():
-        job.mark_succeeded({name: told.get(name, []) for name in ("backups_deleted", "backups_kept")})
-        if not job.check_only:
-            Job.cancel_scheduled(server)
-            Address.release(server)
-            Secret.erase(server.password_reference)
-            server.delete_instance()
+
+    def record() -> None:
+        if not told.get("deleted"):
+            raise ServerDeploymentError(
+                "read_back_failed", "It was not proved that the VM is gone.", retryable=True
+            )
+        Job.cancel_scheduled(server)
+        Address.release(server)
+        Secret.erase(server.password_reference)
+        server.delete_instance()
+
+    succeed(job, record, {name: told.get(name, []) for name in ("backups_deleted", "backups_kept")})

@@ -1,10 +1,9 @@
 """Sets a server's password: in the guest at once when its agent answers, and for cloud-init's next run."""
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server.playbook import PASSWORD, load, password_of, read_back, run_playbook
+from jotunheim.actions.server.playbook import PASSWORD, load, password_of, read_back, run_playbook, succeed
 from jotunheim.ansible import variables
 from jotunheim.exceptions.service import ServerDeploymentError
-from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 
@@ -29,9 +28,9 @@ def set_password(job: Job, context: ActionContext) -> None:
         **variables.pve_info(context.settings),
     }
     result = run_playbook(PLAYBOOK, job, server, context, given)
-    if not job.check_only:
+
+    def record() -> None:
         read_back(server, result)
-    with transaction():
-        job.mark_succeeded({"account": server.account, "applied": result.results[PASSWORD]["applied"]})
-        if not job.check_only:
-            Secret.erase(server.password_reference)
+        Secret.erase(server.password_reference)
+
+    succeed(job, record, {"account": server.account, "applied": result.results[PASSWORD]["applied"]})

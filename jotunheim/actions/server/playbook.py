@@ -1,7 +1,7 @@
 """Runs one of the server playbooks for one job; what the actions on servers share."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
@@ -11,6 +11,7 @@ from jotunheim.ansible.inventory import SecretReference
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.exceptions.service import ServerDeploymentError
+from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
@@ -101,6 +102,19 @@ def inventory_host(
     """Name and variables of a server in an inventory, with secrets by reference."""
     name = f"server-{server.id}" if server.name in inventory.RESERVED_NAMES else server.name
     return name, {**variables.connection(server, server.node, settings), **role_variables}
+
+
+def succeed(job: Job, record: Callable[[], object], result: Mapping[str, Any] | None = None) -> None:
+    """End a job well, and record what is so now, in one transaction; a preview records nothing.
+
+    Args:
+        record: checks what was read back and writes it down; what it raises undoes all.
+        result: what a caller may want to know, see `Job.mark_succeeded`.
+    """
+    with transaction():
+        job.mark_succeeded(result)
+        if not job.check_only:
+            record()
 
 
 def read_back(server: Server, result: runner.HostResult, wanted: Power | None = None) -> Mapping[str, Any]:

@@ -1,10 +1,9 @@
 """Starts, stops and restarts servers."""
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server.playbook import load, read_back, run_playbook
+from jotunheim.actions.server.playbook import load, read_back, run_playbook, succeed
 from jotunheim.ansible import variables
 from jotunheim.data.server.status import Power, PowerAction
-from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 
 PLAYBOOK = "server_power.yml"
@@ -34,8 +33,4 @@ def change_power(job: Job, context: ActionContext) -> None:
         **variables.pve_info(context.settings),
     }
     result = run_playbook(PLAYBOOK, job, server, context, given)
-    power = None if job.check_only else Power(read_back(server, result, wanted)["status"])
-    with transaction():
-        job.mark_succeeded()
-        if power is not None:
-            server.record_power(power)
+    succeed(job, lambda: server.record_power(Power(read_back(server, result, wanted)["status"])))

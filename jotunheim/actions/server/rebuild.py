@@ -1,7 +1,14 @@
 """Gives a server a new system disk: built aside, then swapped; the old one goes when the new one is good."""
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server.playbook import VmidTakenError, load, password_of, read_back, run_playbook
+from jotunheim.actions.server.playbook import (
+    VmidTakenError,
+    load,
+    password_of,
+    read_back,
+    run_playbook,
+    succeed,
+)
 from jotunheim.ansible import runner, variables
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions.service import ServerDeploymentError
@@ -68,17 +75,16 @@ def rebuild(job: Job, context: ActionContext) -> None:
                 job.assert_lease()
                 server.change(template=template.id, ssh_keys=asked["ssh_keys"])
         raise _with_disk(error) from None
-    if job.check_only:
-        with transaction():
-            job.mark_succeeded()
-        return
-    vm = read_back(server, result, Power.RUNNING)
-    destroyed = result.tasks[SWAP].get("snapshots_destroyed", [])
-    with transaction():
-        job.mark_succeeded({"snapshots_destroyed": destroyed, "backups": "kept"})
+
+    def record() -> None:
+        vm = read_back(server, result, Power.RUNNING)
         server.mark_ready(Power.RUNNING, vm["disks"].get(vm["system_disk"]))
         server.change(template=template.id, ssh_keys=asked["ssh_keys"], scratch_vmid=None)
         Secret.erase(server.password_reference)
+
+    # Those that were there when it was asked for, and those that the node says: an earlier attempt may have been first.
+    destroyed = dict.fromkeys([*asked["snapshots"], *result.tasks[SWAP].get("snapshots_destroyed", [])])
+    succeed(job, record, {"snapshots_destroyed": list(destroyed), "backups": "kept"})
 
 
 def _with_disk(error: runner.TaskFailedError) -> ServerDeploymentError:

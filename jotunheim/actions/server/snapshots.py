@@ -5,11 +5,10 @@ from typing import Any
 
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server import configure
-from jotunheim.actions.server.playbook import load, read_back, run_playbook
+from jotunheim.actions.server.playbook import load, read_back, run_playbook, succeed
 from jotunheim.ansible import variables
 from jotunheim.data.server.status import Power
 from jotunheim.repositories.peewee.addresses import Address
-from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
 
@@ -55,9 +54,10 @@ def roll_back(job: Job, context: ActionContext) -> None:
 
 def _run(playbook: str, job: Job, server: Server, context: ActionContext, given: Mapping[str, Any]) -> None:
     result = run_playbook(playbook, job, server, context, {**given, **variables.pve_info(context.settings)})
-    vm = None if job.check_only else read_back(server, result)
-    with transaction():
-        job.mark_succeeded()
-        if vm is not None:
-            server.record_power(Power(vm["status"]))
-            server.change(disk_bytes=vm["disks"].get(vm["system_disk"]) or server.disk_bytes)
+
+    def record() -> None:
+        vm = read_back(server, result)
+        server.record_power(Power(vm["status"]))
+        server.change(disk_bytes=vm["disks"].get(vm["system_disk"]) or server.disk_bytes)
+
+    succeed(job, record)

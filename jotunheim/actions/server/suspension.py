@@ -1,10 +1,9 @@
 """Stops suspended servers and keeps them stopped; brings them back to what they were before."""
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server.playbook import load, read_back, run_playbook
+from jotunheim.actions.server.playbook import load, read_back, run_playbook, succeed
 from jotunheim.ansible import variables
 from jotunheim.data.server.status import Power
-from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 
 SUSPEND = "server_suspend.yml"
@@ -25,12 +24,12 @@ def suspend(job: Job, context: ActionContext) -> None:
         **variables.pve_info(context.settings),
     }
     result = run_playbook(SUSPEND, job, server, context, given)
-    if not job.check_only:
+
+    def record() -> None:
         read_back(server, result, Power.STOPPED)
-    with transaction():
-        job.mark_succeeded()
-        if not job.check_only:
-            server.record_power(Power.STOPPED)
+        server.record_power(Power.STOPPED)
+
+    succeed(job, record)
 
 
 def unsuspend(job: Job, context: ActionContext) -> None:
@@ -48,10 +47,10 @@ def unsuspend(job: Job, context: ActionContext) -> None:
         **variables.pve_info(context.settings),
     }
     result = run_playbook(UNSUSPEND, job, server, context, given)
-    if not job.check_only:
+
+    def record() -> None:
         read_back(server, result, before)
-    with transaction():
-        job.mark_succeeded()
-        if not job.check_only:
-            server.record_power(before)
-            server.unsuspend()
+        server.record_power(before)
+        server.unsuspend()
+
+    succeed(job, record)

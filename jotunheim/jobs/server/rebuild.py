@@ -7,7 +7,7 @@ from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions import JotunheimError
 from jotunheim.jobs.kind import JobKind
-from jotunheim.jobs.server.build import with_free_vmid
+from jotunheim.jobs.server.free_vmid import with_free_vmid
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.proxmox import vmids

@@ -52,6 +52,7 @@ def rebuild(
         "scratch_vmid": scratch_vmid,
         "ssh_keys": server.ssh_keys if wanted.ssh_keys is None else wanted.ssh_keys,
         "destroy_snapshots": wanted.destroy_snapshots,
+        "snapshots": [snapshot.name for snapshot in existing],
     }
     job = enqueue(server, JobType.REBUILD, actor, parameters, check=check)
     if not check:
