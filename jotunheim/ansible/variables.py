@@ -3,7 +3,7 @@
 `roles/*/meta/argument_specs.yml` is the other side of each; a test holds the two against each other.
 """
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import Any
 
 from jotunheim.ansible.inventory import SecretReference
@@ -162,9 +162,19 @@ def pve_delete(server: Server, node: Node, *, purge: bool, backups: bool) -> dic
 
 
 def pve_rebuild(
-    server: Server, node: Node, *, scratch_vmid: int, rebuild_id: str, destroy_snapshots: bool
+    server: Server,
+    node: Node,
+    *,
+    scratch_vmid: int,
+    rebuild_id: str,
+    destroy_snapshots: bool,
+    keep_scratch: bool = False,
 ) -> dict[str, Any]:
-    """What the new system disk is made from; the server's template is the new one."""
+    """What the new system disk is made from; the server's template is the new one.
+
+    Args:
+        keep_scratch: leave it for another attempt when the rebuild is given up.
+    """
     copied = server.template.storage not in (None, node.vm_storage)
     return _given(
         {
@@ -175,9 +185,19 @@ def pve_rebuild(
             "pve_rebuild_disk_bytes": server.disk_bytes,
             "pve_rebuild_id": rebuild_id,
             "pve_rebuild_destroy_snapshots": destroy_snapshots,
+            "pve_rebuild_keep_scratch": keep_scratch,
             "pve_rebuild_timeout_seconds": CLONE_TIMEOUT_SECONDS,
         }
     )
+
+
+def pve_settle(upids: Iterable[str], *, stop: bool) -> dict[str, Any]:
+    """Tasks that a job has begun: whether they are stopped, or only waited for."""
+    return {
+        "pve_settle_upids": list(upids),
+        "pve_settle_stop": stop,
+        "pve_settle_timeout_seconds": CLONE_TIMEOUT_SECONDS,
+    }
 
 
 def pve_info(settings: Settings) -> dict[str, Any]:

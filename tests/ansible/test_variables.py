@@ -43,12 +43,13 @@ GIVEN: dict[str, dict[str, Any]] = {
     "pve_password": variables.pve_password(SERVER, SecretReference("server/1/password"), Settings()),
     "pve_snapshot": variables.pve_snapshot("present", "before", description="d", with_memory=True, limit=2),
     "pve_delete": variables.pve_delete(SERVER, NODE, purge=True, backups=True),
+    "pve_settle": variables.pve_settle(["UPID:pve1:0:0:0:qmstop:1000:root@pam:"], stop=True),
     "pve_rebuild": variables.pve_rebuild(
         SERVER, NODE, scratch_vmid=1001, rebuild_id="1", destroy_snapshots=True
     ),
 }
 # The roles that are given another role's variables.
-SHARES = {"pve_rebuild_clean": "pve_rebuild"}
+SHARES = {"pve_rebuild_clean": "pve_rebuild", "pve_rebuild_abandon": "pve_rebuild"}
 # Given beside a role's options, and why: a secret that must not be an argument.
 NOT_OPTIONS = {"pve_cloudinit_password"}
 KINDS = {"str": str, "int": int, "bool": bool, "list": list, "dict": dict}

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "jotunheim/collections/ansible_collections/jotunheim/pve/plugins"
 ACTIONS = sorted(file.stem for file in (PLUGINS / "action").glob("vm_*.py"))
 ROLES = sorted(folder.name for folder in (ROOT / "roles").glob("pve_*"))
-SHARED_VARIABLES = {"pve_rebuild_clean": "pve_rebuild"}  # a later phase of the same rebuild
+# Other phases of the same rebuild.
+SHARED_VARIABLES = {"pve_rebuild_clean": "pve_rebuild", "pve_rebuild_abandon": "pve_rebuild"}
 ROLES_OWN_DEFAULTS = {"pve_power": {"state": "started"}, "pve_info": {"require_owned": True}}
 
 

@@ -10,7 +10,7 @@ description:
   - Clones a template to a VM of its own (the scratch VM), and swaps its disk for the system disk of the VM
     C(pve_vmid). MAC addresses, name, VMID, other disks and all other settings stay; firmware, machine, kind
     of system and disk controller become those of the template.
-  - There are three phases, so that the new disk can be tried before the old one goes. Each can be
+  - There are three phases and a way out, so that the new disk can be tried before the old one goes. Each can be
     interrupted at any moment and run again. The VM itself says in its notes how far a rebuild is.
   - A failure before the swap leaves the VM as it was. When the swap fails, the old disk is put back, the new
     one removed, if the VM had it already, and the VM is started again, if it ran; the scratch VM stays for
@@ -21,9 +21,11 @@ options:
       - V(prepare) clones the template to the scratch VM and grows its disk.
       - V(swap) stops the VM, keeps its system disk as an unused one, and attaches the new disk.
       - V(clean) removes the old disk and the scratch VM.
+      - V(abandon) gives the rebuild up and removes the scratch VM, as long as the VM has its old disk. Once the
+        disks are being swapped it does nothing and says so.
     type: str
     required: true
-    choices: [prepare, swap, clean]
+    choices: [prepare, swap, clean, abandon]
   template_vmid:
     description: VMID of the template. It must be on the same node and have one disk.
     type: int
@@ -52,6 +54,10 @@ options:
     description:
       - Destroy the snapshots of the VM, which hold its old disk. Otherwise they forbid the rebuild with the
         code C(snapshots_exist).
+    type: bool
+    default: false
+  keep_scratch:
+    description: Leave the scratch VM for another attempt when the rebuild is abandoned.
     type: bool
     default: false
   timeout_seconds:
@@ -85,6 +91,10 @@ snapshots_destroyed:
   returned: success of V(swap)
   type: list
   elements: str
+abandoned:
+  description: Whether the rebuild was given up; otherwise it is too late for that.
+  returned: success of V(abandon)
+  type: bool
 removed:
   description:
     - Volumes that were removed, in check mode those that would be. Old disks, and new ones that an earlier

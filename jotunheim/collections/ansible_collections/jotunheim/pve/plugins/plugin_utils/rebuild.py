@@ -6,13 +6,12 @@ Until the swap, the server's VM is only read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.jotunheim.pve.plugins.plugin_utils import clone, destroy, power, swap
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import clone, destroy, power, settle, swap
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk_sizes, system_disk
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.progress import Progress
@@ -42,7 +41,6 @@ from jotunheim.exceptions.repository import (
     RebuildIncompleteError,
     SnapshotsExistError,
 )
-from jotunheim.repositories.proxmox import api_path
 from jotunheim.repositories.proxmox.reads import snapshots as list_snapshots
 from jotunheim.repositories.proxmox.tasks import Upid
 
@@ -178,6 +176,25 @@ def clean(vm: Vm, wanted: Rebuild, config: Config | None) -> tuple[Plan, list[st
     return plan, removed
 
 
+def abandon(vm: Vm, wanted: Rebuild, *, keep: bool, checking: bool) -> tuple[Plan, bool]:
+    """Give a rebuild up while the VM still has its old disk; the scratch VM goes, unless it shall be kept.
+
+    Returns:
+        The plan, and whether the rebuild was, or would be, given up: once the disks are being swapped, it is too late.
+    """
+    scratch = scratch_of(vm, wanted)
+    _settle(vm, scratch, wanted)
+    progress = Progress.of(vm.owned_config())
+    if progress.is_swapped(wanted.rebuild_id) or progress.swapping == wanted.rebuild_id:
+        return Plan(), False
+    left = None if keep else left_over(scratch, wanted)
+    if left is None:
+        return Plan(), True
+    if not checking:
+        destroy.destroy(scratch, left, wanted.timeout_seconds, operation=destroy.SCRATCH_OPERATION)
+    return Plan(changes=[Change("scratch_vmid", scratch.vmid, None)]), True
+
+
 def _is_anothers(progress: Progress, wanted: Rebuild) -> bool:
     """Whether the swap under way is another rebuild's, whose disk this one does not want."""
     return bool(progress.under_way) and progress.swapping != wanted.rebuild_id
@@ -206,13 +223,7 @@ def _settle(vm: Vm, scratch: Vm, wanted: Rebuild) -> bool:
     powered = vm.client.settle(power.OPERATION, wanted.timeout_seconds)
     for operation in (_SNAPSHOT, _MOVE):
         vm.client.settle(operation, wanted.timeout_seconds)
-    for task in vm.client.get(api_path("nodes", vm.node, "tasks"), source="active"):
-        vmids = re.findall(r"(?:^|>)(\d+)", str(task.get("id", "")))  # a move's are `1901-scsi0>1101-scsi0`
-        if "endtime" in task or not {str(vm.vmid), str(scratch.vmid)} & set(vmids):
-            continue
-        if task.get("type") in _OUR_TASKS:
-            with _state_tells():
-                vm.client.wait(str(task["upid"]), wanted.timeout_seconds)
+    settle.wait_for_active(vm, {vm.vmid, scratch.vmid}, _OUR_TASKS, wanted.timeout_seconds)
     if powered is None:
         return False
     last = Upid.parse(powered)
@@ -299,17 +310,6 @@ def _attach(vm: Vm, wanted: Rebuild, source: Config, outcome: Swap) -> None:
     plan = swap.attached(config, vm.uuid, source, wanted.rebuild_id)
     vm.write(plan, config, wanted.timeout_seconds)
     outcome.new_disk = _volume(config, device)
-
-
-@contextmanager
-def _state_tells() -> Iterator[None]:
-    """Pass over the failure of a task of an earlier attempt: what it did is seen in the VMs."""
-    try:
-        yield
-    except (ProxmoxUnavailableError, ProxmoxTimeoutError):
-        raise
-    except ProxmoxRequestError:
-        return
 
 
 @contextmanager
