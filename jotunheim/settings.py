@@ -67,9 +67,19 @@ class Settings(BaseModel):
     listen: Annotated[str, AfterValidator(_listen_address)] = "127.0.0.1:8080"
     worker_concurrency: int = Field(default=4, ge=1, le=64)
     """Runs at once in one worker process."""
-    lease_seconds: float = Field(default=30.0, ge=1, allow_inf_nan=False)
+    max_running_jobs: int = Field(default=0, ge=0)
+    """Jobs that run at once in all workers; 0: as many as the workers carry out."""
+    max_clones_per_storage: int = Field(default=0, ge=0)
+    """Builds and rebuilds at once that write to storages of one name; 0: only the nodes' own limits count."""
+    queue_limit: int = Field(default=10_000, ge=1)
+    """Jobs that wait at once; further requests are answered with 429."""
+    owner_queue_limit: int = Field(default=200, ge=1)
+    """Jobs that wait at once on the servers of one owner who is no administrator."""
+    retry_base_seconds: float = Field(default=2.0, ge=0, le=3600, allow_inf_nan=False)
+    """The pause before a job is tried again after a failure that may pass; it grows. 0: jobs fail at once."""
+    lease_seconds: float = Field(default=10.0, ge=1, allow_inf_nan=False)
     """How long a silent worker keeps its jobs; renewed at a third of it."""
-    sweep_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    sweep_seconds: float = Field(default=3.0, gt=0, allow_inf_nan=False)
     """How often a worker looks for jobs whose wake-up or worker was lost."""
     drift_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """How often a worker asks the nodes which servers run, and stops suspended ones that do."""

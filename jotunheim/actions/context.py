@@ -16,12 +16,19 @@ class ActionContext:
     Attributes:
         run_environment: environment variables for runs, so that their plugins find the store.
         stop: set when the run must end: the lease is lost, or the worker has to go.
+        cancel: set when the run must end, because somebody wants the job cancelled.
     """
 
     settings: Settings
     keyring: Keyring
     run_environment: Mapping[str, str]
     stop: threading.Event = field(default_factory=threading.Event)
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run must end."""
+        return self.stop.is_set() or self.cancel.is_set()
 
     def secrets_of(self, node: Node, *names: str) -> list[str]:
         """Values that no event may show: the node's token and those of these names that exist."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from jotunheim.cli.checklist import Checklist, Item
 from jotunheim.cli.client import Api
-from jotunheim.cli.output import Document, moment, print_json
+from jotunheim.cli.output import Document, local_time, moment, print_json
 
 
 @dataclass
@@ -42,6 +42,11 @@ class JobBoard:
             case "job.started" if data["attempt"] > 1:
                 self._end_step(shown, "lost", "its worker was lost")
                 shown.title.note = f"attempt {data['attempt']}"
+            case "job.put_off":
+                self._end_step(shown, "failed", data["error"]["message"])
+                shown.title.note = f"tried again at {local_time(data['until'])}"
+            case "job.cancelling":
+                shown.title.note = "being cancelled"
             case "step.started":
                 shown.steps_begun[data["name"]] = event["at"]
                 if self._shows_steps:

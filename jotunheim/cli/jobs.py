@@ -7,6 +7,7 @@ import typer
 
 from jotunheim.cli.asking import Manner
 from jotunheim.cli.differences import print_differences
+from jotunheim.cli.errors import CommandError
 from jotunheim.cli.options import Json, Timeout, Wait
 from jotunheim.cli.output import (
     Columns,
@@ -64,7 +65,8 @@ COLUMNS: Columns = {
 }
 _RECORD: Columns = {
     **COLUMNS,
-    "begins": lambda job: local_time(job["run_after"]),
+    "begins": lambda job: local_time(job["run_after"] or job["not_before"]),
+    "being cancelled": lambda job: job["cancel_requested"],
     "result": _result,
     "attempt": lambda job: f"{job['attempt']} of {job['max_attempts']}",
     "requested by": lambda job: job["requested_by"],
@@ -147,13 +149,27 @@ def retry(
 
 
 @app.command()
-def cancel(job: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
-    """Cancel a job that waits for its time, such as a delayed deletion."""
+def cancel(
+    job: Annotated[str, typer.Argument(metavar="ID")],
+    keep: Annotated[bool, typer.Option("--keep", help="Keep what the job has made so far.")] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel a job. One that runs is stopped, and what it has made so far is taken back."""
+    from jotunheim.cli.board import Silence
     from jotunheim.cli.client import Api, path_part
+    from jotunheim.cli.waiting import failure_of, wait_for
 
+    Manner(wait, timeout, check=False, as_json=as_json)
+    body = {"on_cancel": "keep" if keep else "cleanup"}
     with Api.from_environment() as api:
-        cancelled = api.post(f"/jobs/{path_part(job)}/cancel")["job"]
-    print_record("job", cancelled, _RECORD, as_json=as_json)
+        told = api.post(f"/jobs/{path_part(job)}/cancel", body, {"on_cancel": "--keep"})["job"]
+        if wait:
+            told = wait_for(api, [told["id"]], timeout, Silence())[told["id"]]
+    print_record("job", told, _RECORD, as_json=as_json)
+    if wait and told["status"] != "cancelled":
+        raise failure_of(told) or CommandError("It was too late: the job succeeded.", code="conflict")
 
 
 def _follow(api: "Api", job: Document, timeout: float | None, *, as_json: bool) -> None:

@@ -4,6 +4,9 @@ from datetime import datetime
 
 from jotunheim.data.fields import View
 
+ADMIN = "admin"
+"""The role of operators."""
+
 
 class UserView(View):
     """An account."""

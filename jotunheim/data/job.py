@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from jotunheim.data.fields import View
+from jotunheim.data.fields import Shape, View
 
 
 class JobType(StrEnum):
@@ -24,6 +24,10 @@ class JobType(StrEnum):
     SNAPSHOT_DELETE = "snapshot.delete"
 
 
+CLONING = frozenset({JobType.BUILD, JobType.REBUILD})
+"""Jobs that clone a template: nodes and storages bound how many do so at once."""
+
+
 class JobStatus(StrEnum):
     """Life of a job; the legal moves stand in `repositories.peewee.jobs`."""
 
@@ -32,6 +36,20 @@ class JobStatus(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class OnCancel(StrEnum):
+    """What becomes of what a job has made so far, when it is cancelled."""
+
+    CLEANUP = "cleanup"
+    KEEP = "keep"
+
+
+class CancelRequest(Shape):
+    """That a job shall be cancelled."""
+
+    on_cancel: OnCancel = OnCancel.CLEANUP
+    """Whether what it has made so far goes, or stays. A job that has not begun has made nothing."""
 
 
 class StepStatus(StrEnum):
@@ -83,7 +101,11 @@ class JobView(View):
     max_attempts: int
     created_at: datetime
     run_after: datetime | None
-    """A scheduled job waits until then, and can be cancelled; its server is not locked meanwhile."""
+    """A scheduled job waits until then; its server is not locked meanwhile."""
+    not_before: datetime | None
+    """A job whose last attempt failed is tried again then; `error` says why it failed."""
+    cancel_requested: OnCancel | None
+    """It is being cancelled."""
     started_at: datetime | None
     finished_at: datetime | None
     requested_by: str
@@ -128,6 +150,8 @@ class ClientJobView(View):
     max_attempts: int
     created_at: datetime
     run_after: datetime | None
+    not_before: datetime | None
+    cancel_requested: OnCancel | None
     started_at: datetime | None
     finished_at: datetime | None
     resources: list[Resource]

@@ -72,7 +72,10 @@ def answer(error: JotunheimError, request_id: str) -> JSONResponse:
     elif isinstance(error, ServiceError):
         details = error.details
     message = f"{error.message} {error.hint}" if error.hint else error.message
-    return _response(STATUS[code], code, message, details, request_id)
+    response = _response(STATUS[code], code, message, details, request_id)
+    if isinstance(error, ServiceError) and error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    return response
 
 
 async def on_jotunheim_error(request: Request, error: Exception) -> Response:

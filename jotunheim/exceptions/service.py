@@ -11,7 +11,10 @@ class ServiceError(JotunheimError):
 
     Attributes:
         details: what exactly stands in the way, by field or thing.
+        retry_after_seconds: when it may be worth to ask again; None: nobody knows.
     """
+
+    retry_after_seconds: int | None = None
 
     def __init__(
         self, message: str, *, details: Sequence[FieldProblem] = (), hint: str | None = None
@@ -63,6 +66,14 @@ class ResourceLimitExceededError(ServiceError):
     code = "resource_limit_exceeded"
 
 
+class QueueFullError(ServiceError):
+    """As many jobs wait as may wait. Nothing was recorded; the same request may be accepted a little later."""
+
+    code = "rate_limit_exceeded"
+    retryable = True
+    retry_after_seconds = 5
+
+
 class PreconditionFailedError(ServiceError):
     """What is there is not what `If-Match` names: somebody changed it."""
 
@@ -73,6 +84,7 @@ class NodeUnavailableError(ServiceError):
     """The node had to be asked, and gave no usable answer."""
 
     code = "node_unavailable"
+    retry_after_seconds = 30
 
 
 class PlacementError(ServiceError):

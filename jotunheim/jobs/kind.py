@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jotunheim.actions.context import ActionContext
+from jotunheim.actions.server.cancel import settle
 from jotunheim.exceptions import JotunheimError
 from jotunheim.repositories.peewee.jobs import Job
 
@@ -24,6 +25,8 @@ class JobKind:
         run: carries a claimed job out; at its end the job is marked succeeded. Raises what went wrong.
         start: records that the work begins, and may refuse it; called within a transaction.
         fail: records what a failed job leaves; called within the transaction that marks the job failed.
+        cancel: ends an interrupted job: takes back what it made, or keeps it; at its end the job is marked cancelled.
+            Raises TooLateError when there is no way back: then it is run to its end.
 
     A preview (`job.check_only`) changes no record: it is only run.
     """
@@ -32,3 +35,4 @@ class JobKind:
     run: Callable[[Job, ActionContext], None]
     start: Callable[[Job], None] = nothing
     fail: Callable[[Job, JotunheimError], None] = unchanged
+    cancel: Callable[[Job, ActionContext], None] = settle

@@ -1,4 +1,4 @@
-"""Keeps the leases of this worker's running jobs, and stops a run whose lease was lost."""
+"""Keeps the leases of this worker's running jobs, and stops a run whose lease was lost or whose job is cancelled."""
 
 import logging
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee import turns
 from jotunheim.repositories.peewee.jobs import Job
 
 log = logging.getLogger(__name__)
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 class _Held:
     fence: int
     stop: threading.Event
+    cancel: threading.Event
 
 
 @dataclass
@@ -28,35 +29,41 @@ class LeaseKeeper:
     _held: dict[uuid.UUID, _Held] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def claim(self, job_id: uuid.UUID) -> Job | None:
-        """Take a job, if nobody else has it."""
-        with transaction():
-            return Job.claim(job_id, self.owner, self.lease_seconds)
-
-    def stop_if_held(self, job_id: uuid.UUID) -> bool:
-        """Whether a run of this job goes on here. It is stopped when its lease has expired.
-
-        Somebody takes the job over when it has ended; two runs of one job in one worker must not be. A job that was
-        only announced twice runs on.
-        """
+    def take(self, budgets: turns.Budgets) -> Job | None:
+        """Take the job whose turn it is, with its lease; None: there is none."""
         with self._lock:
-            held = self._held.get(job_id)
-        if held is None:
-            return False
-        if Job.is_abandoned(job_id):
-            held.stop.set()
-        return True
+            held = list(self._held)
+        return turns.take(self.owner, self.lease_seconds, budgets, held)
 
     @contextmanager
-    def keep(self, job: Job, stop: threading.Event) -> Iterator[None]:
-        """Renew a job's lease for the time of a block; `stop` is set when it is lost."""
+    def keep(self, job: Job, stop: threading.Event, cancel: threading.Event) -> Iterator[None]:
+        """Renew a job's lease for the time of a block.
+
+        Args:
+            stop: set when the lease is lost, or when the worker has to go.
+            cancel: set when somebody wants the job cancelled.
+        """
         with self._lock:
-            self._held[job.id] = _Held(job.fence, stop)
+            self._held[job.id] = _Held(job.fence, stop, cancel)
         try:
             yield
         finally:
             with self._lock:
                 del self._held[job.id]
+
+    def look(self) -> None:
+        """Stop the runs of jobs that shall be cancelled, and of those whose leases have expired.
+
+        Somebody takes an expired one over when its run has ended; two runs of one job in one worker must not be.
+        """
+        with self._lock:
+            held = dict(self._held)
+        if not held:
+            return
+        for job_id in Job.cancelled_among(held):
+            held[job_id].cancel.set()
+        for job_id in Job.abandoned_among(held):
+            held[job_id].stop.set()
 
     def renew(self) -> None:
         """Extend all leases, and stop the runs of those that are lost."""

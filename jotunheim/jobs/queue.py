@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from huey import Huey, PostgresHuey, PriorityRedisHuey, SqliteHuey
+from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
 from huey.registry import Message
 from huey.serializer import Serializer
 
@@ -36,24 +36,25 @@ class Queue:
 
     def __init__(self, url: str) -> None:
         self.huey = _open(url)
-        self._handler: Callable[[uuid.UUID], None] | None = None
+        self._handler: Callable[[], None] | None = None
         self._wake = self.huey.task(name="wake")(self._woken)
 
-    def wake(self, job_id: uuid.UUID, *, first: bool = False) -> None:
-        """Tell a worker that a job waits; `first`: before all others in the queue."""
-        self._wake(str(job_id), priority=1 if first else None)
+    def wake(self, job_id: uuid.UUID) -> None:
+        """Tell a worker that a job waits."""
+        self._wake(str(job_id))
 
     def is_empty(self) -> bool:
         """Whether no wake-up call waits for a worker."""
         return int(self.huey.pending_count()) == 0
 
-    def on_wake(self, handler: Callable[[uuid.UUID], None]) -> None:
-        """Set what a worker does with a wake-up call."""
+    def on_wake(self, handler: Callable[[], None]) -> None:
+        """Set what a worker does with a wake-up call. It says that there is work; which, the `job` table says."""
         self._handler = handler
 
     def _woken(self, job_id: str) -> None:
         assert self._handler is not None
-        self._handler(uuid.UUID(job_id))
+        log.debug("Woken for job %s.", job_id)
+        self._handler()
 
 
 def _open(url: str) -> Huey:
@@ -65,7 +66,7 @@ def _open(url: str) -> Huey:
     if url.startswith(("postgresql://", "postgres://")):
         return PostgresHuey(dsn=url, **common)
     if url.startswith(("redis://", "rediss://", "unix://")):
-        return PriorityRedisHuey(url=url, **common)
+        return RedisHuey(url=url, **common)
     raise DataValidationError(
         [FieldProblem("JOTUNHEIM_QUEUE_URL", "must be sqlite:///PATH, postgresql://… or redis://…")]
     )

@@ -1,6 +1,7 @@
 """The worker: claims jobs, carries them out, keeps their leases, and finds those that were lost.
 
-wake-up call or sweep → claim (lease) → run, renewing the lease → outcome, or hand-over when told to go
+wake-up call or sweep → whose turn it is → claim (lease) → run, renewing the lease → outcome: succeeded, failed, put off
+for another attempt, cancelled, or handed over when the worker has to go
 """
 
 import logging
@@ -9,26 +10,32 @@ import shutil
 import socket
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from jotunheim.actions.context import ActionContext
+from jotunheim.actions.server.cancel import TooLateError
 from jotunheim.data.job import JobError
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.exceptions.service import ServerDeploymentError
+from jotunheim.jobs import retries
 from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.leases import LeaseKeeper
 from jotunheim.jobs.queue import Queue
+from jotunheim.repositories.peewee import turns
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
+from jotunheim.repositories.peewee.turns import Budgets
 from jotunheim.services.servers import delete, drift
 from jotunheim.settings import Settings
 
 # Queue polling: quick after work, and rare enough to be idle when idle.
 POLL_FIRST_SECONDS = 0.05
 POLL_LAST_SECONDS = 0.25
-SWEEP_LIMIT = 500
+LOOK_SECONDS = 0.5
+"""How soon a run learns that its job shall be cancelled."""
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +59,17 @@ class Worker:
         self._leases = LeaseKeeper(
             f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}", settings.lease_seconds
         )
+        self._budgets = Budgets(
+            running=settings.max_running_jobs or None,
+            storage_clones=settings.max_clones_per_storage or None,
+            worker_slots=settings.worker_concurrency,
+        )
         self._stopping = threading.Event()
+        self._draining: Callable[[], bool] = self._stopping.is_set
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then claim nothing more, and give runs `drain_seconds` to finish."""
-        self._queue.on_wake(self.work_on)
+        self._queue.on_wake(self.work)
         consumer = self._queue.huey.create_consumer(
             workers=self._settings.worker_concurrency,
             periodic=False,
@@ -69,11 +82,13 @@ class Worker:
             threading.Thread(target=self._repeat, args=(period, action), daemon=True)
             for period, action in (
                 (self._settings.lease_seconds / 3, self._leases.renew),
+                (LOOK_SECONDS, self._leases.look),
                 (self._settings.sweep_seconds, self.sweep),
                 (self._settings.sweep_seconds, self.sweep_expired),
                 (self._settings.drift_seconds, self.sweep_drift),
             )
         ]
+        self._draining = consumer.stop_flag.is_set
         for thread in threads:
             thread.start()
         log.info("Worker ready, %s runs at once.", self._settings.worker_concurrency)
@@ -86,16 +101,13 @@ class Worker:
         log.info("Worker ended.")
 
     def sweep(self) -> None:
-        """Announce jobs whose worker went silent and scheduled ones that are due, ahead of all others, and jobs
-        that nobody was told about.
+        """Announce jobs that nobody was told about: lost by their worker, due by now, or their announcement was lost.
 
-        While wake-up calls are in the queue, waiting jobs may be among them; so those are announced when it
-        is empty. A job that is announced twice is claimed once.
+        While wake-up calls are in the queue, somebody looks anyway. One call a slot is enough, since each looks until
+        nothing is left to do. A job that is announced twice is claimed once.
         """
-        for job_id in (*Job.abandoned(SWEEP_LIMIT), *Job.overdue(SWEEP_LIMIT)):
-            self._queue.wake(job_id, first=True)
         if self._queue.is_empty():
-            for job_id in Job.queued(SWEEP_LIMIT):
+            for job_id in turns.some(self._settings.worker_concurrency):
                 self._queue.wake(job_id)
 
     def sweep_expired(self) -> None:
@@ -108,35 +120,30 @@ class Worker:
         for job in drift.sweep(self._keyring, self._settings):
             self._queue.wake(job.id)
 
-    def work_on(self, job_id: uuid.UUID) -> None:
-        """Carry a job out, if it is to be had."""
-        if self._stopping.is_set() or self._leases.stop_if_held(job_id):
-            return
-        job = self._leases.claim(job_id)
-        if job is None:
-            return
-        self._remove_leftovers(job)
-        context = ActionContext(self._settings, self._keyring, self._run_environment)
-        with self._leases.keep(job, context.stop):
-            self._carry_out(job, context)
+    def work(self) -> None:
+        """Carry out one job after the other, until there is none to be had."""
+        while not self._draining():
+            job = self._leases.take(self._budgets)
+            if job is None:
+                return
+            self._remove_leftovers(job)
+            context = ActionContext(self._settings, self._keyring, self._run_environment)
+            with self._leases.keep(job, context.stop, context.cancel):
+                self._carry_out(job, context)
 
     def _carry_out(self, job: Job, context: ActionContext) -> None:
+        """Run a claimed job to its end, or take it back, and record what became of it; raises nothing."""
         kind = self._kinds.get(job.type)
+        log.info(
+            "Job %s (%s) begins, attempt %s, request_id=%s.", job.id, job.type, job.attempt, job.request_id
+        )
         try:
             _assert_runnable(job, kind)
-            log.info(
-                "Job %s (%s) begins, attempt %s, request_id=%s.",
-                job.id,
-                job.type,
-                job.attempt,
-                job.request_id,
-            )
             assert kind is not None
-            if not job.check_only:
-                with transaction():
-                    job.assert_lease()
-                    kind.start(job)
-            kind.run(job, context)
+            if not job.cancel_requested:
+                self._run(job, context, kind)
+            if job.cancel_requested:
+                self._cancel(job, context, kind)
         except LeaseLostError as error:
             log.warning("%s", error.message)
         except JotunheimError as error:
@@ -148,20 +155,59 @@ class Worker:
             )
             self._give_up(job, context, kind, unknown)
         else:
-            log.info("Job %s succeeded.", job.id)
+            log.info("Job %s %s.", job.id, job.status)
+
+    def _run(self, job: Job, context: ActionContext, kind: JobKind) -> None:
+        """Do the work. When somebody wants it cancelled meanwhile, the job says so afterwards."""
+        if not job.check_only:
+            with transaction():
+                job.assert_lease()
+                kind.start(job)
+        try:
+            kind.run(job, context)
+        except LeaseLostError:
+            raise
+        except JotunheimError as error:
+            if context.stop.is_set() or not context.cancel.is_set():
+                raise
+            log.info("Job %s is interrupted: %s", job.id, error.message)
+            context.cancel.clear()
+            job.reload_cancel()
+            if not job.cancel_requested:  # it was an earlier wish, which came too late
+                self._run(job, context, kind)
+
+    def _cancel(self, job: Job, context: ActionContext, kind: JobKind) -> None:
+        """Take back or keep what the job has made; one that cannot be taken back any more goes to its end."""
+        if job.check_only:
+            with transaction():
+                job.mark_cancelled()
+            return
+        try:
+            # Not to be interrupted by the wish that it fulfils.
+            kind.cancel(job, replace(context, cancel=threading.Event()))
+        except TooLateError as error:
+            log.info("Job %s goes on: %s", job.id, error.message)
+            with transaction():
+                job.refuse_cancel()
+            context.cancel.clear()
+            self._run(job, context, kind)
 
     def _give_up(self, job: Job, context: ActionContext, kind: JobKind | None, error: JotunheimError) -> None:
+        told = JobError(code=error.code, message=error.message, retryable=error.retryable, hint=error.hint)
+        pause = retries.pause(error, job.attempt, job.max_attempts, self._settings.retry_base_seconds)
         try:
             with transaction():
                 if context.stop.is_set():
                     job.hand_over()
                     log.info("Job %s is handed over.", job.id)
                     return
-                job.mark_failed(
-                    JobError(
-                        code=error.code, message=error.message, retryable=error.retryable, hint=error.hint
+                if pause is not None:
+                    job.put_off(told, pause)
+                    log.warning(
+                        "Job %s is tried again in %.1f s: %s (%s)", job.id, pause, error.message, error.code
                     )
-                )
+                    return
+                job.mark_failed(told)
                 if kind is not None and not job.check_only:
                     _record_failure(kind, job, error)
             log.warning("Job %s failed: %s (%s)", job.id, error.message, error.code)

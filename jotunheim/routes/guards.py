@@ -2,11 +2,10 @@
 
 from starlette.requests import Request
 
+from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
 from jotunheim.exceptions.service import ForbiddenError, UnauthorizedError
 from jotunheim.services.access import authenticate
-
-ADMIN = "admin"
 
 
 def authorize(request: Request, scope: str, role: str) -> Actor:

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jotunheim.data.actor import Actor
+from jotunheim.data.job import JobStatus, JobView
 from jotunheim.data.paging import MAX_PER_PAGE, Page
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.secrets import Keyring
@@ -33,6 +34,7 @@ from jotunheim.routes.parsing import (
     parse_query,
     read_body,
 )
+from jotunheim.services.job_control import assert_room
 from jotunheim.settings import Settings
 
 MAX_ROW_DIGITS = 9
@@ -114,6 +116,13 @@ class Reply:
         return headers | ({"ETag": f'"{self.etag}"'} if self.etag else {})
 
 
+def cancelled(job: JobView, body: BaseModel, location: str) -> Reply:
+    """The answer to a cancellation: 200 when it is done, else 202 and a worker is told to do it."""
+    if job.status is JobStatus.CANCELLED:
+        return Reply(body, status=200)
+    return Reply(body, location=location, wakes=(job.id,))
+
+
 Handler = Callable[[Call[Any, Any]], Reply]
 
 
@@ -137,6 +146,8 @@ class Operation:
     """What it answers as well, in the same shape."""
     prepare: Callable[[Call[Any, Any]], Any] | None = None
     """What must be waited for, such as a node's answer. It is done before the handler's transaction begins."""
+    needs_room: bool = False
+    """Whether it is refused while too many jobs wait."""
     stream: Callable[[Request, Actor], Any] | None = None
     """Answers `Accept: text/event-stream` in the handler's place."""
 
@@ -177,7 +188,7 @@ class Operation:
         if key is None:
             call = self._prepared(call)
             with transaction():
-                reply = self.handler(call)
+                reply = self._decide(call)
             return self._respond(reply, context)
         return self._call_once(call, Once.of(request, body, key, actor, context.keyring))
 
@@ -190,9 +201,14 @@ class Operation:
             replayed = once.claim()
             if replayed is not None:
                 return replayed
-            reply = self.handler(call)
+            reply = self._decide(call)
             once.keep(reply.status or self.status, reply.body.model_dump(mode="json"), reply.headers)
         return self._respond(reply, call.context)
+
+    def _decide(self, call: Call[Any, Any]) -> Reply:
+        if self.needs_room:
+            assert_room(call.actor, call.context.settings)
+        return self.handler(call)
 
     def _prepared(self, call: Call[Any, Any]) -> Call[Any, Any]:
         return replace(call, prepared=self.prepare(call)) if self.prepare else call
@@ -281,7 +297,9 @@ class Operations:
         scope: str,
         answer: type[BaseModel],
         status: int,
+        other_status: int | None = None,
         body: type[BaseModel] | None = None,
+        query: type[BaseModel] = NoQuery,
         prepare: Callable[[Call[Any, Any]], Any] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for POST."""
@@ -291,8 +309,9 @@ class Operations:
             scope=scope,
             answer=answer,
             status=status,
+            other_status=other_status,
             body=body,
-            query=NoQuery,
+            query=query,
             prepare=prepare,
         )
 
@@ -317,6 +336,7 @@ class Operations:
             prepare=prepare,
             method=method,
             other_status=other_status,
+            needs_room=True,
         )
 
     def _register(self, *, path: str, **described: Any) -> Callable[[Handler], Handler]:

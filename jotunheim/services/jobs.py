@@ -3,23 +3,15 @@
 import uuid
 from collections.abc import Sequence
 
-from jotunheim.data.job import EventView, JobStatus, JobType, JobView, Resource, StepStatus, StepView
+from jotunheim.data.job import EventView, JobStatus, JobView, OnCancel, Resource, StepStatus, StepView
 from jotunheim.data.paging import Page, Paged
-from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions.repository import NotFoundError
-from jotunheim.exceptions.service import ConflictError
-from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import LIVE, Job, JobEvent
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.pve_tasks import PveTask
-from jotunheim.repositories.peewee.servers import Server
-from jotunheim.services.servers import configure, delete
-from jotunheim.services.servers.requests import READY, assert_free
 
 EVENTS_PER_READ = 500
-_RETRYABLE = {JobType.BUILD: frozenset({ServerStatus.BUILD_FAILED}), JobType.DELETE: delete.DELETABLE}
-"""The server's statuses in which a failed job can be tried again; for all other types: ready."""
 
 
 def list_jobs(
@@ -41,7 +33,7 @@ def read_job(id_: uuid.UUID, owner_id: int | None = None) -> JobView:
     Raises:
         NotFoundError: there is none.
     """
-    return views([_find(id_, owner_id)])[0]
+    return views([find_job(id_, owner_id)])[0]
 
 
 def read_events(id_: uuid.UUID, after: int, owner_id: int | None = None) -> tuple[list[EventView], bool]:
@@ -50,65 +42,13 @@ def read_events(id_: uuid.UUID, after: int, owner_id: int | None = None) -> tupl
     Raises:
         NotFoundError: there is no such job.
     """
-    live = _find(id_, owner_id).status in LIVE  # asked first: what happens after it is still in the events
+    live = find_job(id_, owner_id).status in LIVE  # asked first: what happens after it is still in the events
     events = JobEvent.after(id_, after, EVENTS_PER_READ)
     found = [
         EventView(seq=event.seq, job_id=event.job_id, at=event.at, type=event.type, data=event.data)
         for event in events
     ]
     return found, live or len(found) == EVENTS_PER_READ
-
-
-def retry_job(id_: uuid.UUID) -> JobView:
-    """Put a failed job back into the queue; it continues from where it stood.
-
-    Raises:
-        NotFoundError: there is none.
-        IllegalTransitionError: the job did not fail.
-        ConflictError: what it needs is gone, or the server is not what it was when the job failed.
-        LockedError: another job has its server.
-    """
-    with transaction():
-        job = _find(id_)
-        server: Server | None = job.server
-        if server is None and not job.check_only:
-            raise ConflictError("The server of this job is gone.")
-        if server is not None:
-            _assert_repeatable(job, server)
-        job.requeue()
-        if job.type == JobType.CONFIGURE and server is not None and not job.check_only:
-            configure.record_again(server, job.parameters)
-        return read_job(id_)
-
-
-def _assert_repeatable(job: Job, server: Server) -> None:
-    """Make sure that a failed job, tried again, would do what was meant by it, and nothing else."""
-    assert_free(server, _RETRYABLE.get(JobType(job.type), READY))
-    if job.check_only:
-        return
-    if job.type == JobType.PASSWORD:
-        raise ConflictError("The password was erased when the job ended.", hint="Ask for a new one.")
-    if job.type == JobType.REBUILD and server.scratch_vmid is None:
-        # The VMID that it was to use is anybody's again.
-        raise ConflictError("The server was rebuilt since this job failed.", hint="Ask for it anew.")
-
-
-def cancel_job(id_: uuid.UUID) -> JobView:
-    """Cancel a job that waits for its time; nothing has happened yet, and nothing will.
-
-    Raises:
-        NotFoundError: there is none.
-        ConflictError: it is not a scheduled one.
-        IllegalTransitionError: it has begun meanwhile.
-    """
-    with transaction():
-        job = _find(id_)
-        if job.status != JobStatus.QUEUED or job.run_after is None:
-            raise ConflictError(
-                f"Job {job.id} is {job.status}; only a job that waits for its time can be cancelled."
-            )
-        job.mark_cancelled()
-        return read_job(id_)
 
 
 def view(job: Job) -> JobView:
@@ -131,6 +71,8 @@ def views(jobs: Sequence[Job]) -> list[JobView]:
             max_attempts=job.max_attempts,
             created_at=job.created_at,
             run_after=job.run_after,
+            not_before=job.not_before,
+            cancel_requested=OnCancel(job.cancel_requested) if job.cancel_requested else None,
             started_at=job.started_at,
             finished_at=job.finished_at,
             requested_by=job.requested_by,
@@ -160,7 +102,12 @@ def _resources(job: Job) -> list[Resource]:
     return [Resource(type=type_, id=str(id_)) for type_, id_ in found if id_ is not None]
 
 
-def _find(id_: uuid.UUID, owner_id: int | None = None) -> Job:
+def find_job(id_: uuid.UUID, owner_id: int | None = None) -> Job:
+    """One job; with `owner_id` only one on this user's servers.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     job: Job | None = Job.get_or_none(Job.id == id_)
     if job is None or owner_id not in (None, job.owner_id):
         raise NotFoundError("job", id_)

@@ -15,7 +15,12 @@ import httpx
 from tests.support.processes import JOTUNHEIM, end, free_port, start, wait_for
 from tests.support.sandbox import Sandbox
 
-QUICK = {"JOTUNHEIM_LEASE_SECONDS": "4", "JOTUNHEIM_SWEEP_SECONDS": "0.3", "JOTUNHEIM_DRAIN_SECONDS": "10"}
+QUICK = {
+    "JOTUNHEIM_LEASE_SECONDS": "4",
+    "JOTUNHEIM_SWEEP_SECONDS": "0.3",
+    "JOTUNHEIM_DRAIN_SECONDS": "10",
+    "JOTUNHEIM_RETRY_BASE_SECONDS": "0",  # tests of failures want to see them; others set it
+}
 
 
 @dataclass

@@ -1,18 +1,15 @@
 """Brings a server's VM to what is recorded, and says of each field when it takes effect."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.playbook import RESTART, load, read_back, run_playbook, succeed
-from jotunheim.ansible import variables
+from jotunheim.ansible import runner, variables
 from jotunheim.data.server.status import Power
-from jotunheim.exceptions import JotunheimError
-from jotunheim.exceptions.repository import UniquenessError
 from jotunheim.repositories.peewee.addresses import Address
-from jotunheim.repositories.peewee.database import unique
-from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.servers import Server
 
 PLAYBOOK = "server_configure.yml"
 SETTINGS: Mapping[str, tuple[str, ...]] = {
@@ -55,26 +52,46 @@ def configure(job: Job, context: ActionContext) -> None:
     addresses = (
         Address.by_ids(asked["addresses_after"]) if addressed else Address.of([server]).get(server.id, [])
     )
-    given = {
-        **variables.pve_config(server, server.node, addresses, fields=fields),
-        **variables.pve_restart(asked["restart"]),
-        **variables.pve_info(context.settings),
-    }
-    result = run_playbook(PLAYBOOK, job, server, context, given)
+    result = apply(job, context, server, fields, addresses, restart=asked["restart"])
     restart = result.results.get(RESTART, {})
     outcome = {
         "fields": effects(fields, restart.get("waiting", {})),
         "restarted": bool(restart.get("restarted", False)),
     }
 
-    def record() -> None:
-        vm = read_back(server, result)
-        server.change(disk_bytes=vm["disks"].get(vm["system_disk"]) or server.disk_bytes)
-        server.record_power(Power(vm["status"]))
-        if addressed:
-            Address.keep_only(server, asked["addresses_after"])
+    kept = asked["addresses_after"] if addressed else None
+    succeed(job, lambda: record(server, result, kept), outcome)
 
-    succeed(job, record, outcome)
+
+def record(server: Server, result: runner.HostResult, addresses: Sequence[int] | None) -> None:
+    """Write down what was read back after the playbook.
+
+    Args:
+        addresses: ids of those that the server keeps; None: as it has them.
+    """
+    vm = read_back(server, result)
+    server.change(disk_bytes=vm["disks"].get(vm["system_disk"]) or server.disk_bytes)
+    server.record_power(Power(vm["status"]))
+    if addresses is not None:
+        Address.keep_only(server, addresses)
+
+
+def apply(
+    job: Job,
+    context: ActionContext,
+    server: Server,
+    fields: Set[str],
+    addresses: list[Address],
+    *,
+    restart: str,
+) -> runner.HostResult:
+    """Run the playbook for these fields of a server, as this object has them. Raises as `configure` does."""
+    given = {
+        **variables.pve_config(server, server.node, addresses, fields=fields),
+        **variables.pve_restart(restart),
+        **variables.pve_info(context.settings),
+    }
+    return run_playbook(PLAYBOOK, job, server, context, given)
 
 
 def effects(fields: Set[str], waiting: Mapping[str, Any]) -> dict[str, str]:
@@ -88,35 +105,3 @@ def effects(fields: Set[str], waiting: Mapping[str, Any]) -> dict[str, str]:
         states = {waiting[setting] for setting in SETTINGS[field] if setting in waiting}
         found[field] = next((state for state in ("pending", "needs_restart") if state in states), "applied")
     return found
-
-
-def revert(job: Job, error: JotunheimError) -> None:
-    """Record again what was before a change that failed; what was set otherwise meanwhile stays.
-
-    When the VM was configured and only what came after it failed, a restart for one, the records are true as they are.
-    A name that another server of the owner has taken meanwhile is not to be had again: the new one stays. So do
-    new addresses that the VM may have been told of: nobody else may get them before it is told otherwise.
-
-    Call it within a transaction.
-    """
-    if JobStep.any_ok(job):
-        return
-    server = load(job)
-    asked = job.parameters
-    before = {
-        column: value
-        for column, value in asked["before"].items()
-        if getattr(server, column) == asked["after"][column]
-    }
-    try:
-        with unique("The owner has another server of this name by now."):
-            server.change(**before)
-    except UniquenessError:
-        server.change(**{column: before[column] for column in before.keys() - {"name", "hostname"}})
-    if "addresses" in asked["fields"] and not _may_have_reached_vm(job, error):
-        Address.keep_only(server, asked["addresses_before"])
-
-
-def _may_have_reached_vm(job: Job, error: JotunheimError) -> bool:
-    """Whether the VM may have got some of a change that failed: growing a disk comes after all else."""
-    return error.retryable or "disk_bytes" in job.parameters["fields"]

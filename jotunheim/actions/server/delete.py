@@ -1,13 +1,15 @@
 """Destroys a server's VM, proves that it is gone, and forgets the server."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.playbook import DELETE, load, run_playbook, succeed
 from jotunheim.ansible import variables
 from jotunheim.data.server.requests import Backups
 from jotunheim.exceptions.service import ServerDeploymentError
-from jotunheim.repositories.peewee.addresses import Address
+from jotunheim.repositories.peewee.departure import forget
 from jotunheim.repositories.peewee.jobs import Job
-from jotunheim.repositories.peewee.secrets import Secret
 
 PLAYBOOK = "server_delete.yml"
 
@@ -30,16 +32,19 @@ def delete(job: Job, context: ActionContext) -> None:
         purge=job.parameters["purge"],
         backups=job.parameters["backups"] == Backups.DELETE,
     )
-    told = run_playbook(PLAYBOOK, job, server, context, given).results.get(DELETE, {})
+    results = run_playbook(PLAYBOOK, job, server, context, given).results
+    told = results.get(DELETE, {})
 
     def record() -> None:
-        if not told.get("deleted"):
-            raise ServerDeploymentError(
-                "read_back_failed", "It was not proved that the VM is gone.", retryable=True
-            )
-        Job.cancel_scheduled(server)
-        Address.release(server)
-        Secret.erase(server.password_reference)
-        server.delete_instance()
+        assert_gone(results)
+        forget(server)
 
     succeed(job, record, {name: told.get(name, []) for name in ("backups_deleted", "backups_kept")})
+
+
+def assert_gone(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ServerDeploymentError unless a run's results prove that there is no VM any more."""
+    if not results.get(DELETE, {}).get("deleted"):
+        raise ServerDeploymentError(
+            "read_back_failed", "It was not proved that the VM is gone.", retryable=True
+        )

@@ -11,7 +11,7 @@ from jotunheim.ansible.inventory import SecretReference
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.exceptions.service import ServerDeploymentError
-from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.database import locking, transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
@@ -39,12 +39,12 @@ class VmidTakenError(ServerDeploymentError):
 
 
 def load(job: Job) -> Server:
-    """The job's server with its node and template.
+    """The job's server with its node and template; within a transaction nobody else changes it until that ends.
 
     Raises:
         ServerDeploymentError: there is none any more.
     """
-    server: Server | None = Server.with_places({}).where(Server.id == job.server_id).first()
+    server: Server | None = locking(Server.with_places({}).where(Server.id == job.server_id), Server).first()
     if server is None:
         raise ServerDeploymentError("not_found", "The server of this job is gone.")
     return server
@@ -86,7 +86,7 @@ def run_playbook(
             directory=context.settings.runs_dir / f"{job.id}.{job.fence}.{uuid.uuid4().hex[:8]}",
             timeout_seconds=context.settings.job_timeout_seconds,
             on_event=recorder.record,
-            is_cancelled=lambda: context.stop.is_set() or recorder.lease_lost,
+            is_cancelled=lambda: context.interrupted or recorder.lease_lost,
             environment=context.run_environment,
             check=job.check_only,
         )
@@ -107,14 +107,20 @@ def inventory_host(
 def succeed(job: Job, record: Callable[[], object], result: Mapping[str, Any] | None = None) -> None:
     """End a job well, and record what is so now, in one transaction; a preview records nothing.
 
+    A job that was to be cancelled, and whose work was taken back, ends cancelled.
+
     Args:
         record: checks what was read back and writes it down; what it raises undoes all.
         result: what a caller may want to know, see `Job.mark_succeeded`.
     """
     with transaction():
-        job.mark_succeeded(result)
+        job.assert_lease()
         if not job.check_only:
             record()
+        if job.cancel_requested:
+            job.mark_cancelled(result)
+        else:
+            job.mark_succeeded(result)
 
 
 def read_back(server: Server, result: runner.HostResult, wanted: Power | None = None) -> Mapping[str, Any]:

@@ -1,5 +1,7 @@
 """Gives a server a new system disk: built aside, then swapped; the old one goes when the new one is good."""
 
+from typing import Any
+
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.playbook import (
     VmidTakenError,
@@ -17,6 +19,7 @@ from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.infrastructure import Template
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
+from jotunheim.repositories.peewee.servers import Server
 
 PLAYBOOK = "server_rebuild.yml"
 PREPARE = "Clone the template aside"
@@ -35,25 +38,17 @@ def rebuild(job: Job, context: ActionContext) -> None:
     """
     server = load(job)
     asked = job.parameters
-    template = Template.with_node(asked["template_id"])
-    if template is None:
-        raise ServerDeploymentError("not_found", "The template of this job is gone.")
     password = password_of(job, server)
     if password is None:
         raise ServerDeploymentError(
             "password_erased", "The new password is gone; nothing was done.", hint="Ask for a new rebuild."
         )
-    server.template = template
+    made = made_from(job, server)
+    template = server.template
     server.ssh_keys = asked["ssh_keys"]
     addresses = Address.of([server]).get(server.id, [])
     given = {
-        **variables.pve_rebuild(
-            server,
-            server.node,
-            scratch_vmid=server.scratch_vmid or asked["scratch_vmid"],
-            rebuild_id=str(job.id),
-            destroy_snapshots=asked["destroy_snapshots"],
-        ),
+        **made,
         **variables.pve_config(
             server,
             server.node,
@@ -85,6 +80,29 @@ def rebuild(job: Job, context: ActionContext) -> None:
     # Those that were there when it was asked for, and those that the node says: an earlier attempt may have been first.
     destroyed = dict.fromkeys([*asked["snapshots"], *result.tasks[SWAP].get("snapshots_destroyed", [])])
     succeed(job, record, {"snapshots_destroyed": list(destroyed), "backups": "kept"})
+
+
+def made_from(job: Job, server: Server, *, keep_scratch: bool = False) -> dict[str, Any]:
+    """The variables that say what the new disk is made from; the job's template becomes this object's.
+
+    Args:
+        keep_scratch: as for `variables.pve_rebuild`.
+
+    Raises:
+        ServerDeploymentError: the template is gone.
+    """
+    template = Template.with_node(job.parameters["template_id"])
+    if template is None:
+        raise ServerDeploymentError("not_found", "The template of this job is gone.")
+    server.template = template
+    return variables.pve_rebuild(
+        server,
+        server.node,
+        scratch_vmid=server.scratch_vmid or job.parameters["scratch_vmid"],
+        rebuild_id=str(job.id),
+        destroy_snapshots=job.parameters["destroy_snapshots"],
+        keep_scratch=keep_scratch,
+    )
 
 
 def _with_disk(error: runner.TaskFailedError) -> ServerDeploymentError:

@@ -1,7 +1,7 @@
 """`server.build`: makes the VM of a server that was recorded."""
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server import build
+from jotunheim.actions.server import build, cancel
 from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
@@ -34,4 +34,4 @@ def fail(job: Job, error: JotunheimError) -> None:
         server.mark_build_failed()
 
 
-KIND = JobKind(JobType.BUILD, run, start, fail)
+KIND = JobKind(JobType.BUILD, run, start, fail, cancel.take_back_build)

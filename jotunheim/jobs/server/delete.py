@@ -1,6 +1,6 @@
 """`server.delete`: a server that is no more."""
 
-from jotunheim.actions.server import delete
+from jotunheim.actions.server import cancel, delete
 from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
@@ -34,4 +34,4 @@ def fail(job: Job, error: JotunheimError) -> None:
         server.mark_delete_failed()
 
 
-KIND = JobKind(JobType.DELETE, delete.delete, start, fail)
+KIND = JobKind(JobType.DELETE, delete.delete, start, fail, cancel.stop_delete)

@@ -1,6 +1,6 @@
 """`server.password`: a new password, which is forgotten when the job ends, however it ends."""
 
-from jotunheim.actions.server import password
+from jotunheim.actions.server import cancel, password
 from jotunheim.data.job import JobType
 from jotunheim.exceptions import JotunheimError
 from jotunheim.jobs.kind import JobKind
@@ -17,4 +17,4 @@ def fail(job: Job, error: JotunheimError) -> None:
         Secret.erase(server.password_reference)
 
 
-KIND = JobKind(JobType.PASSWORD, password.set_password, fail=fail)
+KIND = JobKind(JobType.PASSWORD, password.set_password, fail=fail, cancel=cancel.forget_password)

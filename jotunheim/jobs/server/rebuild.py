@@ -1,7 +1,7 @@
 """`server.rebuild`: a new system disk for a server."""
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server import rebuild
+from jotunheim.actions.server import cancel, rebuild
 from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
@@ -37,4 +37,4 @@ def fail(job: Job, error: JotunheimError) -> None:
         server.mark_rebuild_failed()
 
 
-KIND = JobKind(JobType.REBUILD, run, start, fail)
+KIND = JobKind(JobType.REBUILD, run, start, fail, cancel.give_rebuild_up)

@@ -1,6 +1,6 @@
 """`snapshot.create`, `snapshot.rollback`, `snapshot.delete`."""
 
-from jotunheim.actions.server import snapshots
+from jotunheim.actions.server import cancel, snapshots
 from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.jobs.kind import JobKind
@@ -15,7 +15,7 @@ def start_rollback(job: Job) -> None:
 
 
 KINDS = (
-    JobKind(JobType.SNAPSHOT_CREATE, snapshots.create),
-    JobKind(JobType.SNAPSHOT_ROLLBACK, snapshots.roll_back, start_rollback),
+    JobKind(JobType.SNAPSHOT_CREATE, snapshots.create, cancel=cancel.take_back_snapshot),
+    JobKind(JobType.SNAPSHOT_ROLLBACK, snapshots.roll_back, start_rollback, cancel=cancel.stop_rollback),
     JobKind(JobType.SNAPSHOT_DELETE, snapshots.delete),
 )

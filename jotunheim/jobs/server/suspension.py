@@ -1,7 +1,7 @@
 """`server.suspend` and `server.unsuspend`."""
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server import suspension
+from jotunheim.actions.server import cancel, suspension
 from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.exceptions.service import ConflictError, NodeUnavailableError, ServerDeploymentError
@@ -52,4 +52,7 @@ def _remember(job: Job, context: ActionContext) -> None:
         server.remember_before_suspension(power)
 
 
-KINDS = (JobKind(JobType.SUSPEND, suspend, start), JobKind(JobType.UNSUSPEND, unsuspend))
+KINDS = (
+    JobKind(JobType.SUSPEND, suspend, start, cancel=cancel.take_back_suspension),
+    JobKind(JobType.UNSUSPEND, unsuspend, cancel=cancel.take_back_unsuspension),
+)

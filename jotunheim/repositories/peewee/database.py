@@ -104,6 +104,16 @@ def serialize(purpose: str) -> None:
         database.execute_sql("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"jotunheim {purpose}",))
 
 
+def locking(query: Any, *tables: type[Table]) -> Any:
+    """A select that keeps the rows of these tables from being changed by others until the transaction ends.
+
+    SQLite's writing transactions do so anyway. Outside of a transaction nothing is kept.
+    """
+    if isinstance(database.obj, SqliteDatabase) or not database.in_transaction():
+        return query
+    return query.for_update(of=tables)
+
+
 def connect(settings: Settings) -> None:
     """Bind all tables to the database of these settings. Connections open when a thread first needs one.
 

@@ -6,7 +6,7 @@ number; when it is no longer the job's, the write is refused with `LeaseLostErro
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from peewee import (
     fn,
 )
 
-from jotunheim.data.job import JobError, JobStatus
+from jotunheim.data.job import JobError, JobStatus, OnCancel
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.exceptions.repository import LeaseLostError, UniquenessError
 from jotunheim.repositories.peewee.database import Table, UtcField, now, unique
@@ -31,12 +31,14 @@ from jotunheim.repositories.peewee.servers import Server
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELLED}),
-    JobStatus.RUNNING: frozenset({JobStatus.QUEUED, JobStatus.SUCCEEDED, JobStatus.FAILED}),
+    JobStatus.RUNNING: frozenset(
+        {JobStatus.QUEUED, JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}
+    ),
     JobStatus.FAILED: frozenset({JobStatus.QUEUED}),
     JobStatus.SUCCEEDED: frozenset(),
-    JobStatus.CANCELLED: frozenset(),
+    JobStatus.CANCELLED: frozenset({JobStatus.QUEUED}),
 }
-"""From each status to those that may follow it. Running to queued: the worker was lost or handed over."""
+"""From each status to those that may follow it. Running to queued: handed over, or put off after a failure."""
 
 
 class Job(Table):
@@ -63,6 +65,10 @@ class Job(Table):
     """What was asked for, beyond type and server. Never a secret."""
     run_after = UtcField(null=True)
     """A scheduled job: it waits until then, and locks its server only from then on."""
+    not_before = UtcField(null=True)
+    """When the next attempt is due, after a failure that may pass. Its server stays locked."""
+    cancel_requested = CharField(max_length=16, null=True)
+    """It shall be cancelled although it has begun: an `OnCancel`. A worker does it."""
     result = JSONField(null=True)
     error = JSONField(null=True)
     lease_owner = CharField(null=True)
@@ -105,13 +111,15 @@ class Job(Table):
                     cls.update(
                         status=JobStatus.RUNNING,
                         run_after=None,
+                        not_before=None,
+                        error=None,
                         attempt=cls.attempt + 1,
                         fence=cls.fence + 1,
                         lease_owner=owner,
                         lease_expires_at=at + timedelta(seconds=lease_seconds),
                         started_at=fn.COALESCE(cls.started_at, cls.started_at.db_value(at)),
                     )
-                    .where((cls.id == job_id) & _claimable(at))
+                    .where((cls.id == job_id) & (waiting(at) | abandoned(at)))
                     .execute()
                 )
         except UniquenessError:
@@ -134,37 +142,15 @@ class Job(Table):
         return found
 
     @classmethod
-    def queued(cls, limit: int) -> list[uuid.UUID]:
-        """Ids of jobs that wait for a worker, and are due, the oldest first."""
-        query = (
-            cls.select(cls.id)
-            .where((cls.status == JobStatus.QUEUED) & _due(now()))
-            .order_by(cls.created_at)
-            .limit(limit)
-        )
-        return [job.id for job in query]
+    def abandoned_among(cls, job_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Those of these jobs that run, and whose leases have expired."""
+        return {job.id for job in cls.select(cls.id).where(cls.id.in_(list(job_ids)) & abandoned(now()))}
 
     @classmethod
-    def overdue(cls, limit: int) -> list[uuid.UUID]:
-        """Ids of scheduled jobs whose time has come, the most overdue first."""
-        query = (
-            cls.select(cls.id)
-            .where((cls.status == JobStatus.QUEUED) & (cls.run_after <= now()))
-            .order_by(cls.run_after)
-            .limit(limit)
-        )
-        return [job.id for job in query]
-
-    @classmethod
-    def abandoned(cls, limit: int) -> list[uuid.UUID]:
-        """Ids of running jobs whose worker went silent, the oldest first."""
-        query = cls.select(cls.id).where(_abandoned(now())).order_by(cls.created_at).limit(limit)
-        return [job.id for job in query]
-
-    @classmethod
-    def is_abandoned(cls, job_id: uuid.UUID) -> bool:
-        """Whether a running job's lease has expired."""
-        return bool(cls.select().where((cls.id == job_id) & _abandoned(now())).exists())
+    def cancelled_among(cls, job_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Those of these jobs that shall be cancelled."""
+        wanted = cls.cancel_requested.is_null(False)
+        return {job.id for job in cls.select(cls.id).where(cls.id.in_(list(job_ids)) & wanted)}
 
     @classmethod
     def matching(
@@ -212,7 +198,42 @@ class Job(Table):
         """The work is done and was read back; `result` is what a caller may want to know of it."""
         self._finish(JobStatus.SUCCEEDED, None, result)
 
-    def mark_cancelled(self) -> None:
+    @property
+    def has_begun(self) -> bool:
+        """Whether a worker ever had it, so that something may have been made."""
+        return self.started_at is not None
+
+    def request_cancel(self, on_cancel: OnCancel) -> None:
+        """Ask the worker that has this job, or the next one, to cancel it.
+
+        Raises:
+            IllegalTransitionError: it is over.
+        """
+        asked = (
+            Job.update(cancel_requested=on_cancel, not_before=None)
+            .where((Job.id == self.id) & Job.status.in_(LIVE))
+            .execute()
+        )
+        if not asked:
+            raise IllegalTransitionError(f"Job {self.id}", "over", JobStatus.CANCELLED)
+        self.cancel_requested, self.not_before = on_cancel, None
+        JobEvent.add(self.id, "job.cancelling", {"on_cancel": on_cancel})
+
+    def refuse_cancel(self) -> None:
+        """It is too late: the job goes to its end."""
+        self._update_held(cancel_requested=None)
+        self.cancel_requested = None
+        JobEvent.add(self.id, "job.cancel_refused", {})
+
+    def reload_cancel(self) -> None:
+        """Read again whether it shall be cancelled, and how."""
+        self.cancel_requested = Job.get_by_id(self.id).cancel_requested
+
+    def mark_cancelled(self, result: Mapping[str, Any] | None = None) -> None:
+        """Whoever has it has stopped the work, and records what is left of it."""
+        self._finish(JobStatus.CANCELLED, None, result)
+
+    def withdraw(self) -> None:
         """Nobody shall do the work. It must not have begun.
 
         Raises:
@@ -220,7 +241,7 @@ class Job(Table):
         """
         cancelled = (
             Job.update(status=JobStatus.CANCELLED, finished_at=now())
-            .where((Job.id == self.id) & (Job.status == JobStatus.QUEUED))
+            .where((Job.id == self.id) & (Job.status == JobStatus.QUEUED) & Job.started_at.is_null())
             .execute()
         )
         if not cancelled:
@@ -236,13 +257,19 @@ class Job(Table):
         """Put the job back into the queue for another worker; the attempt is not counted."""
         self._move(JobStatus.QUEUED, attempt=Job.attempt - 1, lease_owner=None, lease_expires_at=None)
 
+    def put_off(self, error: JobError, pause_seconds: float) -> None:
+        """Put the job back into the queue after a failure that may pass; the error stays readable meanwhile."""
+        due, document = now() + timedelta(seconds=pause_seconds), error.model_dump()
+        self._move(JobStatus.QUEUED, not_before=due, lease_owner=None, lease_expires_at=None, error=document)
+        JobEvent.add(self.id, "job.put_off", {"until": due.isoformat(), "error": document})
+
     @classmethod
     def cancel_scheduled(cls, server: Server) -> None:
         """Cancel what was to be done with a server later."""
         for job in cls.select().where(
             (cls.server == server) & (cls.status == JobStatus.QUEUED) & cls.run_after.is_null(False)
         ):
-            job.mark_cancelled()
+            job.withdraw()
 
     @classmethod
     def busy_since(cls, server: Server, at: datetime) -> bool:
@@ -250,6 +277,25 @@ class Job(Table):
         later = cls.finished_at.is_null() | (cls.finished_at >= at)
         worked = cls.started_at.is_null(False) & later
         return bool(cls.select().where((cls.server == server) & worked).exists())
+
+    @classmethod
+    def count_queued(cls, owner_id: int | None = None) -> int:
+        """How many jobs wait for a worker, scheduled ones left out; with `owner_id` only on this user's servers."""
+        wait = (cls.status == JobStatus.QUEUED) & cls.run_after.is_null()
+        query = cls.select().where(wait if owner_id is None else wait & (cls.owner_id == owner_id))
+        return int(query.count())
+
+    def others_worked_since(self) -> bool:
+        """Whether another job has succeeded on the same server since this one ended, previews left out."""
+        later = (Job.finished_at > self.finished_at) & (Job.status == JobStatus.SUCCEEDED)
+        same = (Job.server == self.server_id) & (Job.id != self.id) & ~Job.check_only
+        return bool(Job.select().where(same & later).exists())
+
+    def set_parameters(self, **changes: object) -> None:
+        """Change what was asked for, in the row and in this object."""
+        parameters = {**self.parameters, **changes}
+        Job.update(parameters=parameters).where(Job.id == self.id).execute()
+        self.parameters = parameters
 
     @classmethod
     def last_of(cls, server: Server, type_: str) -> "Job | None":
@@ -263,10 +309,10 @@ class Job(Table):
         return found
 
     def requeue(self) -> None:
-        """Try a failed job again from where it stood, with room for further attempts.
+        """Try a failed or cancelled job again from where it stood, with room for further attempts.
 
         Raises:
-            IllegalTransitionError: the job did not fail.
+            IllegalTransitionError: the job did not end so.
             UniquenessError: another job of the same server is live.
         """
         if JobStatus.QUEUED not in TRANSITIONS[JobStatus(self.status)] or self.status in LIVE:
@@ -279,6 +325,8 @@ class Job(Table):
                     error=None,
                     progress=0,
                     finished_at=None,
+                    not_before=None,
+                    cancel_requested=None,
                 )
                 .where((Job.id == self.id) & (Job.status == self.status))
                 .execute()
@@ -304,6 +352,7 @@ class Job(Table):
             lease_owner=None,
             lease_expires_at=None,
             error=document,
+            cancel_requested=None,
             result=None if result is None else dict(result),
             **({"progress": 100} if status is JobStatus.SUCCEEDED else {}),
         )
@@ -355,16 +404,18 @@ class JobEvent(Table):
         return list(cls.select().where((cls.job == job_id) & (cls.seq > seq)).order_by(cls.seq).limit(limit))
 
 
-def _claimable(at: datetime) -> Any:
-    return ((Job.status == JobStatus.QUEUED) & _due(at)) | _abandoned(at)
+def waiting(at: datetime) -> Any:
+    """The condition of jobs that wait for a worker and are due."""
+    return (Job.status == JobStatus.QUEUED) & _due(at) & (Job.not_before.is_null() | (Job.not_before <= at))
+
+
+def abandoned(at: datetime) -> Any:
+    """The condition of running jobs whose worker went silent."""
+    return (Job.status == JobStatus.RUNNING) & (Job.lease_expires_at < at)
 
 
 def _due(at: datetime) -> Any:
     return Job.run_after.is_null() | (Job.run_after <= at)
-
-
-def _abandoned(at: datetime) -> Any:
-    return (Job.status == JobStatus.RUNNING) & (Job.lease_expires_at < at)
 
 
 def _held(job_id: uuid.UUID, fence: int) -> Any:

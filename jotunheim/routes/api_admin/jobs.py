@@ -5,10 +5,11 @@ from starlette.requests import Request
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.answers import EventList, JobAnswer, JobList
-from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.data.job import CancelRequest
+from jotunheim.routes.operation import Call, NoQuery, Operations, Reply, cancelled
 from jotunheim.routes.queries import JobListQuery
 from jotunheim.routes.streams import EventQuery, stream_events
-from jotunheim.services import jobs
+from jotunheim.services import job_control, jobs
 
 operations = Operations("/admin", role="admin")
 
@@ -29,14 +30,22 @@ def read_job(call: Call[None, NoQuery]) -> Reply:
 @operations.post("/jobs/{id:uuid}/retry", scope="servers:write", answer=JobAnswer, status=202)
 def retry_job(call: Call[None, NoQuery]) -> Reply:
     """Try a failed job again from where it stood."""
-    job = jobs.retry_job(call.path["id"])
+    job = job_control.retry_job(call.path["id"])
     return Reply(JobAnswer(job=job), location=f"/api/v1/admin/jobs/{job.id}", wakes=(job.id,))
 
 
-@operations.post("/jobs/{id:uuid}/cancel", scope="servers:write", answer=JobAnswer, status=200)
-def cancel_job(call: Call[None, NoQuery]) -> Reply:
-    """Cancel a job that waits for its time."""
-    return Reply(JobAnswer(job=jobs.cancel_job(call.path["id"])))
+@operations.post(
+    "/jobs/{id:uuid}/cancel",
+    scope="servers:write",
+    body=CancelRequest,
+    answer=JobAnswer,
+    status=202,
+    other_status=200,
+)
+def cancel_job(call: Call[CancelRequest, NoQuery]) -> Reply:
+    """Cancel a job: 200 when nobody has begun it, else 202 and the worker that has it takes back what it made."""
+    job = job_control.cancel_job(call.path["id"], call.body.on_cancel)
+    return cancelled(job, JobAnswer(job=job), f"/api/v1/admin/jobs/{job.id}")
 
 
 async def _stream(request: Request, actor: Actor) -> EventSourceResponse:

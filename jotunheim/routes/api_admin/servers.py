@@ -83,11 +83,12 @@ def delete_server(call: Call[DeleteRequest, CheckQuery]) -> Reply:
     "/servers/{id:uuid}/protection",
     scope="servers:write",
     body=ProtectionRequest,
+    query=CheckQuery,
     answer=ServerAnswer,
     status=200,
 )
-def protect_server(call: Call[ProtectionRequest, NoQuery]) -> Reply:
+def protect_server(call: Call[ProtectionRequest, CheckQuery]) -> Reply:
     """Protect a server against deletion, or no longer."""
     server = find(call.path["id"])
-    delete.protect(server, protected=call.body.protected)
-    return Reply(ServerAnswer(server=read.view(server)), etag=server.version)
+    shown = delete.protect(server, protected=call.body.protected, check=call.query.check)
+    return Reply(ServerAnswer(server=shown), etag=None if call.query.check else server.version)

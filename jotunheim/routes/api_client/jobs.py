@@ -5,11 +5,11 @@ from starlette.requests import Request
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.answers import ClientJobAnswer, ClientJobList, EventList
-from jotunheim.data.job import ClientJobView, client_event
-from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.data.job import CancelRequest, ClientJobView, client_event
+from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply, cancelled
 from jotunheim.routes.queries import JobListQuery
 from jotunheim.routes.streams import EventQuery, stream_events
-from jotunheim.services import jobs
+from jotunheim.services import job_control, jobs
 from jotunheim.services.servers.requests import find
 
 operations = Operations("/client", role="client")
@@ -38,6 +38,28 @@ def read_job(call: Call[None, NoQuery]) -> Reply:
     """Show a job on one of your servers."""
     job = jobs.read_job(call.path["id"], call.actor.user_id)
     return Reply(ClientJobAnswer(job=ClientJobView.of(job)))
+
+
+@operations.post("/jobs/{id:uuid}/retry", scope="servers:write", answer=ClientJobAnswer, status=202)
+def retry_job(call: Call[None, NoQuery]) -> Reply:
+    """Try a failed job that you asked for again from where it stood."""
+    job = job_control.retry_job(call.path["id"], call.actor)
+    answer = ClientJobAnswer(job=ClientJobView.of(job))
+    return Reply(answer, location=f"/api/v1/client/jobs/{job.id}", wakes=(job.id,))
+
+
+@operations.post(
+    "/jobs/{id:uuid}/cancel",
+    scope="servers:write",
+    body=CancelRequest,
+    answer=ClientJobAnswer,
+    status=202,
+    other_status=200,
+)
+def cancel_job(call: Call[CancelRequest, NoQuery]) -> Reply:
+    """Cancel a job that you asked for: 200 when nobody has begun it, else 202 and it is stopped."""
+    job = job_control.cancel_job(call.path["id"], call.body.on_cancel, call.actor)
+    return cancelled(job, ClientJobAnswer(job=ClientJobView.of(job)), f"/api/v1/client/jobs/{job.id}")
 
 
 async def _stream(request: Request, actor: Actor) -> EventSourceResponse:

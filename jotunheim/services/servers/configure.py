@@ -13,10 +13,13 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.change import AddressChange, ServerChange
 from jotunheim.data.server.spec import AddressCounts
+from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.repository import UniquenessError
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.database import now, previewed, unique
+from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.services import networks
@@ -108,6 +111,49 @@ def record_again(server: Server, parameters: Mapping[str, Any]) -> None:
         server.change(**parameters["after"])
         if addressed:
             networks.take(server, parameters["addresses_after"])
+
+
+def revert(server: Server, job: Job, error: JotunheimError) -> None:
+    """Record again what was before a change that failed; what was set otherwise meanwhile stays.
+
+    When the VM was configured and only what came after it failed, a restart for one, the records are true as they are.
+    New addresses that the VM may have been told of stay: nobody else may get them before it is told otherwise.
+
+    Call it within a transaction.
+    """
+    if JobStep.any_ok(job):
+        return
+    put_back(server, job.parameters)
+    if not _may_have_reached_vm(job, error):
+        give_addresses_back(server, job.parameters)
+
+
+def put_back(server: Server, parameters: Mapping[str, Any]) -> None:
+    """Record the settings that were before a change; what was set otherwise meanwhile stays.
+
+    A name that another server of the owner has taken meanwhile is not to be had again: the new one stays.
+    """
+    before = {
+        column: value
+        for column, value in parameters["before"].items()
+        if getattr(server, column) == parameters["after"][column]
+    }
+    try:
+        with unique("The owner has another server of this name by now."):
+            server.change(**before)
+    except UniquenessError:
+        server.change(**{column: before[column] for column in before.keys() - {"name", "hostname"}})
+
+
+def give_addresses_back(server: Server, parameters: Mapping[str, Any]) -> None:
+    """Return the addresses that a change has taken from their pools; the VM was never told of them."""
+    if "addresses" in parameters["fields"]:
+        Address.keep_only(server, parameters["addresses_before"])
+
+
+def _may_have_reached_vm(job: Job, error: JotunheimError) -> bool:
+    """Whether the VM may have got some of a change that failed: growing a disk comes after all else."""
+    return error.retryable or "disk_bytes" in job.parameters["fields"]
 
 
 def _validate(server: Server, change: ServerChange) -> None:

@@ -7,10 +7,12 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.requests import DeleteRequest
 from jotunheim.data.server.status import ServerStatus
+from jotunheim.data.server.view import ServerView
 from jotunheim.exceptions.service import ConflictError, ProtectedError
-from jotunheim.repositories.peewee.database import now, transaction
+from jotunheim.repositories.peewee.database import now, previewed, transaction
 from jotunheim.repositories.peewee.jobs import LIVE, Job
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.servers import read
 from jotunheim.services.servers.requests import Asked, assert_free, enqueue
 
 DELETABLE = frozenset({ServerStatus.READY, ServerStatus.BUILD_FAILED, ServerStatus.DELETE_FAILED})
@@ -76,14 +78,16 @@ def _delete_expired(id_: uuid.UUID) -> Job | None:
         return enqueue(server, JobType.DELETE, actor, parameters, run_after=now())
 
 
-def protect(server: Server, *, protected: bool) -> None:
-    """Let a server refuse to be deleted, or no longer.
+def protect(server: Server, *, protected: bool, check: bool) -> ServerView:
+    """Let a server refuse to be deleted, or no longer; returns it as it is then. A preview is undone.
 
     Raises:
         ConflictError: it is being deleted already.
     """
     assert_not_going(server)
-    server.change(protected=protected)
+    with previewed(check):
+        server.change(protected=protected)
+        return read.read_server(server.id)
 
 
 def assert_not_going(server: Server) -> None:

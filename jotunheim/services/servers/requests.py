@@ -11,6 +11,7 @@ from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions.repository import NotFoundError, UniquenessError
 from jotunheim.exceptions.service import ConflictError, LockedError, PreconditionFailedError
+from jotunheim.repositories.peewee.database import locking
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
 
@@ -29,7 +30,7 @@ class Asked:
 
 
 def find(id_: uuid.UUID, owner_id: int | None = None, if_match: str | None = None) -> Server:
-    """A server with its node, location and template.
+    """A server with its node, location and template; within a transaction nobody else changes it until that ends.
 
     Args:
         owner_id: only a server of this user.
@@ -42,7 +43,7 @@ def find(id_: uuid.UUID, owner_id: int | None = None, if_match: str | None = Non
     query = Server.with_places({}).where(Server.id == id_)
     if owner_id is not None:
         query = query.where(Server.owner == owner_id)
-    server: Server | None = query.first()
+    server: Server | None = locking(query, Server).first()
     if server is None:
         raise NotFoundError("server", id_)
     if if_match is not None and if_match not in ("*", f'"{server.version}"'):

@@ -5,6 +5,7 @@ import pytest
 from jotunheim.data.job import JobError, JobStatus
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.exceptions.repository import LeaseLostError
+from jotunheim.repositories.peewee import turns
 from jotunheim.repositories.peewee.jobs import Job, JobEvent
 
 ERROR = JobError(code="x", message="m", retryable=True)
@@ -26,12 +27,13 @@ def test_a_claimed_job_is_not_claimed_again_while_its_lease_lasts(job: Job) -> N
     first = _claimed(job, "one")
     assert (first.status, first.attempt, first.fence) == (JobStatus.RUNNING, 1, 1)
     assert Job.claim(job.id, "two", 30) is None
-    assert Job.queued(10) == Job.abandoned(10) == []
+    assert turns.some(10) == []
 
 
 def test_an_expired_lease_passes_on_and_the_first_owners_writes_are_refused(job: Job) -> None:
     first = _claimed(job, "one", seconds=-1)
-    assert (Job.queued(10), Job.abandoned(10)) == ([], [job.id])
+    assert turns.some(10) == [job.id]
+    assert turns.some(10, held=[job.id]) == []
     second = _claimed(job, "two")
     assert (second.attempt, second.fence) == (2, 2)
     for late_write in (
@@ -71,7 +73,7 @@ def test_only_a_failed_job_is_tried_again(job: Job) -> None:
         claimed.requeue()
     claimed.mark_failed(ERROR)
     claimed.requeue()
-    assert (Job.queued(10), Job.abandoned(10)) == ([job.id], [])
+    assert turns.some(10) == [job.id]
 
 
 def test_events_follow_the_life_of_a_job(job: Job) -> None:

@@ -19,6 +19,8 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.settings import Settings
 
+MIGRATIONS = ["0001_initial", "0002_server_life", "0003_job_control"]
+
 
 def test_the_migrations_make_what_the_models_describe() -> None:
     for module in pkgutil.iter_modules(package.__path__):
@@ -35,10 +37,9 @@ def test_migrating_twice_does_nothing_the_second_time() -> None:
 
 def test_a_database_of_another_version_is_noticed(tmp_path: Path) -> None:
     database.connect(Settings(state_dir=tmp_path, database_url=f"sqlite:///{tmp_path / 'new.db'}"))
-    assert database.pending_migrations() == ["0001_initial", "0002_server_life"]
+    assert database.pending_migrations() == MIGRATIONS
     assert database.check() == [
-        f"Migration {name} is not applied, or unknown to this version."
-        for name in ("0001_initial", "0002_server_life")
+        f"Migration {name} is not applied, or unknown to this version." for name in MIGRATIONS
     ]
 
 
@@ -63,7 +64,7 @@ def test_migrating_keeps_rows_and_what_refers_to_them(tmp_path: Path) -> None:
         f" VALUES ('{job}', 'server.build', 'succeeded', 0, 100, 1, 5, '{server}', 'a@b', 'r', 1, 0)",
     ):
         database.database.execute_sql(statement)
-    assert database.migrate() == ["0002_server_life"]
+    assert database.migrate() == MIGRATIONS[1:]
     assert database.check() == []
     kept = Server.get()
     assert (kept.name, kept.network, kept.agent, kept.suspended_at) == ("s", {}, True, None)

@@ -1,0 +1,199 @@
+"""Whose turn it is: which job a worker takes next.
+
+First what a lost worker left. Then the owners with the fewest running jobs, so that nobody's five hundred builds hold
+up somebody else's single one; of an owner's jobs those whose time was set, then those that wait longest. A job is
+passed over while a budget that it needs is used up; when one that uses it ends, somebody looks again.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from peewee import JOIN, SQL, fn
+
+from jotunheim.data.account import ADMIN
+from jotunheim.data.job import CLONING, JobStatus
+from jotunheim.repositories.peewee.accounts import User
+from jotunheim.repositories.peewee.database import now, serialize, transaction
+from jotunheim.repositories.peewee.infrastructure import Node
+from jotunheim.repositories.peewee.jobs import LIVE, Job, abandoned, waiting
+
+# Clones write whole disks; previews write none.
+_CLONES = Job.type.in_(list(CLONING)) & ~Job.check_only
+_IS_SCHEDULED = Job.run_after.is_null(False)
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """How many jobs may run at once, beyond a node's own number of clones. None: any number.
+
+    Attributes:
+        running: of all jobs.
+        storage_clones: of those that clone to one storage. Storages of the same name count as one: a shared one has
+            one name on all its nodes.
+        worker_slots: how many runs one worker carries out at once; owners who are no operators get all but one.
+    """
+
+    running: int | None
+    storage_clones: int | None
+    worker_slots: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that are alike for every budget."""
+
+    owner_id: int | None
+    is_operator: bool
+    node_id: int | None
+    storage: str | None
+    node_clones: int | None
+    """How many clones the node may make at once."""
+    clones: bool
+    scheduled: bool
+    since: datetime
+    """When the first of those that wait was asked for."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """How many jobs of one kind a worker runs."""
+
+    owner_id: int | None
+    node_id: int | None
+    storage: str | None
+    clones: bool
+    worker: str | None
+    count: int
+
+
+def take(worker: str, lease_seconds: float, budgets: Budgets, held: Collection[uuid.UUID]) -> Job | None:
+    """Claim the job whose turn it is; None: there is none, or no budget for any.
+
+    Args:
+        held: jobs that this worker is still busy with. It does not take one of them twice, even if it lost the lease.
+    """
+    if not some(1, held):
+        return None  # found without a lock, which everybody who wants to write would wait for
+    with transaction():
+        serialize("turns")
+        for job_id in _lost(held):
+            return Job.claim(job_id, worker, lease_seconds)
+        chosen = choose(_waiting(), _running(), budgets, worker)
+        return None if chosen is None else Job.claim(_first_of(chosen), worker, lease_seconds)
+
+
+def some(limit: int, held: Collection[uuid.UUID] = ()) -> list[uuid.UUID]:
+    """A few jobs that wait for a worker, or were left by one; whether there is a budget for them is another question."""
+    lost = _lost(held, limit)
+    return lost + [job.id for job in _free().order_by(Job.created_at).limit(limit - len(lost))]
+
+
+def choose(
+    groups: Iterable[Group], running: Sequence[Running], budgets: Budgets, worker: str
+) -> Group | None:
+    """The group whose first job comes next; None: no budget is left for any."""
+    total = sum(entry.count for entry in running)
+    if budgets.running is not None and total >= budgets.running:
+        return None
+    of_owner, of_owner_here, on_node, on_storage = (
+        Counter[Any](),
+        Counter[Any](),
+        Counter[Any](),
+        Counter[Any](),
+    )
+    for entry in running:
+        of_owner[entry.owner_id] += entry.count
+        if entry.worker == worker:
+            of_owner_here[entry.owner_id] += entry.count
+        if entry.clones:
+            on_node[entry.node_id] += entry.count
+            on_storage[entry.storage] += entry.count
+
+    def fits(group: Group) -> bool:
+        if group.clones and group.node_clones is not None and on_node[group.node_id] >= group.node_clones:
+            return False
+        limit = budgets.storage_clones
+        if group.clones and limit is not None and on_storage[group.storage] >= limit:
+            return False
+        # Whoever is no operator leaves one of the worker's slots to others, however slow their own jobs are.
+        share = budgets.worker_slots - 1 or 1
+        return group.is_operator or of_owner_here[group.owner_id] < share
+
+    return min(
+        filter(fits, groups),
+        key=lambda group: (of_owner[group.owner_id], not group.scheduled, group.since),
+        default=None,
+    )
+
+
+def _lost(held: Collection[uuid.UUID], limit: int = 1) -> list[uuid.UUID]:
+    """Jobs that their workers left, the oldest first."""
+    query = Job.select(Job.id).where(abandoned(now()) & Job.id.not_in(list(held)))
+    return [job.id for job in query.order_by(Job.created_at).limit(limit)]
+
+
+def _free() -> Any:
+    """A select of jobs that wait, but for those that were scheduled and whose server another job has."""
+    other = Job.alias()
+    locked = other.select(other.server).where(
+        other.status.in_(LIVE) & other.run_after.is_null() & other.server.is_null(False)
+    )
+    return Job.select(Job.id).where(
+        waiting(now()) & (Job.run_after.is_null() | Job.server.is_null() | Job.server.not_in(locked))
+    )
+
+
+def _waiting() -> list[Group]:
+    clones, scheduled = _CLONES.alias("clones"), _IS_SCHEDULED.alias("scheduled")
+    operator = (Job.owner_id.is_null() | (User.role == ADMIN)).alias("operator")
+    columns = (Job.owner_id, Job.node, Node.vm_storage, Node.max_concurrent_clones)
+    query: Any = (
+        _free()
+        .select(*columns, operator, clones, scheduled, fn.MIN(Job.created_at).alias("since"))
+        .join(Node, JOIN.LEFT_OUTER)
+        .join(User, JOIN.LEFT_OUTER, on=(User.id == Job.owner_id))
+        .group_by(*columns, User.role, SQL("clones"), SQL("scheduled"))
+    )
+    return [
+        Group(
+            owner_id=owner_id,
+            is_operator=bool(is_operator),
+            node_id=node_id,
+            storage=storage,
+            node_clones=node_clones,
+            clones=bool(is_clone),
+            scheduled=bool(is_scheduled),
+            since=since,
+        )
+        for owner_id, node_id, storage, node_clones, is_operator, is_clone, is_scheduled, since in query.tuples()
+    ]
+
+
+def _running() -> list[Running]:
+    clones = _CLONES.alias("clones")
+    columns = (Job.owner_id, Job.node, Node.vm_storage, Job.lease_owner)
+    query: Any = (
+        Job.select(*columns, clones, fn.COUNT(Job.id))
+        .join(Node, JOIN.LEFT_OUTER)
+        .where(Job.status == JobStatus.RUNNING)
+        .group_by(*columns, SQL("clones"))
+    )
+    return [
+        Running(owner_id, node_id, storage, bool(is_clone), worker, count)
+        for owner_id, node_id, storage, worker, is_clone, count in query.tuples()
+    ]
+
+
+def _first_of(group: Group) -> uuid.UUID:
+    alike = (
+        Job.owner_id.is_null() if group.owner_id is None else Job.owner_id == group.owner_id,
+        Job.node.is_null() if group.node_id is None else Job.node == group.node_id,
+        _CLONES if group.clones else ~_CLONES,
+        _IS_SCHEDULED if group.scheduled else ~_IS_SCHEDULED,
+    )
+    found: uuid.UUID = _free().where(*alike).order_by(Job.run_after, Job.created_at).limit(1).get().id
+    return found
