@@ -76,14 +76,12 @@ def take(worker: str, lease_seconds: float, budgets: Budgets, held: Collection[u
     Args:
         held: jobs that this worker is still busy with. It does not take one of them twice, even if it lost the lease.
     """
-    if not some(1, held):
-        return None  # found without a lock, which everybody who wants to write would wait for
+    if _next(worker, budgets, held) is None:
+        return None  # found without a lock, for which everybody who wants to write would wait
     with transaction():
         serialize("turns")
-        for job_id in _lost(held):
-            return Job.claim(job_id, worker, lease_seconds)
-        chosen = choose(_waiting(), _running(), budgets, worker)
-        return None if chosen is None else Job.claim(_first_of(chosen), worker, lease_seconds)
+        job_id = _next(worker, budgets, held)
+        return None if job_id is None else Job.claim(job_id, worker, lease_seconds)
 
 
 def some(limit: int, held: Collection[uuid.UUID] = ()) -> list[uuid.UUID]:
@@ -128,6 +126,13 @@ def choose(
         key=lambda group: (of_owner[group.owner_id], not group.scheduled, group.since),
         default=None,
     )
+
+
+def _next(worker: str, budgets: Budgets, held: Collection[uuid.UUID]) -> uuid.UUID | None:
+    for job_id in _lost(held):
+        return job_id
+    chosen = choose(_waiting(), _running(), budgets, worker)
+    return None if chosen is None else _first_of(chosen)
 
 
 def _lost(held: Collection[uuid.UUID], limit: int = 1) -> list[uuid.UUID]:
@@ -188,12 +193,12 @@ def _running() -> list[Running]:
     ]
 
 
-def _first_of(group: Group) -> uuid.UUID:
+def _first_of(group: Group) -> uuid.UUID | None:
     alike = (
         Job.owner_id.is_null() if group.owner_id is None else Job.owner_id == group.owner_id,
         Job.node.is_null() if group.node_id is None else Job.node == group.node_id,
         _CLONES if group.clones else ~_CLONES,
         _IS_SCHEDULED if group.scheduled else ~_IS_SCHEDULED,
     )
-    found: uuid.UUID = _free().where(*alike).order_by(Job.run_after, Job.created_at).limit(1).get().id
-    return found
+    found = _free().where(*alike).order_by(Job.run_after, Job.created_at).first()
+    return found.id if found else None  # somebody else took it just now
