@@ -75,7 +75,7 @@ class Job(Table):
     lease_expires_at = UtcField(null=True)
     fence = IntegerField(default=0)
     created_at = UtcField(default=now)
-    started_at = UtcField(null=True)
+    started_at = UtcField(null=True, index=True)
     finished_at = UtcField(null=True)
 
     class Meta:

@@ -1,15 +1,15 @@
 """Whose turn it is: which job a worker takes next.
 
-First what a lost worker left. Then the owners with the fewest running jobs, so that nobody's five hundred builds hold
-up somebody else's single one; of an owner's jobs those whose time was set, then those that wait longest. A job is
-passed over while a budget that it needs is used up; when one that uses it ends, somebody looks again.
+First what a lost worker left. Then the owner with the fewest running jobs, among several the one whose turn was longest ago,
+so that nobody's five hundred builds hold up somebody else's single one for longer than one job takes. Of an owner's jobs
+those whose time was set, then those that wait longest. A job is passed over while a budget that it needs is used up; when one that uses it ends, somebody looks again.
 """
 
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from peewee import JOIN, SQL, fn
@@ -20,6 +20,10 @@ from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import now, serialize, transaction
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import LIVE, Job, abandoned, waiting
+
+REMEMBERED = timedelta(hours=1)
+"""How long it counts whose turn it was."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 # Clones write whole disks; previews write none.
 _CLONES = Job.type.in_(list(CLONING)) & ~Job.check_only
@@ -56,6 +60,8 @@ class Group:
     scheduled: bool
     since: datetime
     """When the first of those that wait was asked for."""
+    served: datetime | None = None
+    """When a job of this owner last began, within `REMEMBERED`; None: none did."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,12 @@ def choose(
 
     return min(
         filter(fits, groups),
-        key=lambda group: (of_owner[group.owner_id], not group.scheduled, group.since),
+        key=lambda group: (
+            of_owner[group.owner_id],
+            group.served or _NEVER,
+            not group.scheduled,
+            group.since,
+        ),
         default=None,
     )
 
@@ -152,7 +163,18 @@ def _free() -> Any:
     )
 
 
+def _served() -> dict[int | None, datetime]:
+    """When the last job of each owner began."""
+    query: Any = (
+        Job.select(Job.owner_id, fn.MAX(Job.started_at))
+        .where(Job.started_at >= now() - REMEMBERED)
+        .group_by(Job.owner_id)
+    )
+    return dict(query.tuples())
+
+
 def _waiting() -> list[Group]:
+    served = _served()
     clones, scheduled = _CLONES.alias("clones"), _IS_SCHEDULED.alias("scheduled")
     operator = (Job.owner_id.is_null() | (User.role == ADMIN)).alias("operator")
     columns = (Job.owner_id, Job.node, Node.vm_storage, Node.max_concurrent_clones)
@@ -173,6 +195,7 @@ def _waiting() -> list[Group]:
             clones=bool(is_clone),
             scheduled=bool(is_scheduled),
             since=since,
+            served=served.get(owner_id),
         )
         for owner_id, node_id, storage, node_clones, is_operator, is_clone, is_scheduled, since in query.tuples()
     ]

@@ -48,6 +48,14 @@ def test_who_has_less_running_comes_before_who_waits_longer() -> None:
     assert turns.choose([flood, single], [running(1, node=9)], FREE, HERE) is single
 
 
+def test_whose_turn_was_longest_ago_comes_before_who_waits_longer() -> None:
+    flood = group(1, 0, served=MONDAY + timedelta(hours=3))
+    other = group(2, 50, served=MONDAY + timedelta(hours=2))
+    newcomer = group(3, 59)
+    assert turns.choose([flood, other], [], FREE, HERE) is other
+    assert turns.choose([flood, other, newcomer], [], FREE, HERE) is newcomer
+
+
 def test_of_one_owner_what_was_set_for_a_time_comes_first() -> None:
     waiting, due = group(1, 0), group(1, 30, scheduled=True)
     assert turns.choose([waiting, due], [], FREE, HERE) is due
@@ -131,6 +139,17 @@ def test_jobs_are_taken_one_an_owner_in_turn(node: Node) -> None:
         flood[0].id, single.id, flood[1].id, clone.id, flood[2].id
     ]  # fmt: skip
     assert take() is None
+
+
+def test_an_owner_with_one_job_waits_for_one_job_where_there_is_room_for_one(node: Node) -> None:
+    owners = [User.create(email=f"{name}@example.com", name=name, role="client").id for name in "ab"]
+    flood = [queued(node, owners[0]) for _ in range(3)]
+    first = take()
+    assert first == flood[0]
+    single = queued(node, owners[1])
+    assert take() is None
+    first.mark_succeeded()
+    assert take() == single
 
 
 def test_a_budget_that_is_used_up_lets_others_pass_until_it_is_free(node: Node) -> None:
