@@ -50,7 +50,8 @@ class StepRecorder:
             if self._open and self._open.name == event.task
             else JobStep.begin(self._job, event.task)
         )
-        step.end(_STATUS[event.kind], changed=event.changed, diff=event.diff)
+        upids = list(dict.fromkeys(event.result.get("upids") or ()))
+        step.end(_STATUS[event.kind], changed=event.changed, diff=event.diff, upids=upids)
         self._open = None
         self._finished += 1
         self._job.record_progress(min(99, 100 * self._finished // self._expected))

@@ -13,6 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,11 @@ class Run:
     environment: Mapping[str, str]
     """Settings for the plugins, e.g. where the database is. Nothing secret."""
     check: bool = False
+
+    @cached_property
+    def inventory(self) -> str:
+        """The inventory with all variables, as YAML."""
+        return inventory.render({host.name: host.variables for host in self.hosts})
 
 
 @dataclass
@@ -159,7 +165,7 @@ def run(wanted: Run) -> RunResult:
 
 def _run(wanted: Run) -> RunResult:
     hosts_file = wanted.directory / "hosts.yml"
-    hosts_file.write_text(inventory.render({host.name: host.variables for host in wanted.hosts}))
+    hosts_file.write_text(wanted.inventory)
     run_file = wanted.directory / "run.json"
     run_file.write_text(
         json.dumps({host.name: {"job_id": host.job_id, "fence": host.fence} for host in wanted.hosts})

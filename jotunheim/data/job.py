@@ -86,6 +86,8 @@ class StepView(View):
     started_at: datetime
     finished_at: datetime | None
     diff: list[dict[str, Any]] | None = None
+    upids: list[str]
+    """The Proxmox tasks that it started, or found under way; known when it has ended."""
 
 
 class JobView(View):

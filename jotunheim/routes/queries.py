@@ -38,3 +38,5 @@ class JobListQuery(ListQuery):
 
     status: JobStatus | None = None
     server_id: uuid.UUID | None = None
+    request_id: str | None = Field(default=None, max_length=128)
+    """Jobs that the request with this `X-Request-ID` asked for."""

@@ -15,12 +15,20 @@ EVENTS_PER_READ = 500
 
 
 def list_jobs(
-    page: Page, status: JobStatus | None, server_id: uuid.UUID | None, owner_id: int | None = None
+    page: Page,
+    status: JobStatus | None,
+    server_id: uuid.UUID | None,
+    owner_id: int | None = None,
+    request_id: str | None = None,
 ) -> Paged[JobView]:
-    """A page of jobs, the newest first unless `sort` says otherwise; with `owner_id` only on this user's servers."""
+    """A page of jobs, the newest first unless `sort` says otherwise; with `owner_id` only on this user's servers.
+
+    Args:
+        request_id: only jobs that this request asked for.
+    """
     page = page if page.sort else Page(page.number, page.per_page, "-created_at")
     rows, total = paginate(
-        Job.matching(status, server_id, owner_id),
+        Job.matching(status, server_id, owner_id, request_id),
         page,
         [Job.created_at, Job.finished_at, Job.status, Job.type],
     )
@@ -86,6 +94,7 @@ def views(jobs: Sequence[Job]) -> list[JobView]:
                     started_at=step.started_at,
                     finished_at=step.finished_at,
                     diff=step.diff,
+                    upids=step.upids,
                 )
                 for step in steps.get(job.id, [])
             ],

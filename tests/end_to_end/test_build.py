@@ -68,6 +68,9 @@ def test_every_upid_of_a_job_is_a_task_of_the_node_that_ended_well(
     created = service.create_server("upids", disk_bytes=3 * GIB)
     job = service.finished(created["job"]["id"])
     assert [upid.split(":")[5] for upid in job["upids"]] == ["qmclone", "resize", "qmstart"]
+    by_step = [[upid.split(":")[5] for upid in step["upids"]] for step in job["steps"]]
+    assert by_step == [["qmclone"], ["resize"], ["qmstart"], []]
+    assert [upid for step in job["steps"] for upid in step["upids"]] == job["upids"]
     for upid in job["upids"]:
         assert sandbox.get(f"/nodes/pve1/tasks/{upid}/status")["exitstatus"] == "OK"
 

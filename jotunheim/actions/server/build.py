@@ -1,10 +1,6 @@
 """Builds a server: clones its template, configures and starts the VM, and reads it back."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server import playbook
 from jotunheim.actions.server.playbook import (
     VmidTakenError,
     load,
@@ -20,7 +16,6 @@ from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.settings import Settings
 
 PLAYBOOK = "server_build.yml"
 
@@ -57,26 +52,13 @@ def preview(job: Job, context: ActionContext) -> None:
     succeed(job, lambda: None)
 
 
-def inventory_host(job: Job, settings: Settings) -> tuple[str, dict[str, Any]]:
-    """Name and variables of a job's server in the inventory of its build."""
-    server = load(job)
-    addresses = Address.of([server]).get(server.id, [])
-    return playbook.inventory_host(server, settings, _role_variables(job, server, addresses, settings))
-
-
-def _role_variables(
-    job: Job, server: Server, addresses: list[Address], settings: Settings
-) -> Mapping[str, Any]:
-    return {
+def _run(job: Job, server: Server, addresses: list[Address], context: ActionContext) -> runner.HostResult:
+    given = {
         **variables.pve_clone(server, server.node),
         **variables.pve_config(server, server.node, addresses, password=password_of(job, server)),
         **variables.pve_power("started" if server.start_after_build else "stopped"),
-        **variables.pve_info(settings),
+        **variables.pve_info(context.settings),
     }
-
-
-def _run(job: Job, server: Server, addresses: list[Address], context: ActionContext) -> runner.HostResult:
-    given = _role_variables(job, server, addresses, context.settings)
     try:
         return run_playbook(PLAYBOOK, job, server, context, given)
     except runner.TaskFailedError as error:

@@ -6,12 +6,13 @@ from typing import Any
 
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.steps import StepRecorder
-from jotunheim.ansible import inventory, playbooks, runner, variables
+from jotunheim.ansible import content, inventory, playbooks, runner, variables
 from jotunheim.ansible.inventory import SecretReference
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.database import locking, transaction
+from jotunheim.repositories.peewee.job_runs import JobRun
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
@@ -62,6 +63,8 @@ def run_playbook(
 ) -> runner.HostResult:
     """Run a playbook for a claimed job's server; its tasks become the job's steps. A preview runs in check mode.
 
+    What it is started with is recorded first: see `JobRun`.
+
     Returns:
         What became of the server's tasks.
 
@@ -69,34 +72,49 @@ def run_playbook(
         ServerDeploymentError: the run failed. A task's own error is its cause, as `TaskFailedError`.
         LeaseLostError: the job belongs to another worker now.
     """
-    name, host_variables = inventory_host(server, context.settings, role_variables)
+    name, host_variables = _inventory_host(server, context.settings, role_variables)
     recorder = StepRecorder(job, playbooks.step_count(playbook))
-    result = runner.run(
-        runner.Run(
-            playbook=playbook,
-            hosts=[
-                runner.Host(
-                    name=name,
-                    job_id=str(job.id),
-                    fence=job.fence,
-                    variables=host_variables,
-                    secrets=context.secrets_of(server.node, server.password_reference),
-                )
-            ],
-            directory=context.settings.runs_dir / f"{job.id}.{job.fence}.{uuid.uuid4().hex[:8]}",
-            timeout_seconds=context.settings.job_timeout_seconds,
-            on_event=recorder.record,
-            is_cancelled=lambda: context.interrupted or recorder.lease_lost,
-            environment=context.run_environment,
-            check=job.check_only,
-        )
+    wanted = runner.Run(
+        playbook=playbook,
+        hosts=[
+            runner.Host(
+                name=name,
+                job_id=str(job.id),
+                fence=job.fence,
+                variables=host_variables,
+                secrets=context.secrets_of(server.node, server.password_reference),
+            )
+        ],
+        directory=context.settings.runs_dir / f"{job.id}.{job.fence}.{uuid.uuid4().hex[:8]}",
+        timeout_seconds=context.settings.job_timeout_seconds,
+        on_event=recorder.record,
+        is_cancelled=lambda: context.interrupted or recorder.lease_lost,
+        environment=context.run_environment,
+        check=job.check_only,
     )
+    _record(job, wanted)
+    result = runner.run(wanted)
     if recorder.lease_lost:
         raise LeaseLostError(f"Job {job.id} belongs to another worker now.")
     return result.of(name)
 
 
-def inventory_host(
+def _record(job: Job, run: runner.Run) -> None:
+    digest = content.digest(content.files(run.playbook))
+    with transaction():
+        job.assert_lease()
+        JobRun.create(
+            job=job,
+            attempt=job.attempt,
+            playbook=run.playbook,
+            inventory=run.inventory,
+            check_only=run.check,
+            content_sha256=digest,
+            versions=dict(content.versions()),
+        )
+
+
+def _inventory_host(
     server: Server, settings: Settings, role_variables: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Name and variables of a server in an inventory, with secrets by reference."""

@@ -33,7 +33,7 @@ class DemoDirectory:
         self.path = path.expanduser().absolute()
         self.settings_file = self.path / "jotunheim.toml"
         self.hypervisor_file = self.path / "hypervisor.json"
-        self.inventory_file = self.path / "inventory.yml"
+        self.inventories = self.path / "inventories"
         self._lock = -1
 
     def __enter__(self) -> Self:

@@ -34,7 +34,7 @@ class Replay:
         self._playbook = [
             _program("ansible-playbook"),
             "-i",
-            str(directory.inventory_file),
+            str(directory.inventories),
             str(paths.PLAYBOOKS / "server_build.yml"),
             "--limit",
             servers[0] if len(servers) == 1 else inventory.GROUP,

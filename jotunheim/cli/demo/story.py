@@ -82,7 +82,7 @@ def tell(
         vms = [hypervisor.vm(server["node"]["name"], server["vmid"]) for server in servers]
 
     replaying = checklist.begin("Replaying the run by hand")
-    _write_inventory(directory, job_ids)
+    _write_inventories(directory, job_ids)
     replay = Replay(directory, names, sandbox["url"].removeprefix("https://"))
     recap = replay.run()
     counts = next(iter(recap.values()))
@@ -171,14 +171,15 @@ def _throw_away_key() -> str:
     return public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode() + " demo"
 
 
-def _write_inventory(directory: DemoDirectory, job_ids: list[str]) -> None:
-    """The inventory that the jobs ran with; secrets stand in it by reference."""
-    from jotunheim.actions.server import build
-    from jotunheim.ansible import inventory
+def _write_inventories(directory: DemoDirectory, job_ids: list[str]) -> None:
+    """The inventories that the jobs ran with, a file each; secrets stand in them by reference."""
     from jotunheim.repositories.peewee import database
+    from jotunheim.repositories.peewee.job_runs import JobRun
     from jotunheim.repositories.peewee.jobs import Job
 
-    loaded = directory.settings()
-    database.connect(loaded)
-    hosts = dict(build.inventory_host(Job.get_by_id(job_id), loaded) for job_id in job_ids)
-    directory.inventory_file.write_text(inventory.render(hosts))
+    database.connect(directory.settings())
+    directory.inventories.mkdir()
+    for job_id in job_ids:
+        run = JobRun.last_of(Job.get_by_id(job_id))
+        assert run is not None  # the job has succeeded
+        (directory.inventories / f"{job_id}.yml").write_text(run.inventory)

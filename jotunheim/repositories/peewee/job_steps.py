@@ -1,7 +1,7 @@
 """The steps of jobs: what their runs have done, stage by stage."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from peewee import AutoField, BooleanField, CharField, ForeignKeyField, IntegerField, JSONField
@@ -22,6 +22,8 @@ class JobStep(Table):
     status = CharField(max_length=16)
     changed = BooleanField(default=False)
     diff = JSONField(null=True)
+    upids = JSONField(default=list)
+    """The Proxmox tasks that it started, or found under way."""
     started_at = UtcField(default=now)
     finished_at = UtcField(null=True)
 
@@ -32,10 +34,11 @@ class JobStep(Table):
         JobEvent.add(job.id, "step.started", {"name": name})
         return step
 
-    def end(self, status: StepStatus, *, changed: bool, diff: list[dict[str, Any]] | None) -> None:
+    def end(
+        self, status: StepStatus, *, changed: bool, diff: list[dict[str, Any]] | None, upids: Sequence[str]
+    ) -> None:
         """The stage is over."""
-        at = now()
-        JobStep.update(status=status, changed=changed, diff=diff, finished_at=at).where(
+        JobStep.update(status=status, changed=changed, diff=diff, upids=list(upids), finished_at=now()).where(
             JobStep.id == self.id
         ).execute()
         JobEvent.add(

@@ -60,7 +60,7 @@ class Job(Table):
     node = ForeignKeyField(Node, backref="jobs", null=True, on_delete="SET NULL")
     node_id: int | None
     requested_by = CharField()
-    request_id = CharField()
+    request_id = CharField(index=True)
     parameters = JSONField(default=dict)
     """What was asked for, beyond type and server. Never a secret."""
     run_after = UtcField(null=True)
@@ -154,9 +154,13 @@ class Job(Table):
 
     @classmethod
     def matching(
-        cls, status: JobStatus | None, server_id: uuid.UUID | None, owner_id: int | None = None
+        cls,
+        status: JobStatus | None,
+        server_id: uuid.UUID | None,
+        owner_id: int | None = None,
+        request_id: str | None = None,
     ) -> Any:
-        """A select of jobs, narrowed to a status, a server and an owner when given."""
+        """A select of jobs, narrowed to a status, a server, an owner and a request when given."""
         query = cls.select()
         if owner_id is not None:
             query = query.where(cls.owner_id == owner_id)
@@ -164,6 +168,8 @@ class Job(Table):
             query = query.where(cls.status == status)
         if server_id is not None:
             query = query.where(cls.server_uuid == server_id)
+        if request_id is not None:
+            query = query.where(cls.request_id == request_id)
         return query
 
     @classmethod

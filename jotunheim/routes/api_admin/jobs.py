@@ -17,7 +17,8 @@ operations = Operations("/admin", role="admin")
 @operations.get("/jobs", scope="servers:read", answer=JobList, query=JobListQuery)
 def list_jobs(call: Call[None, JobListQuery]) -> Reply:
     """List jobs, the newest first."""
-    found = jobs.list_jobs(call.query.wanted_page(), call.query.status, call.query.server_id)
+    query = call.query
+    found = jobs.list_jobs(query.wanted_page(), query.status, query.server_id, request_id=query.request_id)
     return Reply(JobList.model_validate({"jobs": found.items, "meta": found.meta()}))
 
 

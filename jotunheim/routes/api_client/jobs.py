@@ -19,7 +19,9 @@ operations = Operations("/client", role="client")
 def list_jobs(call: Call[None, JobListQuery]) -> Reply:
     """List the jobs on your servers, the newest first."""
     query = call.query
-    found = jobs.list_jobs(query.wanted_page(), query.status, query.server_id, call.actor.user_id)
+    found = jobs.list_jobs(
+        query.wanted_page(), query.status, query.server_id, call.actor.user_id, query.request_id
+    )
     shown = [ClientJobView.of(job) for job in found.items]
     return Reply(ClientJobList.model_validate({"jobs": shown, "meta": found.meta()}))
 
