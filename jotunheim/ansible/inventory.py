@@ -6,7 +6,8 @@ template, and that one is ours. Strings without a brace cannot hold one and are 
 would take `yes`, `1.10` or `null` for what YAML 1.1 calls them, quotes or not.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ class SecretReference:
     def template(self) -> str:
         """The lookup that reads the value at the last moment."""
         return "{{ lookup('jotunheim.pve.secret', '%s') }}" % self.name  # noqa: UP031 - braces read better
+
+
+_REFERENCE = re.compile(re.escape(SecretReference("NAME").template()).replace("NAME", "(.+)"))
 
 
 class _Dumper(yaml.SafeDumper):
@@ -71,6 +75,32 @@ def render(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     """
     tree = {GROUP: {"hosts": {name: dict(variables) for name, variables in hosts.items()}}}
     return yaml.dump(_with_plain_keys(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads back what `_Dumper` wrote, without the inert texts that could be taken for templates."""
+
+
+_Loader.add_constructor("!unsafe", lambda loader, node: None)  # noqa: ARG005 - PyYAML's signature
+
+
+def references(rendered: str) -> list[str]:
+    """The names of the secrets that an inventory of `render` refers to, sorted."""
+    # S506: a subclass of SafeLoader, which makes nothing but plain values.
+    texts = _texts(yaml.load(rendered, Loader=_Loader))  # noqa: S506
+    return sorted({match[1] for text in texts if (match := _REFERENCE.fullmatch(text))})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for item in value.values():
+                yield from _texts(item)
+        case list():
+            for item in value:
+                yield from _texts(item)
 
 
 def _with_plain_keys(value: Any) -> Any:

@@ -26,7 +26,11 @@ _REF = "#/components/schemas/{model}"
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these operations."""
     inputs: set[Keyed] = {(operation.body, "validation") for operation in operations if operation.body}
-    outputs: set[Keyed] = {(operation.answer, "serialization") for operation in operations}
+    outputs: set[Keyed] = {
+        (operation.answer, "serialization")
+        for operation in operations
+        if not isinstance(operation.answer, str)
+    }
     keys, definitions = models_json_schema(
         sorted({*inputs, *outputs, (ErrorAnswer, "serialization")}, key=lambda entry: entry[0].__name__),
         ref_template=_REF,
@@ -55,7 +59,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
 def _operation(operation: Operation, keys: Any) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "description": "Success",
-        "content": {"application/json": {"schema": keys[(operation.answer, "serialization")]}},
+        "content": {operation.media_type: _answered(operation, keys)},
     }
     if operation.stream:
         answer["content"]["text/event-stream"] = {"schema": {"type": "string"}}
@@ -82,6 +86,11 @@ def _operation(operation: Operation, keys: Any) -> dict[str, Any]:
         required = any(field.is_required() for field in operation.body.model_fields.values())
         described["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
     return described
+
+
+def _answered(operation: Operation, keys: Any) -> dict[str, Any]:
+    """How the answer looks; nothing is said of a file, as OpenAPI 3.1 wants it for bytes without an encoding."""
+    return {} if isinstance(operation.answer, str) else {"schema": keys[(operation.answer, "serialization")]}
 
 
 def _operation_id(operation: Operation) -> str:
@@ -133,14 +142,20 @@ def page(described: dict[str, Any]) -> str:
             body = (
                 operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
             )
-            answer = next(iter(operation["responses"].values()))["content"]["application/json"]["schema"]
+            answered = next(iter(operation["responses"].values()))["content"]
+            media_type = next(iter(answered))
+            answer = (
+                _link(answered[media_type]["schema"])
+                if "schema" in answered[media_type]
+                else f"<code>{html.escape(media_type)}</code>"
+            )
             sections.append(
                 f"<section id='{operation['operationId']}'><h3><b class='{method}'>{method.upper()}</b> "
                 f"<code>{html.escape(path)}</code></h3><p>{html.escape(operation['summary'])} "
                 f"{_code(operation['description'])}</p>"
                 + (f"<ul>{parameters}</ul>" if parameters else "")
                 + (f"<p>Body: {_link(body)}</p>" if body else "")
-                + f"<p>Answer {next(iter(operation['responses']))}: {_link(answer)}</p></section>"
+                + f"<p>Answer {next(iter(operation['responses']))}: {answer}</p></section>"
             )
     for name, schema in sorted(described["components"]["schemas"].items()):
         sections.append(f"<section id='schema-{name}'><h3>{name}</h3>{_schema(schema)}</section>")

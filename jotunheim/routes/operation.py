@@ -97,10 +97,19 @@ class Call(Generic[Body, Query]):
 
 
 @dataclass(frozen=True)
+class File:
+    """An answer that is a file to be kept, and no JSON document."""
+
+    name: str
+    """What to call it; ASCII without quotes."""
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Reply:
     """What a handler answers."""
 
-    body: BaseModel
+    body: BaseModel | File
     location: str | None = None
     wakes: tuple[uuid.UUID, ...] = ()
     """Jobs that a worker shall look at, once the transaction is committed."""
@@ -113,6 +122,8 @@ class Reply:
     def headers(self) -> dict[str, str]:
         """The answer's headers."""
         headers = {"Location": self.location} if self.location else {}
+        if isinstance(self.body, File):
+            headers["Content-Disposition"] = f'attachment; filename="{self.body.name}"'
         return headers | ({"ETag": f'"{self.etag}"'} if self.etag else {})
 
 
@@ -138,7 +149,8 @@ class Operation:
     role: str
     """What its user must be, e.g. `admin`."""
     handler: Handler
-    answer: type[BaseModel]
+    answer: type[BaseModel] | str
+    """The shape of the JSON that it answers, or the media type of the `File`."""
     status: int
     body: type[BaseModel] | None
     query: type[BaseModel]
@@ -150,6 +162,11 @@ class Operation:
     """Whether it is refused while too many jobs wait."""
     stream: Callable[[Request, Actor], Any] | None = None
     """Answers `Accept: text/event-stream` in the handler's place."""
+
+    @property
+    def media_type(self) -> str:
+        """What it answers when all is well."""
+        return self.answer if isinstance(self.answer, str) else "application/json"
 
     @property
     def takes_version(self) -> bool:
@@ -202,6 +219,7 @@ class Operation:
             if replayed is not None:
                 return replayed
             reply = self._decide(call)
+            assert isinstance(reply.body, BaseModel)  # files are read, not asked for once
             once.keep(reply.status or self.status, reply.body.model_dump(mode="json"), reply.headers)
         return self._respond(reply, call.context)
 
@@ -221,10 +239,11 @@ class Operation:
                 log.warning(
                     "Job %s could not be announced; a worker's sweep will find it.", job_id, exc_info=True
                 )
+        body = reply.body
         return Response(
-            reply.body.model_dump_json(),
+            body.content if isinstance(body, File) else body.model_dump_json(),
             status_code=reply.status or self.status,
-            media_type="application/json",
+            media_type=self.media_type,
             headers=reply.headers,
         )
 
@@ -272,7 +291,7 @@ class Operations:
         path: str,
         *,
         scope: str,
-        answer: type[BaseModel],
+        answer: type[BaseModel] | str,
         query: type[BaseModel] = NoQuery,
         prepare: Callable[[Call[Any, Any]], Any] | None = None,
         stream: Callable[[Request, Actor], Any] | None = None,

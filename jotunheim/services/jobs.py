@@ -3,9 +3,12 @@
 import uuid
 from collections.abc import Sequence
 
+from jotunheim.ansible import bundle
 from jotunheim.data.job import EventView, JobStatus, JobView, OnCancel, Resource, StepStatus, StepView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.repository import NotFoundError
+from jotunheim.exceptions.service import ConflictError
+from jotunheim.repositories.peewee.job_runs import JobRun
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import LIVE, Job, JobEvent
 from jotunheim.repositories.peewee.paging import paginate
@@ -57,6 +60,27 @@ def read_events(id_: uuid.UUID, after: int, owner_id: int | None = None) -> tupl
         for event in events
     ]
     return found, live or len(found) == EVENTS_PER_READ
+
+
+def bundle_job(id_: uuid.UUID) -> tuple[str, bytes]:
+    """The last run of a job, to be done by hand.
+
+    Returns:
+        A name for the file, and its content: a tar.gz, see `ansible.bundle`.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: no playbook was run for it.
+    """
+    job = find_job(id_)
+    run = JobRun.last_of(job)
+    if run is None:
+        if job.status in LIVE:
+            raise ConflictError(f"Job {job.id} has not run yet.", hint="Ask again when it has steps.")
+        raise ConflictError(
+            f"Job {job.id} ended before a playbook was run for it, so there is nothing to bundle."
+        )
+    return f"{bundle.name_of(job)}.tar.gz", bundle.pack(job, run)
 
 
 def view(job: Job) -> JobView:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from jotunheim.ansible.inventory import SecretReference, render
+from jotunheim.ansible.inventory import SecretReference, references, render
 
 HOSTILE = "{{ lookup('pipe', 'id') }}"
 # What YAML 1.1 takes for something else than a text.
@@ -69,3 +69,16 @@ def test_numbers_booleans_and_null_keep_their_types() -> None:
 def test_secrets_stand_there_by_reference() -> None:
     text = render({"web-1": {"token": SecretReference("node/3/token")}})
     assert text.splitlines()[-1].strip() == "token: \"{{ lookup('jotunheim.pve.secret', 'node/3/token') }}\""
+
+
+def test_the_references_of_an_inventory_are_ours_alone() -> None:
+    forged = SecretReference("server/2/password").template()
+    variables = {
+        "token": SecretReference("node/1/token"),
+        "deep": [{"password": SecretReference("server/1/password")}, forged],
+        "said": f"see {forged}",
+    }
+    assert references(render({"web-1": variables, "web-2": {"token": SecretReference("node/1/token")}})) == [
+        "node/1/token",
+        "server/1/password",
+    ]

@@ -106,6 +106,25 @@ def test_owners_see_their_own_servers_only(
         assert http.get(path, headers={"Accept": "text/event-stream"}).status_code == 404
 
 
+def test_owners_find_their_own_jobs_by_the_request_that_asked_for_them(
+    service: Service, owner: tuple[int, httpx.Client], mine: dict[str, Any]
+) -> None:
+    _, http = owner
+    for number, (client, path) in enumerate(
+        ((http, f"/client/servers/{mine['id']}/power"), (service.http, "/admin/servers"))
+    ):
+        spec = {"name": "not-mine-either", "template_id": service.ids["template"], "start": False}
+        body = {"action": "start"} if number == 0 else spec
+        answer = client.post(path, json=body, headers={"X-Request-ID": f"owner-{number}"})
+        service.finished(answer.json()["job"]["id"])
+    [job] = http.get("/client/jobs?request_id=owner-0").json()["jobs"]
+    assert job["resources"] == [{"type": "server", "id": mine["id"]}]
+    assert not keys(job) & NOT_FOR_OWNERS
+    assert http.get("/client/jobs?request_id=owner-1").json()["jobs"] == []
+    assert http.get(f"/client/jobs/{job['id']}/bundle").status_code == 404
+    assert http.get(f"/admin/jobs/{job['id']}/bundle").status_code == 403
+
+
 def test_owners_are_no_operators(owner: tuple[int, httpx.Client], mine: dict[str, Any]) -> None:
     _, http = owner
     for method, path in (

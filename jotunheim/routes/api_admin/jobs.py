@@ -6,7 +6,7 @@ from starlette.requests import Request
 from jotunheim.data.actor import Actor
 from jotunheim.data.answers import EventList, JobAnswer, JobList
 from jotunheim.data.job import CancelRequest
-from jotunheim.routes.operation import Call, NoQuery, Operations, Reply, cancelled
+from jotunheim.routes.operation import Call, File, NoQuery, Operations, Reply, cancelled
 from jotunheim.routes.queries import JobListQuery
 from jotunheim.routes.streams import EventQuery, stream_events
 from jotunheim.services import job_control, jobs
@@ -26,6 +26,13 @@ def list_jobs(call: Call[None, JobListQuery]) -> Reply:
 def read_job(call: Call[None, NoQuery]) -> Reply:
     """Show a job with its steps, its Proxmox tasks and its error."""
     return Reply(JobAnswer(job=jobs.read_job(call.path["id"])))
+
+
+@operations.get("/jobs/{id:uuid}/bundle", scope="servers:read", answer="application/gzip")
+def bundle_job(call: Call[None, NoQuery]) -> Reply:
+    """Get a job's last run as an archive that works by hand: playbook, roles, inventory, command line; no secrets."""
+    name, content = jobs.bundle_job(call.path["id"])
+    return Reply(File(name, content))
 
 
 @operations.post("/jobs/{id:uuid}/retry", scope="servers:write", answer=JobAnswer, status=202)
