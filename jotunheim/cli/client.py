@@ -101,6 +101,13 @@ class Api:
         params = {name: value for name, value in query.items() if value is not None}
         return self._send(self._http.build_request("GET", API + path, params=params), _READ_PAUSES, {})
 
+    def file(self, path: str, media_type: str) -> bytes:
+        """Read a file of this media type."""
+        response = self._exchange(self._http.build_request("GET", API + path), _READ_PAUSES, {})
+        if response.headers.get("content-type") != media_type:
+            raise self._not_the_api(response)
+        return response.content
+
     def post(
         self,
         path: str,
@@ -187,6 +194,18 @@ class Api:
         return self._send(request, _WRITE_PAUSES, options or {})
 
     def _send(self, request: httpx.Request, pauses: Sequence[float], options: Mapping[str, str]) -> Document:
+        response = self._exchange(request, pauses, options)
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise self._not_the_api(response)
+        return document
+
+    def _exchange(
+        self, request: httpx.Request, pauses: Sequence[float], options: Mapping[str, str]
+    ) -> httpx.Response:
         for pause in (*pauses, None):
             try:
                 response = self._http.send(request)
@@ -201,13 +220,7 @@ class Api:
                 break
         if not response.is_success:
             raise self._refusal(response, options)
-        try:
-            document = response.json()
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            raise self._not_the_api(response)
-        return document
+        return response
 
     def _refusal(self, response: httpx.Response, options: Mapping[str, str]) -> CommandError:
         try:

@@ -1,6 +1,7 @@
 """`jotunheim job …`: what was asked for, and how it goes."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,12 +9,13 @@ import typer
 from jotunheim.cli.asking import Manner
 from jotunheim.cli.differences import print_differences
 from jotunheim.cli.errors import CommandError
-from jotunheim.cli.options import Json, Timeout, Wait
+from jotunheim.cli.options import Json, Timeout, Wait, assert_new, write_new_file
 from jotunheim.cli.output import (
     Columns,
     Document,
     duration,
     local_time,
+    print_json,
     print_lines,
     print_record,
     print_rows,
@@ -85,6 +87,9 @@ _STEPS: Columns = {
 def list_(
     status: Annotated[Status | None, typer.Option(help="Only jobs in this state.")] = None,
     server: Annotated[str | None, typer.Option(metavar="ID|NAME", help="Only jobs of this server.")] = None,
+    request: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only jobs that this request asked for.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
@@ -97,6 +102,7 @@ def list_(
             "jobs",
             status=status.value if status else None,
             server_id=server_id(api, server) if server else None,
+            request_id=request,
         )
     print_rows("jobs", jobs, COLUMNS, as_json=as_json)
 
@@ -170,6 +176,28 @@ def cancel(
     print_record("job", told, _RECORD, as_json=as_json)
     if wait and told["status"] != "cancelled":
         raise failure_of(told) or CommandError("It was too late: the job succeeded.", code="conflict")
+
+
+@app.command()
+def bundle(
+    job: Annotated[str, typer.Argument(metavar="ID")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write it; a file that does not exist yet.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Save a job's last run as an archive that `ansible-playbook` can do again. It holds no secret."""
+    from jotunheim.cli.client import Api, path_part
+
+    target = (output or Path(f"jotunheim-job-{path_part(job)}.tar.gz")).expanduser().absolute()
+    assert_new("--output", target)
+    with Api.from_environment() as api:
+        content = api.file(f"/jobs/{path_part(job)}/bundle", "application/gzip")
+    write_new_file("--output", target, content)
+    if as_json:
+        print_json({"file": str(target), "size_bytes": len(content)})
+    else:
+        print_lines([f"Saved to {target}. Its README.md says how to run it."])
 
 
 def _follow(api: "Api", job: Document, timeout: float | None, *, as_json: bool) -> None:

@@ -105,6 +105,21 @@ def read_file(option: str, path: Path) -> str:
         raise typer.BadParameter(f"{path} is not a text file.", param_hint=option) from None
 
 
+def assert_new(option: str, path: Path) -> None:
+    """Refuse to write where something is already."""
+    if path.exists():
+        raise typer.BadParameter(f"{path} exists.", param_hint=option)
+
+
+def write_new_file(option: str, path: Path, content: bytes) -> None:
+    """Write a file that an option names, unless there is one."""
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.", param_hint=option) from None
+
+
 def parse_ssh_keys(values: list[str]) -> list[str]:
     """Public keys, each given as text or as `@FILE` with a key on each line."""
     keys: list[str] = []
