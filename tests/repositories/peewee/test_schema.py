@@ -15,6 +15,7 @@ from jotunheim.repositories import peewee as package
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.infrastructure import Location, Node
+from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.settings import Settings
@@ -62,6 +63,8 @@ def test_migrating_keeps_rows_and_what_refers_to_them(tmp_path: Path) -> None:
         "INSERT INTO job (id, type, status, check_only, progress, attempt, max_attempts, server_id, requested_by,"
         " request_id, fence, created_at)"
         f" VALUES ('{job}', 'server.build', 'succeeded', 0, 100, 1, 5, '{server}', 'a@b', 'r', 1, 0)",
+        "INSERT INTO job_step (job_id, attempt, name, status, changed, started_at)"
+        f" VALUES ('{job}', 1, 'Clone', 'ok', 1, 0)",
     ):
         database.database.execute_sql(statement)
     assert database.migrate() == MIGRATIONS[1:]
@@ -70,6 +73,7 @@ def test_migrating_keeps_rows_and_what_refers_to_them(tmp_path: Path) -> None:
     assert (kept.name, kept.network, kept.agent, kept.suspended_at) == ("s", {}, True, None)
     assert Label.of([kept]) == {kept.id: {"a": "b"}}
     assert (Job.get().server_uuid, Job.get().owner_id) == (kept.id, 1)
+    assert [(step.name, step.upids) for step in JobStep.of([Job.get()])[Job.get().id]] == [("Clone", [])]
 
 
 def test_the_connection_is_durable_and_keeps_references_whole() -> None:
