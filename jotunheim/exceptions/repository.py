@@ -194,6 +194,12 @@ class RebuildIncompleteError(ProxmoxRequestError):
     code = "rebuild_incomplete"
 
 
+class PlanOutdatedError(ProxmoxRequestError):
+    """The node's state is no longer the one that the previewed plan rests on; nothing was changed."""
+
+    code = "plan_outdated"
+
+
 class VmidTakenError(ProxmoxRequestError):
     """The VMID belongs to a VM that is not ours; another one has to be chosen.
 

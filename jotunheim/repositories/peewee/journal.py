@@ -7,13 +7,16 @@ which fencing number. A run by hand has no such file and no journal.
 import json
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jotunheim import settings as settings_module
 from jotunheim.data.job import JobStatus
 from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.jobs import Job, JobEvent
+from jotunheim.repositories.peewee.plans import Plan
 from jotunheim.repositories.peewee.pve_tasks import PveTask
 
 RUN_FILE_VARIABLE = "JOTUNHEIM_RUN_FILE"
@@ -54,6 +57,27 @@ class Journal:
             .first()
         )
         return task.upid if task else None
+
+    def plan_made(self) -> Plan | None:
+        """The plan that this job, a preview, makes, until this attempt has seen what that rests on."""
+        plan = Plan.of_preview(self._job_id)
+        return None if plan is None or plan.seen_fence == self._fence else plan
+
+    def plan_applied(self) -> Plan | None:
+        """The plan that this job applies, unless it is cancelled: what takes it back is held to nothing."""
+        return None if self._job().cancel_requested else Plan.applied_in(self._job_id)
+
+    def see(self, plan: Plan, state: Mapping[str, Any]) -> None:
+        """Keep what the plan rests on."""
+        with database.transaction():
+            self._job().assert_lease()
+            plan.see(state, self._fence)
+
+    def begin(self, plan: Plan) -> None:
+        """Note that the plan begins to be applied; call it before the first request that changes something."""
+        with database.transaction():
+            self._job().assert_lease()
+            plan.begin()
 
 
 def open_journal(inventory_hostname: str) -> Journal | None:

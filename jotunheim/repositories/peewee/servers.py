@@ -28,7 +28,9 @@ TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
     ServerStatus.BUILD_FAILED: frozenset({ServerStatus.BUILDING, ServerStatus.DELETING}),
     ServerStatus.READY: frozenset({ServerStatus.REBUILDING, ServerStatus.DELETING}),
     ServerStatus.REBUILDING: frozenset({ServerStatus.READY}),
-    ServerStatus.DELETING: frozenset({ServerStatus.DELETE_FAILED}),
+    ServerStatus.DELETING: frozenset(
+        {ServerStatus.DELETE_FAILED, ServerStatus.READY, ServerStatus.BUILD_FAILED}
+    ),
     ServerStatus.DELETE_FAILED: frozenset({ServerStatus.DELETING}),
 }
 """From each status to those that may follow it."""
@@ -167,6 +169,10 @@ class Server(Table):
     def mark_delete_failed(self) -> None:
         """Something of the VM may be left; deleting can be repeated."""
         self._move(ServerStatus.DELETE_FAILED)
+
+    def mark_kept(self, before: ServerStatus) -> None:
+        """Deleting was called off before anything was done; the server is what it was before."""
+        self._move(before)
 
     def record_power(self, power: Power) -> None:
         """Remember whether the VM runs, as the hypervisor says."""

@@ -54,6 +54,8 @@ class ProxmoxClient:
         self._journal = journal
         self._session, self._api = connect(endpoint)
         self.upids: list[str] = []
+        self.before_change: Callable[[], None] | None = None
+        """Called before every request that changes something; what it raises prevents it."""
 
     def __enter__(self) -> Self:
         return self
@@ -185,6 +187,8 @@ class ProxmoxClient:
 
     def _request(self, method: Method, path: str, params: Mapping[str, Any]) -> Any:
         encoded = {name: _encode(value) for name, value in params.items() if value is not None}
+        if method != "GET" and self.before_change is not None:
+            self.before_change()
         if method != "GET" and self._journal is not None:
             self._journal.check_lease()
         pauses_left = list(_RETRY_PAUSES_SECONDS)

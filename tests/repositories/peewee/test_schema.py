@@ -20,7 +20,7 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.settings import Settings
 
-MIGRATIONS = ["0001_initial", "0002_server_life", "0003_job_control", "0004_job_run"]
+MIGRATIONS = ["0001_initial", "0002_server_life", "0003_job_control", "0004_job_run", "0005_plans"]
 
 
 def test_the_migrations_make_what_the_models_describe() -> None:

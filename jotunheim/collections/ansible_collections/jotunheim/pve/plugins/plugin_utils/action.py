@@ -6,10 +6,11 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import rests
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.options import Spec
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.target import VARIABLES, Target, read_target
@@ -21,11 +22,14 @@ from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import VmidTakenError
 from jotunheim.lifeline import die_with_parent
-from jotunheim.repositories.proxmox import ProxmoxClient, TaskJournal
+from jotunheim.repositories.proxmox import ProxmoxClient
+
+if TYPE_CHECKING:
+    from jotunheim.repositories.peewee.journal import Journal
 
 # Imported before Ansible forks, like the rest: the store takes as long to import as a task takes to run.
 # A run by hand has no job, hence no journal, and needs no store.
-_open_journal: Callable[[str], TaskJournal | None] | None = None
+_open_journal: Callable[[str], Journal | None] | None = None
 if os.environ.get("JOTUNHEIM_RUN_FILE"):
     from jotunheim.repositories.peewee import journal
 
@@ -55,8 +59,12 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
         try:
             _, args = self.validate_argument_spec(argument_spec=self.ARGUMENTS)
             self.target = self._read_target()
-            client = ProxmoxClient(self.target.endpoint, self._journal())
+            journal = self._journal()
+            client = ProxmoxClient(self.target.endpoint, journal)
             with client:
+                if journal is not None:
+                    watch = rests.note if self.checking else rests.hold
+                    watch(client, self.target.node, journal)
                 result.update(self.act(Vm(client, self.target), args))
         except JotunheimError as error:
             result.update(_failure(error))
@@ -163,7 +171,7 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
     def _read_target(self) -> Target:
         return read_target({name: self.variable(name) for name in VARIABLES})
 
-    def _journal(self) -> TaskJournal | None:
+    def _journal(self) -> Journal | None:
         return None if _open_journal is None else _open_journal(str(self._variables["inventory_hostname"]))
 
 
