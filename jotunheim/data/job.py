@@ -112,6 +112,8 @@ class JobView(View):
     finished_at: datetime | None
     requested_by: str
     request_id: str
+    plan: UUID | None
+    """The preview that it applies."""
     resources: list[Resource]
     steps: list[StepView]
     upids: list[str]
@@ -156,6 +158,7 @@ class ClientJobView(View):
     cancel_requested: OnCancel | None
     started_at: datetime | None
     finished_at: datetime | None
+    plan: UUID | None
     resources: list[Resource]
     steps: list[ClientStep]
     result: dict[str, Any] | None
@@ -175,6 +178,7 @@ class ClientJobView(View):
 OWNERS_CODES = {
     "guest_refused": "The guest refused the change.",
     "resource_limit_exceeded": "The server has as many as it may have.",
+    "plan_outdated": "The server is no longer as the preview found it; nothing was changed.",
     "shutdown_timeout": "The guest did not shut down in time.",
     "snapshot_not_found": "There is no such snapshot.",
     "snapshots_exist": "The server has snapshots, and they were not given up.",

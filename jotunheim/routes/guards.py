@@ -1,10 +1,13 @@
-"""Who asks, and whether they may."""
+"""Who asks, whether they may, and what they are not told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.requests import Request
 
 from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
-from jotunheim.exceptions.service import ForbiddenError, UnauthorizedError
+from jotunheim.exceptions.service import ForbiddenError, NodeUnavailableError, UnauthorizedError
 from jotunheim.services.access import authenticate
 
 
@@ -24,3 +27,14 @@ def authorize(request: Request, scope: str, role: str) -> Actor:
     if not actor.may(scope):
         raise ForbiddenError(f"The token lacks the scope {scope}.")
     return actor
+
+
+@contextmanager
+def unnamed_nodes(for_owners: bool) -> Iterator[None]:
+    """Leave out of an error what owners are not told of: which node it was."""
+    try:
+        yield
+    except NodeUnavailableError:
+        if not for_owners:
+            raise
+        raise NodeUnavailableError("The hypervisor does not answer.") from None

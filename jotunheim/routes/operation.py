@@ -1,8 +1,8 @@
 """What a route is: a handler with its method, path, scope and shapes; and how a call of it goes.
 
     body read → one hop into a thread → who asks, what they may → query and body parsed, all bad fields at
-    once → prepared, if a node must be asked → transaction { idempotency key claimed → handler → answer
-    stored } → workers woken → answer. A GET opens no transaction.
+    once → prepared, if a node must be asked: for `?plan=` whether it is as the preview found it → transaction
+    { idempotency key claimed → handler → answer stored } → workers woken → answer. A GET opens no transaction.
 
 Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]) -> Reply`.
 """
@@ -11,30 +11,37 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
-from jotunheim.data.job import JobStatus, JobView
+from jotunheim.data.job import JobStatus, JobType, JobView
 from jotunheim.data.paging import MAX_PER_PAGE, Page
+from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.secrets import Keyring
-from jotunheim.routes.guards import authorize
+from jotunheim.routes.guards import authorize, unnamed_nodes
 from jotunheim.routes.once import Once
 from jotunheim.routes.parsing import (
     all_problems,
     idempotency_key,
     parse_body,
+    parse_planned_body,
     parse_query,
     read_body,
+    said,
 )
 from jotunheim.services.job_control import assert_room
+from jotunheim.services.servers import plans
+from jotunheim.services.servers.plans import AT_ONCE, Manner
 from jotunheim.settings import Settings
 
 MAX_ROW_DIGITS = 9
@@ -56,6 +63,20 @@ class CheckQuery(NoQuery):
 
     check: bool = False
     """Only show what would change: the playbook runs in check mode, and nothing changes anywhere."""
+
+
+class JobQuery(CheckQuery):
+    """The query of changes that become jobs: their previews can be applied."""
+
+    plan: uuid.UUID | None = None
+    """Apply exactly what this preview, a job, has shown, once; 409 when something has moved since. The body may be left out."""
+
+    @field_validator("plan")
+    @classmethod
+    def _applied_or_previewed(cls, value: uuid.UUID | None, info: ValidationInfo) -> uuid.UUID | None:
+        if value is not None and info.data.get("check"):
+            raise ValueError("must not be given together with check")
+        return value
 
 
 class ListQuery(NoQuery):
@@ -94,6 +115,8 @@ class Call(Generic[Body, Query]):
     """The version of the resource that the caller knows, from the header `If-Match`."""
     prepared: Any = None
     """What the operation's `prepare` returned."""
+    manner: Manner = AT_ONCE
+    """Whether it is a preview, or applies one; only of operations that become jobs."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +185,8 @@ class Operation:
     """Whether it is refused while too many jobs wait."""
     stream: Callable[[Request, Actor], Any] | None = None
     """Answers `Accept: text/event-stream` in the handler's place."""
+    job_type: JobType | None = None
+    """What it becomes; None: it is done at once."""
 
     @property
     def media_type(self) -> str:
@@ -196,24 +221,39 @@ class Operation:
         actor = authorize(request, self.scope, self.role)
         with all_problems() as collect:
             query = collect(parse_query, self.query, request)
-            parsed = collect(parse_body, self.body, request, body)
+            # A plan has a body of its own: it is read when the plan is known.
+            applies = self.job_type is not None and "plan" in request.query_params
+            parsed = None if applies else collect(parse_body, self.body, request, body)
             key = collect(idempotency_key, request) if self.method == "POST" else None
+        plan_id = getattr(query, "plan", None)
         if_match = request.headers.get("if-match") if self.takes_version else None
-        call: Call[Any, Any] = Call(context, actor, request.path_params, query, parsed, if_match)
+        manner = Manner(getattr(query, "check", False), request=said(parsed))
+        call: Call[Any, Any] = Call(
+            context, actor, request.path_params, query, parsed, if_match, manner=manner
+        )
+        ready = (
+            partial(self._planned, call, plan_id, request, body) if plan_id else partial(self._prepared, call)
+        )
         if self.method == "GET":
-            return self._respond(self.handler(self._prepared(call)), context)
+            return self._respond(self.handler(ready()), context)
         if key is None:
-            call = self._prepared(call)
+            call = ready()
             with transaction():
                 reply = self._decide(call)
             return self._respond(reply, context)
-        return self._call_once(call, Once.of(request, body, key, actor, context.keyring))
+        return self._call_once(ready, Once.of(request, body, key, actor, context.keyring), context)
 
-    def _call_once(self, call: Call[Any, Any], once: Once) -> Response:
+    def _call_once(self, ready: Callable[[], Call[Any, Any]], once: Once, context: Context) -> Response:
         replayed = once.find()
         if replayed is not None:
             return replayed
-        call = self._prepared(call)
+        try:
+            call = ready()
+        except ConflictError:
+            replayed = once.find()  # the same request may have been faster, and is what stands in the way
+            if replayed is not None:
+                return replayed
+            raise
         with transaction():
             replayed = once.claim()
             if replayed is not None:
@@ -221,11 +261,27 @@ class Operation:
             reply = self._decide(call)
             assert isinstance(reply.body, BaseModel)  # files are read, not asked for once
             once.keep(reply.status or self.status, reply.body.model_dump(mode="json"), reply.headers)
-        return self._respond(reply, call.context)
+        return self._respond(reply, context)
+
+    def _planned(
+        self, call: Call[Any, Any], plan_id: uuid.UUID, request: Request, body: bytes
+    ) -> Call[Any, Any]:
+        """The call with the plan that it applies, once the node is as that has found it."""
+        assert self.job_type is not None
+        owner_id = None if self.role == ADMIN else call.actor.user_id
+        plan = plans.find(plan_id, self.job_type, call.path.get("id"), owner_id)
+        parsed = parse_planned_body(self.body, plan.request, request, body)
+        with unnamed_nodes(self.role != ADMIN):
+            plans.assert_unmoved(plan, call.context.keyring, call.context.settings)
+        manner = Manner(plan=plan, request=plan.request)
+        return self._prepared(replace(call, body=parsed, manner=manner))
 
     def _decide(self, call: Call[Any, Any]) -> Reply:
+        """What the handler answers; within a transaction."""
         if self.needs_room:
             assert_room(call.actor, call.context.settings)
+        if call.manner.plan is not None:
+            plans.assert_recorded(call.manner.plan)
         return self.handler(call)
 
     def _prepared(self, call: Call[Any, Any]) -> Call[Any, Any]:
@@ -337,6 +393,7 @@ class Operations:
     def job(
         self,
         path: str,
+        type_: JobType,
         *,
         answer: type[BaseModel],
         body: type[BaseModel] | None = None,
@@ -347,11 +404,12 @@ class Operations:
         """Register a handler for a change of a server that becomes a job and can be previewed."""
         return self._register(
             path=path,
+            job_type=type_,
             scope="servers:write",
             answer=answer,
             status=202,
             body=body,
-            query=CheckQuery,
+            query=JobQuery,
             prepare=prepare,
             method=method,
             other_status=other_status,

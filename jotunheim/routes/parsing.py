@@ -1,15 +1,20 @@
 """Reads what a request says: body, query, idempotency key. Everything that is wrong is told at once."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
+from jotunheim.data.server.change import Change
 from jotunheim.exceptions.http import PayloadTooLargeError, from_pydantic
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.service import ConflictError
+
+PASSWORD = "password"  # noqa: S105 - the name of a field
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -72,6 +77,64 @@ def parse_body(shape: type[BaseModel] | None, request: Request, body: bytes) -> 
         return shape.model_validate_json(body)
     except ValidationError as error:
         raise from_pydantic(error) from None
+
+
+def said(body: BaseModel | None) -> dict[str, Any]:
+    """What a body says, without its password: two that say the same are equal."""
+    if body is None:
+        return {}
+    return body.model_dump(mode="json", exclude={PASSWORD}, exclude_unset=isinstance(body, Change))
+
+
+def parse_planned_body(
+    shape: type[BaseModel] | None, planned: Mapping[str, Any], request: Request, body: bytes
+) -> BaseModel | None:
+    """The body of a request that applies a plan: what the plan's own request said, and a password when one is given.
+
+    Args:
+        planned: what that `said`.
+
+    Raises:
+        ConflictError: the body says something else, or the plan's request was one of another kind.
+        DataValidationError: it is no body of this shape at all.
+    """
+    if shape is None:
+        return parse_body(None, request, body)
+    added = _password_in(body)
+    if added is None:
+        parsed = parse_body(shape, request, body)
+        if said(parsed) != planned:
+            raise _not_previewed(_differing(said(parsed), planned))
+        return parsed
+    try:
+        shape.model_validate_json(to_json(planned))
+    except ValidationError:
+        raise _not_previewed(planned) from None
+    return parse_body(shape, request, to_json({**planned, **added}))
+
+
+def _not_previewed(fields: Iterable[str]) -> ConflictError:
+    return ConflictError(
+        "This is not the request that was previewed.",
+        details=[FieldProblem(name, "is not what was previewed") for name in sorted(fields)],
+        hint="Leave the body out, or preview again.",
+    )
+
+
+def _password_in(body: bytes) -> dict[str, Any] | None:
+    """The password of a body that has nothing else; empty when it has nothing; None when it says more."""
+    if not body.strip():
+        return {}
+    try:
+        given = from_json(body)
+    except ValueError:
+        return None
+    return given if isinstance(given, dict) and given.keys() <= {PASSWORD} else None
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
+    unlike = {name for name in one.keys() & other.keys() if one[name] != other[name]}
+    return unlike | (one.keys() ^ other.keys())
 
 
 def idempotency_key(request: Request) -> str | None:

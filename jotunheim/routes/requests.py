@@ -7,11 +7,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from jotunheim.data.answers import SnapshotList
+from jotunheim.data.job import JobType
 from jotunheim.data.server.requests import PasswordRequest, PowerRequest, RebuildRequest, SnapshotSpec
 from jotunheim.data.server.view import SnapshotView
-from jotunheim.exceptions.service import ConflictError, NodeUnavailableError
+from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.routes.operation import Call, CheckQuery, NoQuery, Operations, Reply
+from jotunheim.routes.guards import unnamed_nodes
+from jotunheim.routes.operation import Call, JobQuery, NoQuery, Operations, Reply
 from jotunheim.services.servers import live, password, power, rebuild, snapshots
 from jotunheim.services.servers.requests import Asked
 
@@ -49,36 +51,33 @@ def _snapshots_in(module: Module) -> Callable[[Call[Any, Any]], list[SnapshotVie
 
     def prepare(call: Call[Any, Any]) -> list[SnapshotView]:
         server = module.find(call)
-        try:
-            return live.snapshots(server, call.context.keyring, call.context.settings)
-        except (ConflictError, NodeUnavailableError) as error:
-            if module.tells_of_nodes:
-                raise
-            says = (
-                "The hypervisor does not answer."
-                if isinstance(error, NodeUnavailableError)
-                else "The hypervisor does not have this server."
-            )
-            raise type(error)(says) from None
+        with unnamed_nodes(not module.tells_of_nodes):
+            try:
+                return live.snapshots(server, call.context.keyring, call.context.settings)
+            except ConflictError:
+                if module.tells_of_nodes:
+                    raise
+                raise ConflictError("The hypervisor does not have this server.") from None
 
     return prepare
 
 
 def _add_power_and_password(module: Module) -> None:
-    @module.operations.job("/servers/{id:uuid}/power", body=PowerRequest, answer=module.answer)
-    def change_power(call: Call[PowerRequest, CheckQuery]) -> Reply:
+    @module.operations.job("/servers/{id:uuid}/power", JobType.POWER, body=PowerRequest, answer=module.answer)
+    def change_power(call: Call[PowerRequest, JobQuery]) -> Reply:
         """Start, shut down, stop, reboot or reset a server."""
-        return module.queued(
-            power.set_power(module.find(call), call.body, call.actor, check=call.query.check)
-        )
+        return module.queued(power.set_power(module.find(call), call.body, call.actor, call.manner))
 
     @module.operations.job(
-        "/servers/{id:uuid}/password", body=PasswordRequest, answer=module.answer_with_password
+        "/servers/{id:uuid}/password",
+        JobType.PASSWORD,
+        body=PasswordRequest,
+        answer=module.answer_with_password,
     )
-    def change_password(call: Call[PasswordRequest, CheckQuery]) -> Reply:
+    def change_password(call: Call[PasswordRequest, JobQuery]) -> Reply:
         """Give a server's account a new password."""
         asked = password.set_password(
-            module.find(call), call.body, call.actor, call.context.keyring, check=call.query.check
+            module.find(call), call.body, call.actor, call.context.keyring, call.manner
         )
         return module.queued_with_password(asked)
 
@@ -86,11 +85,12 @@ def _add_power_and_password(module: Module) -> None:
 def _add_rebuild(module: Module) -> None:
     @module.operations.job(
         "/servers/{id:uuid}/rebuild",
+        JobType.REBUILD,
         body=RebuildRequest,
         answer=module.answer_with_password,
         prepare=_snapshots_in(module),
     )
-    def rebuild_server(call: Call[RebuildRequest, CheckQuery]) -> Reply:
+    def rebuild_server(call: Call[RebuildRequest, JobQuery]) -> Reply:
         """Give a server a new system disk from a template; the old one goes when the new one is good."""
         asked = rebuild.rebuild(
             module.find(call),
@@ -99,7 +99,7 @@ def _add_rebuild(module: Module) -> None:
             call.actor,
             call.context.settings,
             call.context.keyring,
-            check=call.query.check,
+            call.manner,
         )
         return module.queued_with_password(asked)
 
@@ -113,29 +113,31 @@ def _add_snapshots(module: Module) -> None:
         """List a server's snapshots, as its node has them."""
         return Reply(SnapshotList(snapshots=call.prepared))
 
-    @module.operations.job(path, body=SnapshotSpec, answer=module.answer, prepare=prepare)
-    def create_snapshot(call: Call[SnapshotSpec, CheckQuery]) -> Reply:
+    @module.operations.job(
+        path, JobType.SNAPSHOT_CREATE, body=SnapshotSpec, answer=module.answer, prepare=prepare
+    )
+    def create_snapshot(call: Call[SnapshotSpec, JobQuery]) -> Reply:
         """Make a snapshot of a server."""
         return module.queued(
-            snapshots.create_snapshot(
-                module.find(call), call.body, call.prepared, call.actor, check=call.query.check
-            )
+            snapshots.create_snapshot(module.find(call), call.body, call.prepared, call.actor, call.manner)
         )
 
-    @module.operations.job(path + "/{name:str}/rollback", answer=module.answer, prepare=prepare)
-    def roll_back_server(call: Call[None, CheckQuery]) -> Reply:
+    @module.operations.job(
+        path + "/{name:str}/rollback", JobType.SNAPSHOT_ROLLBACK, answer=module.answer, prepare=prepare
+    )
+    def roll_back_server(call: Call[None, JobQuery]) -> Reply:
         """Return a server to a snapshot; what was written since is lost."""
         return module.queued(
-            snapshots.roll_back(
-                module.find(call), call.path["name"], call.prepared, call.actor, check=call.query.check
-            )
+            snapshots.roll_back(module.find(call), call.path["name"], call.prepared, call.actor, call.manner)
         )
 
-    @module.operations.job(path + "/{name:str}", method="DELETE", answer=module.answer, prepare=prepare)
-    def delete_snapshot(call: Call[None, CheckQuery]) -> Reply:
+    @module.operations.job(
+        path + "/{name:str}", JobType.SNAPSHOT_DELETE, method="DELETE", answer=module.answer, prepare=prepare
+    )
+    def delete_snapshot(call: Call[None, JobQuery]) -> Reply:
         """Delete a snapshot of a server."""
         return module.queued(
             snapshots.delete_snapshot(
-                module.find(call), call.path["name"], call.prepared, call.actor, check=call.query.check
+                module.find(call), call.path["name"], call.prepared, call.actor, call.manner
             )
         )

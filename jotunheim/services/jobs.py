@@ -12,6 +12,7 @@ from jotunheim.repositories.peewee.job_runs import JobRun
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import LIVE, Job, JobEvent
 from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.plans import Plan
 from jotunheim.repositories.peewee.pve_tasks import PveTask
 
 EVENTS_PER_READ = 500
@@ -92,6 +93,7 @@ def views(jobs: Sequence[Job]) -> list[JobView]:
     """Jobs as the API shows them."""
     steps = JobStep.of(jobs)
     upids = PveTask.of(jobs)
+    previews = Plan.previews_of(jobs)
     return [
         JobView(
             id=job.id,
@@ -109,6 +111,7 @@ def views(jobs: Sequence[Job]) -> list[JobView]:
             finished_at=job.finished_at,
             requested_by=job.requested_by,
             request_id=job.request_id,
+            plan=previews.get(job.id),
             resources=_resources(job),
             steps=[
                 StepView(

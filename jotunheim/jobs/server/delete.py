@@ -5,9 +5,11 @@ from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.repository import PlanOutdatedError
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.plans import Plan
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.servers.delete import EXPIRY, assert_unprotected
 
@@ -27,10 +29,14 @@ def start(job: Job) -> None:
 
 
 def fail(job: Job, error: JotunheimError) -> None:
-    """Record that something of the server may be left."""
-    del error
+    """Record that something of the server may be left, unless nothing was done."""
     server: Server | None = job.server
-    if server is not None and server.status == ServerStatus.DELETING:
+    if server is None or server.status != ServerStatus.DELETING:
+        return
+    plan = Plan.applied_in(job.id)
+    if plan is not None and error.code == PlanOutdatedError.code:
+        server.mark_kept(ServerStatus(plan.record["status"]))
+    else:
         server.mark_delete_failed()
 
 

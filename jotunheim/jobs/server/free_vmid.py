@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterable
 
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.playbook import VmidTakenError, load
+from jotunheim.data.job import JobType
+from jotunheim.exceptions.repository import PlanOutdatedError
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.plans import Plan
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.settings import Settings
 
@@ -27,12 +30,21 @@ def with_free_vmid(
     """Carry out an action; when the node uses its VMID for something else, replace that and begin again.
 
     Raises:
-        ServerDeploymentError: several VMIDs in a row were in use, or what the action raises.
+        ServerDeploymentError: several VMIDs in a row were in use, or the one that a plan has shown, or what the
+            action raises.
     """
     for _ in range(VMID_ATTEMPTS):
         try:
             act(job, context)
         except VmidTakenError as error:
+            if Plan.applied_in(job.id) is not None:
+                raise ServerDeploymentError(
+                    PlanOutdatedError.code,
+                    f"VMID {error.vmid}, which the preview has shown, is in use on the node.",
+                    hint="Delete the server, then preview again."
+                    if job.type == JobType.BUILD
+                    else "Preview again.",
+                ) from None
             server = load(job)
             with transaction():
                 job.assert_lease()

@@ -6,9 +6,12 @@ from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.repository import PlanOutdatedError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.server.free_vmid import with_free_vmid
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.plans import Plan
+from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.proxmox import vmids
 from jotunheim.services.servers.requests import assert_not_suspended
@@ -30,11 +33,19 @@ def start(job: Job) -> None:
 
 
 def fail(job: Job, error: JotunheimError) -> None:
-    """Record that the server is what it was; the job says what it left, and continues when it is tried again."""
-    del error
+    """Record that the server is what it was; the job says what it left, and continues when it is tried again.
+
+    A plan that was not applied since something has moved leaves nothing to continue.
+    """
     server: Server | None = job.server
-    if server is not None and server.status == ServerStatus.REBUILDING:
+    if server is None:
+        return
+    if server.status == ServerStatus.REBUILDING:
         server.mark_rebuild_failed()
+    plan = Plan.applied_in(job.id)
+    if plan is not None and error.code == PlanOutdatedError.code and plan.seen["scratch"] is None:
+        server.change(scratch_vmid=None)
+        Secret.erase(server.password_reference)
 
 
 KIND = JobKind(JobType.REBUILD, run, start, fail, cancel.give_rebuild_up)

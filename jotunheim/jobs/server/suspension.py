@@ -4,10 +4,13 @@ from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server import cancel, suspension
 from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
+from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.repository import PlanOutdatedError
 from jotunheim.exceptions.service import ConflictError, NodeUnavailableError, ServerDeploymentError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.servers import live
 from jotunheim.services.servers.drift import SWEEP
 
@@ -52,7 +55,16 @@ def _remember(job: Job, context: ActionContext) -> None:
         server.remember_before_suspension(power)
 
 
+def fail(job: Job, error: JotunheimError) -> None:
+    """Take a suspension back that was to be applied as a plan, and was not since something has moved."""
+    server: Server | None = job.server
+    if server is None or server.suspended_at is None or error.code != PlanOutdatedError.code:
+        return
+    if server.suspended_at >= job.created_at:  # else it was suspended before
+        server.unsuspend()
+
+
 KINDS = (
-    JobKind(JobType.SUSPEND, suspend, start, cancel=cancel.take_back_suspension),
+    JobKind(JobType.SUSPEND, suspend, start, fail, cancel=cancel.take_back_suspension),
     JobKind(JobType.UNSUSPEND, unsuspend, cancel=cancel.take_back_unsuspension),
 )

@@ -3,10 +3,11 @@
 from typing import Any
 
 from jotunheim.data.answers import ServerJob, ServerJobPassword
+from jotunheim.data.job import JobType
 from jotunheim.data.server.requests import SuspendRequest
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.api_admin.servers import queued
-from jotunheim.routes.operation import Call, CheckQuery, Operations, Reply
+from jotunheim.routes.operation import Call, JobQuery, Operations, Reply
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services.servers import suspension
 from jotunheim.services.servers.requests import Asked, find
@@ -35,13 +36,13 @@ add_requests(
 )
 
 
-@operations.job("/servers/{id:uuid}/suspend", body=SuspendRequest, answer=ServerJob)
-def suspend_server(call: Call[SuspendRequest, CheckQuery]) -> Reply:
+@operations.job("/servers/{id:uuid}/suspend", JobType.SUSPEND, body=SuspendRequest, answer=ServerJob)
+def suspend_server(call: Call[SuspendRequest, JobQuery]) -> Reply:
     """Suspend a server: it is stopped, and cannot be started until it is unsuspended."""
-    return queued(suspension.suspend(_find(call), call.body, call.actor, check=call.query.check))
+    return queued(suspension.suspend(_find(call), call.body, call.actor, call.manner))
 
 
-@operations.job("/servers/{id:uuid}/unsuspend", answer=ServerJob)
-def unsuspend_server(call: Call[None, CheckQuery]) -> Reply:
+@operations.job("/servers/{id:uuid}/unsuspend", JobType.UNSUSPEND, answer=ServerJob)
+def unsuspend_server(call: Call[None, JobQuery]) -> Reply:
     """Let a suspended server be what it was before."""
-    return queued(suspension.unsuspend(_find(call), call.actor, check=call.query.check))
+    return queued(suspension.unsuspend(_find(call), call.actor, call.manner))

@@ -3,10 +3,11 @@
 from typing import Any
 
 from jotunheim.data.answers import ServerAnswer, ServerChanged, ServerCreated, ServerJob, ServerList
+from jotunheim.data.job import JobType
 from jotunheim.data.server.change import ServerChange
 from jotunheim.data.server.requests import DeleteRequest, ProtectionRequest
 from jotunheim.data.server.spec import ServerSpec
-from jotunheim.routes.operation import Call, CheckQuery, NoQuery, Operations, Reply
+from jotunheim.routes.operation import Call, CheckQuery, JobQuery, NoQuery, Operations, Reply
 from jotunheim.routes.queries import ServerListQuery
 from jotunheim.services import jobs
 from jotunheim.services.servers import configure, create, delete, read
@@ -28,13 +29,11 @@ def list_servers(call: Call[None, ServerListQuery]) -> Reply:
     return Reply(ServerList.model_validate({"servers": found.items, "meta": found.meta()}))
 
 
-@operations.job("/servers", body=ServerSpec, answer=ServerCreated)
-def create_server(call: Call[ServerSpec, CheckQuery]) -> Reply:
+@operations.job("/servers", JobType.BUILD, body=ServerSpec, answer=ServerCreated)
+def create_server(call: Call[ServerSpec, JobQuery]) -> Reply:
     """Create a server: reserve what it needs and queue its build."""
     context = call.context
-    created = create.create_server(
-        call.body, call.actor, context.settings, context.keyring, check=call.query.check
-    )
+    created = create.create_server(call.body, call.actor, context.settings, context.keyring, call.manner)
     answer = ServerCreated(
         server=created.view, job=jobs.view(created.job), root_password=created.root_password
     )
@@ -48,9 +47,9 @@ def read_server(call: Call[None, NoQuery]) -> Reply:
     return Reply(ServerAnswer(server=read.view(server)), etag=server.version)
 
 
-def _change(call: Call[ServerChange, CheckQuery]) -> Reply:
+def _change(call: Call[ServerChange, JobQuery]) -> Reply:
     server = find(call.path["id"], if_match=call.if_match)
-    job = configure.configure(server, call.body, call.actor, check=call.query.check)
+    job = configure.configure(server, call.body, call.actor, call.manner)
     changed = find(server.id)
     body = ServerChanged(server=read.view(changed), job=jobs.view(job) if job else None)
     if job is None:
@@ -59,24 +58,35 @@ def _change(call: Call[ServerChange, CheckQuery]) -> Reply:
 
 
 @operations.job(
-    "/servers/{id:uuid}", method="PATCH", body=ServerChange, answer=ServerChanged, other_status=200
+    "/servers/{id:uuid}",
+    JobType.CONFIGURE,
+    method="PATCH",
+    body=ServerChange,
+    answer=ServerChanged,
+    other_status=200,
 )
-def change_server(call: Call[ServerChange, CheckQuery]) -> Reply:
+def change_server(call: Call[ServerChange, JobQuery]) -> Reply:
     """Change a server; 200 without a job when its VM need not change."""
     return _change(call)
 
 
-@operations.job("/servers/{id:uuid}/configure", body=ServerChange, answer=ServerChanged, other_status=200)
-def configure_server(call: Call[ServerChange, CheckQuery]) -> Reply:
+@operations.job(
+    "/servers/{id:uuid}/configure",
+    JobType.CONFIGURE,
+    body=ServerChange,
+    answer=ServerChanged,
+    other_status=200,
+)
+def configure_server(call: Call[ServerChange, JobQuery]) -> Reply:
     """Change a server; without any field, assert on the node what is recorded."""
     return _change(call)
 
 
-@operations.job("/servers/{id:uuid}", method="DELETE", body=DeleteRequest, answer=ServerJob)
-def delete_server(call: Call[DeleteRequest, CheckQuery]) -> Reply:
+@operations.job("/servers/{id:uuid}", JobType.DELETE, method="DELETE", body=DeleteRequest, answer=ServerJob)
+def delete_server(call: Call[DeleteRequest, JobQuery]) -> Reply:
     """Delete a server, now or after a delay."""
     server = find(call.path["id"], if_match=call.if_match)
-    return queued(delete.delete_server(server, call.body, call.actor, check=call.query.check))
+    return queued(delete.delete_server(server, call.body, call.actor, call.manner))
 
 
 @operations.post(

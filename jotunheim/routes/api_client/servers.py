@@ -9,14 +9,14 @@ from jotunheim.data.answers import (
     ClientServerList,
     SshKeysAnswer,
 )
-from jotunheim.data.job import ClientJobView
+from jotunheim.data.job import ClientJobView, JobType
 from jotunheim.data.server.change import ServerChange
 from jotunheim.data.server.requests import (
     KeysRequest,
 )
 from jotunheim.data.server.view import ClientServerView
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.routes.operation import Call, CheckQuery, NoQuery, Operations, Reply
+from jotunheim.routes.operation import Call, JobQuery, NoQuery, Operations, Reply
 from jotunheim.routes.queries import ServerListQuery
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services import jobs
@@ -71,11 +71,13 @@ def list_ssh_keys(call: Call[None, NoQuery]) -> Reply:
     return Reply(SshKeysAnswer(ssh_keys=_own(call).ssh_keys))
 
 
-@operations.job("/servers/{id:uuid}/ssh-keys", method="PUT", body=KeysRequest, answer=ClientServerJob)
-def set_ssh_keys(call: Call[KeysRequest, CheckQuery]) -> Reply:
+@operations.job(
+    "/servers/{id:uuid}/ssh-keys", JobType.CONFIGURE, method="PUT", body=KeysRequest, answer=ClientServerJob
+)
+def set_ssh_keys(call: Call[KeysRequest, JobQuery]) -> Reply:
     """Set the public keys of one of your servers; cloud-init applies them at its next start."""
     server = _own(call)
     change = ServerChange(ssh_keys=call.body.ssh_keys)
-    job = configure.configure(server, change, call.actor, check=call.query.check)
+    job = configure.configure(server, change, call.actor, call.manner)
     assert job is not None
     return _queued(Asked(server, job))

@@ -28,6 +28,17 @@ def reserve(settings: Settings) -> int:
     return vmid
 
 
+def take(vmid: int) -> int:
+    """A VMID that was shown in a preview; it is ours once the caller's transaction has stored it.
+
+    Raises:
+        PlacementError: it is in use by now.
+    """
+    if lowest_free_vmid(vmid, vmid) is None:
+        raise PlacementError(f"VMID {vmid} is in use by now.")
+    return vmid
+
+
 def replace(server: Server, node: Node, taken: Iterable[int], settings: Settings) -> int:
     """Give a server another VMID, since its own is used on the node by a VM that is not ours.
 

@@ -15,7 +15,7 @@ from jotunheim.data.server.change import AddressChange, ServerChange
 from jotunheim.data.server.spec import AddressCounts
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.exceptions.repository import UniquenessError
+from jotunheim.exceptions.repository import PlanOutdatedError, UniquenessError
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.database import now, previewed, unique
@@ -23,7 +23,9 @@ from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.services import networks
+from jotunheim.services.servers import plans
 from jotunheim.services.servers.delete import assert_not_going
+from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import assert_free, enqueue
 
 RECORDED = frozenset({"labels", "external_id", "limits", "protected", "expires_in_seconds"})
@@ -47,7 +49,7 @@ COLUMNS = frozenset(
 """Fields that are columns of the same name, and settings of the VM."""
 
 
-def configure(server: Server, change: ServerChange, actor: Actor, *, check: bool) -> Job | None:
+def configure(server: Server, change: ServerChange, actor: Actor, manner: Manner) -> Job | None:
     """Record a change and queue the job that brings it about.
 
     A change without any field asserts everything that is recorded.
@@ -61,6 +63,7 @@ def configure(server: Server, change: ServerChange, actor: Actor, *, check: bool
         DataValidationError: the change does not fit the server.
         UniquenessError: the owner has another server with this name or external id.
         PlacementError: the pools have too few addresses.
+        ConflictError: an address that a plan has shown is somebody else's by now.
     """
     given = change.model_fields_set - {"restart"}
     _validate(server, change)
@@ -70,14 +73,14 @@ def configure(server: Server, change: ServerChange, actor: Actor, *, check: bool
         external_id=f"There is a server with the external id {change.external_id} of this owner already.",
     ):
         if given and not fields:
-            with previewed(check):
+            with previewed(manner.check):
                 _record(server, change)
             return None
         assert_free(server)
-        with previewed(check):
+        with previewed(manner.check):
             _record(server, change)
             before = Address.ids_of(server)
-            wanted = _addresses(server, change.addresses)
+            wanted = _addresses(server, change.addresses, manner.planned)
             after = _columns(server, change)
             parameters = {
                 "fields": fields,
@@ -88,7 +91,7 @@ def configure(server: Server, change: ServerChange, actor: Actor, *, check: bool
                 "addresses_after": wanted,
             }
             server.change(**after)
-        return enqueue(server, JobType.CONFIGURE, actor, parameters, check=check)
+        return enqueue(server, JobType.CONFIGURE, actor, parameters, manner)
 
 
 def record_again(server: Server, parameters: Mapping[str, Any]) -> None:
@@ -153,6 +156,8 @@ def give_addresses_back(server: Server, parameters: Mapping[str, Any]) -> None:
 
 def _may_have_reached_vm(job: Job, error: JotunheimError) -> bool:
     """Whether the VM may have got some of a change that failed: growing a disk comes after all else."""
+    if error.code == PlanOutdatedError.code:
+        return False
     return error.retryable or "disk_bytes" in job.parameters["fields"]
 
 
@@ -217,10 +222,18 @@ def _columns(server: Server, change: ServerChange) -> dict[str, Any]:
     return given
 
 
-def _addresses(server: Server, counts: AddressChange | None) -> list[int]:
-    """Ids of the addresses that the server shall have; what is missing is taken from the pools now."""
+def _addresses(server: Server, counts: AddressChange | None, planned: Mapping[str, Any] | None) -> list[int]:
+    """Ids of the addresses that the server shall have; what is missing is taken from the pools now.
+
+    Those that a plan has shown are taken, when there is one.
+    """
     if counts is None:
         return Address.ids_of(server)
+    if planned is not None:
+        shown: list[int] = planned["addresses_after"]
+        with plans.pinned("addresses"):
+            networks.take(server, shown)
+        return shown
     have = Address.of([server]).get(server.id, [])
     kept: list[int] = []
     more = {}

@@ -1,6 +1,7 @@
 """Creates a server: reserves everything it needs and queues its build, in one transaction."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,9 +19,13 @@ from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.services import networks
 from jotunheim.services.proxmox import placement, vmids
-from jotunheim.services.servers import password, read
+from jotunheim.services.servers import password, plans, read
+from jotunheim.services.servers.plans import AT_ONCE, Manner
 from jotunheim.services.servers.requests import MAX_ATTEMPTS, enqueue
 from jotunheim.settings import Settings
+
+PARAMETERS = {"addresses": "addresses", "with_password": "password"}
+"""What a plan's parts are called when a server would not be as shown; the rest is our record's."""
 
 
 @dataclass(frozen=True)
@@ -33,36 +38,35 @@ class Created:
 
 
 def create_server(
-    spec: ServerSpec, actor: Actor, settings: Settings, keyring: Keyring, *, check: bool = False
+    spec: ServerSpec, actor: Actor, settings: Settings, keyring: Keyring, manner: Manner = AT_ONCE
 ) -> Created:
     """Reserve node, VMID and addresses for a server, record it and queue its build.
 
     The commit is the promise: the caller wakes a worker after it, and loses nothing when that fails.
-    A preview undoes it all: only its job is kept, with what the server would have been.
+    A preview undoes it all: only its job is kept, with what the server would have been. A plan makes just that
+    server, under the id, the VMID and the addresses that were shown.
 
     Raises:
         DataValidationError: the spec names what does not exist or does not fit together.
         UniquenessError: the owner has a server with this name or external id.
         PlacementError: no VMID or no address is free.
+        ConflictError: the server would not be the one that the plan has shown.
     """
-    owner_id = spec.owner_id or actor.user_id
-    generated = None
-    if spec.password is None and not spec.ssh_keys:
-        generated = password.generate()
+    generated = password.generate() if _needs_password(spec, manner.planned) else None
     secret = spec.password.get_secret_value() if spec.password else generated
     with unique(
         f"There is a server {spec.name} of this owner already.",
         external_id=f"There is a server with the external id {spec.external_id} of this owner already.",
     ):
-        with previewed(check):
-            server = _record(spec, owner_id, settings)
+        with previewed(manner.check):
+            server = _record(spec, actor, settings, manner.planned)
+            parameters = _as_parameters(server, with_password=secret is not None)
             if secret is not None:
                 Secret.put(keyring, server.password_reference, secret)
-            if not check:
-                job = enqueue(server, JobType.BUILD, actor)
+            if not manner.check:
+                job = _enqueue(server, actor, parameters, manner)
                 return Created(read.read_server(server.id), job, generated)
             shown = read.read_server(server.id)
-            parameters = _as_parameters(server, with_password=secret is not None)
         job = Job.enqueue(
             type=JobType.BUILD,
             node=server.node_id,
@@ -72,16 +76,38 @@ def create_server(
             parameters=parameters,
             check_only=True,
         )
+        plans.settle(manner, job, None, vmid=server.vmid, new=True, template_vmid=server.template.vmid)
         return Created(shown, job, None)
 
 
-def _record(spec: ServerSpec, owner_id: int, settings: Settings) -> Server:
+def _enqueue(server: Server, actor: Actor, parameters: Mapping[str, Any], manner: Manner) -> Job:
+    """Queue the build of a server that is recorded; a plan's only when it is the one that was shown."""
+    if manner.planned is not None:
+        plans.assert_same(manner.planned, parameters, PARAMETERS)
+    job = enqueue(server, JobType.BUILD, actor)
+    plans.settle(manner, job, server)
+    return job
+
+
+def _needs_password(spec: ServerSpec, planned: Mapping[str, Any] | None) -> bool:
+    """Whether one has to be generated: without a password, and without keys or where a plan has one."""
+    if spec.password is not None:
+        return False
+    return bool(planned["with_password"]) if planned is not None else not spec.ssh_keys
+
+
+def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping[str, Any] | None) -> Server:
+    owner_id = spec.owner_id or actor.user_id
+    shown: Mapping[str, Any] = planned["server"] if planned is not None else {}
+    if shown:
+        owner_id = shown["owner"]  # whoever applies the plan
     if not User.exists(owner_id):
         raise DataValidationError([FieldProblem("owner_id", f"there is no user {owner_id}")])
     node, template = placement.place(spec)
     lifetime = spec.expires_in_seconds
     server: Server = Server.create(
-        vmid=vmids.reserve(settings),
+        id=uuid.UUID(shown["id"]) if shown else uuid.uuid4(),
+        vmid=_vmid(shown, settings),
         name=spec.name,
         hostname=spec.hostname or spec.name,
         owner=owner_id,
@@ -99,8 +125,20 @@ def _record(spec: ServerSpec, owner_id: int, settings: Settings) -> Server:
         expires_at=None if lifetime is None else now() + timedelta(seconds=lifetime),
     )
     Label.attach(server, spec.labels)
-    networks.allocate(server, node, spec.addresses)
+    if planned is None:
+        networks.allocate(server, node, spec.addresses)
+        return server
+    with plans.pinned("addresses"):
+        for id_ in planned["addresses"]:  # one by one: the first one is the first interface's
+            networks.take(server, [id_])
     return server
+
+
+def _vmid(shown: Mapping[str, Any], settings: Settings) -> int:
+    if not shown:
+        return vmids.reserve(settings)
+    with plans.pinned("vmid"):
+        return vmids.take(shown["vmid"])
 
 
 def _as_parameters(server: Server, *, with_password: bool) -> dict[str, Any]:

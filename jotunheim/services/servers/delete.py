@@ -13,6 +13,7 @@ from jotunheim.repositories.peewee.database import now, previewed, transaction
 from jotunheim.repositories.peewee.jobs import LIVE, Job
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.servers import read
+from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked, assert_free, enqueue
 
 DELETABLE = frozenset({ServerStatus.READY, ServerStatus.BUILD_FAILED, ServerStatus.DELETE_FAILED})
@@ -22,7 +23,7 @@ EXPIRY_RETRY = timedelta(minutes=10)
 """How long an expired server is left alone after its deletion failed."""
 
 
-def delete_server(server: Server, wanted: DeleteRequest, actor: Actor, *, check: bool) -> Asked:
+def delete_server(server: Server, wanted: DeleteRequest, actor: Actor, manner: Manner) -> Asked:
     """Queue the deletion of a server, in place of one that was scheduled before.
 
     Raises:
@@ -32,12 +33,12 @@ def delete_server(server: Server, wanted: DeleteRequest, actor: Actor, *, check:
     """
     assert_free(server, DELETABLE)
     assert_unprotected(server)
-    if not check:
+    if not manner.check:
         Job.cancel_scheduled(server)
     run_after = now() + timedelta(seconds=wanted.delay_seconds) if wanted.delay_seconds else None
     parameters = wanted.model_dump(mode="json", include={"purge", "backups"})
     job = enqueue(
-        server, JobType.DELETE, actor, parameters, check=check, run_after=None if check else run_after
+        server, JobType.DELETE, actor, parameters, manner, run_after=None if manner.check else run_after
     )
     return Asked(server, job)
 

@@ -1,9 +1,10 @@
 """What a server's node says about it right now. Asked outside of transactions: an answer takes its time."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from jotunheim.data.server.status import Power
 from jotunheim.data.server.view import SnapshotView
@@ -12,7 +13,7 @@ from jotunheim.exceptions.service import ConflictError, NodeUnavailableError
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, reads
+from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, reads, state
 from jotunheim.services.nodes.nodes import endpoint
 from jotunheim.settings import Settings
 
@@ -52,6 +53,19 @@ def power(server: Server, keyring: Keyring, settings: Settings) -> Power:
     """
     with _asking(server.node, endpoint(server.node, keyring, settings)) as client:
         return Power(reads.vm_status(client, server.node.name, server.vmid))
+
+
+def state_of(node: Node, watched: Mapping[str, Any], keyring: Keyring, settings: Settings) -> state.State:
+    """What of a node's state a plan rests on.
+
+    Args:
+        watched: the arguments of `state.read`.
+
+    Raises:
+        NodeUnavailableError: the node gives no usable answer.
+    """
+    with _asking(node, endpoint(node, keyring, settings)) as client:
+        return state.read(client, node.name, **watched)
 
 
 def powers(

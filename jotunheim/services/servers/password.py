@@ -9,13 +9,14 @@ from jotunheim.data.job import JobType
 from jotunheim.data.server.requests import PasswordRequest
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked, assert_free, enqueue
 
 GENERATED_PASSWORD_BYTES = 18
 
 
 def set_password(
-    server: Server, wanted: PasswordRequest, actor: Actor, keyring: Keyring, *, check: bool
+    server: Server, wanted: PasswordRequest, actor: Actor, keyring: Keyring, manner: Manner
 ) -> Asked:
     """Queue a new password for the server's account.
 
@@ -24,8 +25,8 @@ def set_password(
         ConflictError: it is not ready.
     """
     assert_free(server)
-    job = enqueue(server, JobType.PASSWORD, actor, {"account": server.account}, check=check)
-    return Asked(server, job, keep(server, wanted.password, keyring, check=check))
+    job = enqueue(server, JobType.PASSWORD, actor, {"account": server.account}, manner)
+    return Asked(server, job, keep(server, wanted.password, keyring, check=manner.check))
 
 
 def keep(server: Server, given: SecretStr | None, keyring: Keyring, *, check: bool) -> str | None:

@@ -12,7 +12,8 @@ from jotunheim.repositories.peewee.infrastructure import Template
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.proxmox import vmids
-from jotunheim.services.servers import password
+from jotunheim.services.servers import password, plans
+from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked, assert_free, assert_not_suspended, enqueue
 from jotunheim.settings import Settings
 
@@ -24,8 +25,7 @@ def rebuild(
     actor: Actor,
     settings: Settings,
     keyring: Keyring,
-    *,
-    check: bool,
+    manner: Manner,
 ) -> Asked:
     """Reserve a VMID for building the new disk aside, and queue the rebuild.
 
@@ -46,7 +46,7 @@ def rebuild(
             details=[FieldProblem("destroy_snapshots", "must be true to destroy them with the disk")],
         )
     template = _template(server, wanted.template_id)
-    scratch_vmid = server.scratch_vmid or vmids.reserve(settings)
+    scratch_vmid = server.scratch_vmid or _scratch_vmid(manner, settings)
     parameters = {
         "template_id": template.id,
         "scratch_vmid": scratch_vmid,
@@ -54,10 +54,17 @@ def rebuild(
         "destroy_snapshots": wanted.destroy_snapshots,
         "snapshots": [snapshot.name for snapshot in existing],
     }
-    job = enqueue(server, JobType.REBUILD, actor, parameters, check=check)
-    if not check:
+    job = enqueue(server, JobType.REBUILD, actor, parameters, manner)
+    if not manner.check:
         server.change(scratch_vmid=scratch_vmid)
-    return Asked(server, job, password.keep(server, wanted.password, keyring, check=check))
+    return Asked(server, job, password.keep(server, wanted.password, keyring, check=manner.check))
+
+
+def _scratch_vmid(manner: Manner, settings: Settings) -> int:
+    if manner.planned is None:
+        return vmids.reserve(settings)
+    with plans.pinned("vmid"):
+        return vmids.take(manner.planned["scratch_vmid"])
 
 
 def _template(server: Server, id_: int | None) -> Template:

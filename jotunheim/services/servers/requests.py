@@ -14,10 +14,19 @@ from jotunheim.exceptions.service import ConflictError, LockedError, Preconditio
 from jotunheim.repositories.peewee.database import locking
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.servers import plans
+from jotunheim.services.servers.plans import AT_ONCE, Manner
 
 MAX_ATTEMPTS = 5
 """How often workers may be lost in the middle of a job before it fails."""
 READY = frozenset({ServerStatus.READY})
+PARAMETERS = {
+    "addresses_before": "addresses",
+    "addresses_after": "addresses",
+    "scratch_vmid": "vmid",
+    "snapshots": "snapshots",
+}
+"""What a job's parameters are called when they are not those that a plan has shown; all others are our record's."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +92,32 @@ def enqueue(
     type_: JobType,
     actor: Actor,
     parameters: Mapping[str, Any] | None = None,
+    manner: Manner = AT_ONCE,
     *,
-    check: bool = False,
     run_after: datetime | None = None,
 ) -> Job:
     """Queue a job about a server; from its time on the server is locked by it.
 
     Raises:
         LockedError: another job was queued at the same time.
+        ConflictError: it is not the job that the plan has shown, or another one applies that.
     """
+    if manner.planned is not None:
+        plans.assert_same(manner.planned, parameters or {}, PARAMETERS)
+    job = _enqueue(server, type_, actor, parameters or {}, check=manner.check, run_after=run_after)
+    plans.settle(manner, job, server)
+    return job
+
+
+def _enqueue(
+    server: Server,
+    type_: JobType,
+    actor: Actor,
+    parameters: Mapping[str, Any],
+    *,
+    check: bool,
+    run_after: datetime | None,
+) -> Job:
     try:
         return Job.enqueue(
             type=type_,
@@ -100,7 +126,7 @@ def enqueue(
             max_attempts=MAX_ATTEMPTS,
             requested_by=actor.email,
             request_id=actor.request_id,
-            parameters=dict(parameters or {}),
+            parameters=dict(parameters),
             check_only=check,
             run_after=run_after,
         )

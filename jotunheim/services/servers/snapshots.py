@@ -10,11 +10,12 @@ from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.repository import NotFoundError, UniquenessError
 from jotunheim.exceptions.service import ConflictError, ResourceLimitExceededError
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked, assert_free, enqueue
 
 
 def create_snapshot(
-    server: Server, spec: SnapshotSpec, existing: Sequence[SnapshotView], actor: Actor, *, check: bool
+    server: Server, spec: SnapshotSpec, existing: Sequence[SnapshotView], actor: Actor, manner: Manner
 ) -> Asked:
     """Queue a snapshot.
 
@@ -36,11 +37,11 @@ def create_snapshot(
             f"The server has {len(existing)} snapshots and may have {limit}.",
             hint="Delete one, or raise limits.snapshots.",
         )
-    return Asked(server, enqueue(server, JobType.SNAPSHOT_CREATE, actor, spec.model_dump(), check=check))
+    return Asked(server, enqueue(server, JobType.SNAPSHOT_CREATE, actor, spec.model_dump(), manner))
 
 
 def roll_back(
-    server: Server, name: str, existing: Sequence[SnapshotView], actor: Actor, *, check: bool
+    server: Server, name: str, existing: Sequence[SnapshotView], actor: Actor, manner: Manner
 ) -> Asked:
     """Queue the return to a snapshot; what was written since is lost. A server that ran is started again.
 
@@ -57,12 +58,14 @@ def roll_back(
             hint="Unsuspend it first.",
         )
     start = (server.power == Power.RUNNING or snapshot.with_memory) and not server.is_suspended
+    if manner.planned is not None:
+        start = manner.planned["start"]  # our record of the power may have been corrected since
     parameters = {"name": name, "start": start}
-    return Asked(server, enqueue(server, JobType.SNAPSHOT_ROLLBACK, actor, parameters, check=check))
+    return Asked(server, enqueue(server, JobType.SNAPSHOT_ROLLBACK, actor, parameters, manner))
 
 
 def delete_snapshot(
-    server: Server, name: str, existing: Sequence[SnapshotView], actor: Actor, *, check: bool
+    server: Server, name: str, existing: Sequence[SnapshotView], actor: Actor, manner: Manner
 ) -> Asked:
     """Queue the deletion of a snapshot.
 
@@ -73,7 +76,7 @@ def delete_snapshot(
     """
     assert_free(server)
     _named(name, existing)
-    return Asked(server, enqueue(server, JobType.SNAPSHOT_DELETE, actor, {"name": name}, check=check))
+    return Asked(server, enqueue(server, JobType.SNAPSHOT_DELETE, actor, {"name": name}, manner))
 
 
 def _named(name: str, existing: Sequence[SnapshotView]) -> SnapshotView:

@@ -5,10 +5,11 @@ from jotunheim.data.job import JobType
 from jotunheim.data.server.requests import SuspendRequest
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked, assert_free, enqueue
 
 
-def suspend(server: Server, wanted: SuspendRequest, actor: Actor, *, check: bool) -> Asked:
+def suspend(server: Server, wanted: SuspendRequest, actor: Actor, manner: Manner) -> Asked:
     """Mark a server as suspended, which holds from now on, and queue the job that stops it.
 
     Asked again, it gives the new reason and makes sure once more that the server is stopped.
@@ -18,13 +19,13 @@ def suspend(server: Server, wanted: SuspendRequest, actor: Actor, *, check: bool
         ConflictError: it is not ready.
     """
     assert_free(server)
-    job = enqueue(server, JobType.SUSPEND, actor, {"reason": wanted.reason}, check=check)
-    if not check:
+    job = enqueue(server, JobType.SUSPEND, actor, {"reason": wanted.reason}, manner)
+    if not manner.check:
         server.suspend(wanted.reason)
     return Asked(server, job)
 
 
-def unsuspend(server: Server, actor: Actor, *, check: bool) -> Asked:
+def unsuspend(server: Server, actor: Actor, manner: Manner) -> Asked:
     """Queue the job that brings a server back to where it was before; until then it stays suspended.
 
     Raises:
@@ -34,4 +35,4 @@ def unsuspend(server: Server, actor: Actor, *, check: bool) -> Asked:
     assert_free(server)
     if not server.is_suspended:
         raise ConflictError(f"Server {server.name} is not suspended.")
-    return Asked(server, enqueue(server, JobType.UNSUSPEND, actor, check=check))
+    return Asked(server, enqueue(server, JobType.UNSUSPEND, actor, {}, manner))
