@@ -25,6 +25,7 @@ from jotunheim.cli import (
     snapshots,
     templates,
 )
+from jotunheim.cli.asking import typed
 from jotunheim.cli.demo import demo
 from jotunheim.cli.errors import CommandError, ExitCode, as_command_error, error_document, error_lines
 from jotunheim.cli.initialize import init
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     """Run a command; returns its exit status."""
+    typed.set(arguments)
     try:
         status: int = app(args=list(arguments), prog_name="jotunheim", standalone_mode=False) or 0
         if status != ExitCode.INTERRUPTED:

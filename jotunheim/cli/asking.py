@@ -4,7 +4,9 @@ An answer may hold a password that is shown only once. So it is printed before a
 `--json` it stands beside every error that comes later.
 """
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,19 +19,32 @@ from jotunheim.cli.output import Document, local_time, print_json, print_lines
 if TYPE_CHECKING:
     from jotunheim.cli.client import Api
 
+typed: ContextVar[Sequence[str]] = ContextVar("typed", default=())
+"""The arguments of the command that runs, as they were typed."""
+
 
 @dataclass(frozen=True)
 class Manner:
-    """How a command asks: what `--wait`, `--timeout`, `--check` and `--json` say."""
+    """How a command asks: what `--wait`, `--timeout`, `--check`, `--plan` and `--json` say."""
 
     wait: bool
     timeout_seconds: float | None
     check: bool
+    plan: str | None
     as_json: bool
 
     def __post_init__(self) -> None:
         if self.timeout_seconds is not None and not self.wait:
             raise typer.BadParameter("needs --wait.", param_hint="--timeout")
+        if self.plan is not None and self.check:
+            raise typer.BadParameter("contradicts --check.", param_hint="--plan")
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query of the request."""
+        if self.plan is not None:
+            return {"plan": self.plan}
+        return {"check": "true"} if self.check else {}
 
 
 def ask(
@@ -60,7 +75,7 @@ def ask(
 
     with Api.from_environment() as api:
         send = getattr(api, method)
-        answer = send(f"/servers/{server_id(api, reference)}/{what}", body, options, check=manner.check)
+        answer = send(f"/servers/{server_id(api, reference)}/{what}", body, options, query=manner.query)
         conclude(api, answer, title.replace("{name}", answer["server"]["name"]), manner, show=show)
 
 
@@ -95,20 +110,28 @@ def conclude(
         answer = _followed(api, answer, title, manner)
         if not manner.as_json and manner.check:
             print_differences(answer["job"])
+            print_lines(["", _apply(job)])
         if not manner.as_json and show:
             show(answer)
     elif not manner.as_json:
-        print_lines(_next_steps(job))
+        print_lines(_next_steps(job, check=manner.check))
     if manner.as_json:
         print_json(answer)
 
 
-def _next_steps(job: Document) -> list[str]:
+def _next_steps(job: Document, *, check: bool) -> list[str]:
     if job["run_after"]:
         return [
             f"It begins at {local_time(job['run_after'])}. Until then: jotunheim job cancel {job['id']}",
         ]
-    return [f"Follow it: jotunheim job watch {job['id']}"]
+    follow = f"Follow it: jotunheim job watch {job['id']}"
+    return [follow, _apply(job)] if check else [follow]
+
+
+def _apply(preview: Document) -> str:
+    """The line that applies just what a preview has shown: the same command, with `--plan` in place of `--check`."""
+    words = ["jotunheim", *(word for word in typed.get() if word != "--check"), "--plan", preview["id"]]
+    return f"Apply it: {shlex.join(words)}"
 
 
 def _followed(api: "Api", answer: Document, title: str, manner: Manner) -> Document:

@@ -114,16 +114,16 @@ class Api:
         body: Mapping[str, Any] | None = None,
         options: Mapping[str, str] | None = None,
         *,
-        check: bool = False,
+        query: Mapping[str, str] | None = None,
     ) -> Document:
         """Ask for something.
 
         Args:
             options: the command's option for each field of the body, for messages about bad fields.
-            check: only ask what would change.
+            query: whether only to ask what would change, or which preview to apply.
         """
         key = {"Idempotency-Key": str(uuid.uuid4())}
-        return self._write("POST", path, body, options, check=check, headers=key)
+        return self._write("POST", path, body, options, query=query, headers=key)
 
     def patch(
         self,
@@ -131,10 +131,10 @@ class Api:
         body: Mapping[str, Any],
         options: Mapping[str, str] | None = None,
         *,
-        check: bool = False,
+        query: Mapping[str, str] | None = None,
     ) -> Document:
         """Change some fields of something; arguments as of `post`."""
-        return self._write("PATCH", path, body, options, check=check)
+        return self._write("PATCH", path, body, options, query=query)
 
     def delete(
         self,
@@ -142,10 +142,10 @@ class Api:
         body: Mapping[str, Any] | None = None,
         options: Mapping[str, str] | None = None,
         *,
-        check: bool = False,
+        query: Mapping[str, str] | None = None,
     ) -> Document:
         """Ask for an end; arguments as of `post`."""
-        return self._write("DELETE", path, body, options, check=check)
+        return self._write("DELETE", path, body, options, query=query)
 
     def all(self, path: str, key: str, **query: str | int | None) -> list[Document]:
         """All entries of a list, page by page."""
@@ -185,11 +185,11 @@ class Api:
         body: Mapping[str, Any] | None,
         options: Mapping[str, str] | None,
         *,
-        check: bool = False,
+        query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Document:
         request = self._http.build_request(
-            method, API + path, json=body or {}, headers=headers, params={"check": "true"} if check else None
+            method, API + path, json=body or {}, headers=headers, params=dict(query) if query else None
         )
         return self._send(request, _WRITE_PAUSES, options or {})
 

@@ -145,7 +145,7 @@ def retry(
     """Try a failed job again; it continues from where it stood. With --wait --json, each event is a line."""
     from jotunheim.cli.client import Api, path_part
 
-    Manner(wait, timeout, check=False, as_json=as_json)
+    Manner(wait, timeout, check=False, plan=None, as_json=as_json)
     with Api.from_environment() as api:
         queued = api.post(f"/jobs/{path_part(job)}/retry")["job"]
         if wait:
@@ -167,7 +167,7 @@ def cancel(
     from jotunheim.cli.client import Api, path_part
     from jotunheim.cli.waiting import failure_of, wait_for
 
-    Manner(wait, timeout, check=False, as_json=as_json)
+    Manner(wait, timeout, check=False, plan=None, as_json=as_json)
     body = {"on_cancel": "keep" if keep else "cleanup"}
     with Api.from_environment() as api:
         told = api.post(f"/jobs/{path_part(job)}/cancel", body, {"on_cancel": "--keep"})["job"]

@@ -22,6 +22,12 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done.")]
 Check = Annotated[
     bool, typer.Option("--check", help="Only find out what would change; nothing changes anywhere.")
 ]
+PlanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--plan", metavar="JOB", help="Apply exactly what this preview has shown, if it is still so; once."
+    ),
+]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]

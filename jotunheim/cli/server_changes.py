@@ -10,6 +10,7 @@ from jotunheim.cli.asking import Manner, conclude
 from jotunheim.cli.options import (
     Check,
     Json,
+    PlanOption,
     SshKeys,
     Timeout,
     Wait,
@@ -158,13 +159,14 @@ def configure(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Change a server. What is not named stays; without any option, all that is recorded is asserted."""
     from jotunheim.cli import references
     from jotunheim.cli.client import Api
 
-    manner = Manner(wait, timeout, check, as_json)
+    manner = Manner(wait, timeout, check, plan, as_json)
     keys = either(ssh_key, "--ssh-key", no_ssh_keys, "--no-ssh-keys")
     labels = either(label, "--label", no_labels, "--no-labels")
     network = {
@@ -205,7 +207,7 @@ def configure(
     change |= _or_null("expires_in_seconds", expires_in, "--expires-in", no_expiry, "--no-expiry")
     with Api.from_environment() as api:
         found = references.server(api, server)
-        answer = api.patch(f"/servers/{found['id']}", change, _OPTIONS, check=check)
+        answer = api.patch(f"/servers/{found['id']}", change, _OPTIONS, query=manner.query)
         if answer["job"] is not None:
             conclude(
                 api,

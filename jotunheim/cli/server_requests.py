@@ -10,6 +10,7 @@ from jotunheim.cli.options import (
     Check,
     Json,
     PasswordStdin,
+    PlanOption,
     SshKeys,
     Timeout,
     Wait,
@@ -37,6 +38,7 @@ def power(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Start, shut down, stop, reboot or reset a server. What is already so is not done again."""
@@ -46,7 +48,7 @@ def power(
         server,
         "power",
         f"Power of {{name}}: {action.value}",
-        Manner(wait, timeout, check, as_json),
+        Manner(wait, timeout, check, plan, as_json),
         body,
         options,
     )
@@ -58,10 +60,11 @@ def password(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Give a server's account a new password. Without --password-stdin one is generated and shown once."""
-    manner = Manner(wait, timeout, check, as_json)
+    manner = Manner(wait, timeout, check, plan, as_json)
     body = given({"password": secret_from_stdin("--password-stdin") if password_stdin else None})
     options = {"password": "--password-stdin"}
     ask(server, "password", "New password of {name}", manner, body, options, show=_show_password)
@@ -80,13 +83,14 @@ def rebuild(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Give a server a new system disk; what is on the old one is lost. Address, name and VMID stay."""
     from jotunheim.cli import references
     from jotunheim.cli.client import Api
 
-    manner = Manner(wait, timeout, check, as_json)
+    manner = Manner(wait, timeout, check, plan, as_json)
     keys = parse_ssh_keys(ssh_key) if ssh_key else None
     secret = secret_from_stdin("--password-stdin") if password_stdin else None
     with Api.from_environment() as api:
@@ -107,7 +111,7 @@ def rebuild(
             "password": "--password-stdin",
             "destroy_snapshots": "--destroy-snapshots",
         }
-        answer = api.post(f"/servers/{found['id']}/rebuild", body, options, check=check)
+        answer = api.post(f"/servers/{found['id']}/rebuild", body, options, query=manner.query)
         conclude(api, answer, f"Rebuilding {found['name']}", manner, show=_show_lists)
 
 
@@ -117,18 +121,24 @@ def suspend(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Stop a server, and refuse to start it until it is unsuspended."""
-    manner = Manner(wait, timeout, check, as_json)
+    manner = Manner(wait, timeout, check, plan, as_json)
     ask(server, "suspend", "Suspending {name}", manner, {"reason": reason}, {"reason": "--reason"})
 
 
 def unsuspend(
-    server: Server, wait: Wait = False, timeout: Timeout = None, check: Check = False, as_json: Json = False
+    server: Server,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
 ) -> None:
     """Let a suspended server be what it was before."""
-    ask(server, "unsuspend", "Unsuspending {name}", Manner(wait, timeout, check, as_json))
+    ask(server, "unsuspend", "Unsuspending {name}", Manner(wait, timeout, check, plan, as_json))
 
 
 def delete(
@@ -150,13 +160,14 @@ def delete(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Delete a server, now or later."""
     from jotunheim.cli import references
     from jotunheim.cli.client import Api
 
-    manner = Manner(wait, timeout, check, as_json)
+    manner = Manner(wait, timeout, check, plan, as_json)
     body = given(
         {
             "delay_seconds": delay,
@@ -171,7 +182,7 @@ def delete(
         backups = " and its backups" if delete_backups else ""
         if not yes and not check and not confirm(f"Delete {what}{backups}?", "--yes"):
             raise CommandError("Nothing was deleted.", code="not_confirmed")
-        answer = api.delete(f"/servers/{found['id']}", body, options, check=check)
+        answer = api.delete(f"/servers/{found['id']}", body, options, query=manner.query)
         conclude(api, answer, f"Deleting {found['name']}", manner, show=_show_lists)
 
 

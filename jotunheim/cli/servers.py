@@ -12,6 +12,7 @@ from jotunheim.cli.options import (
     Check,
     Json,
     PasswordStdin,
+    PlanOption,
     SshKeys,
     Timeout,
     Wait,
@@ -147,13 +148,14 @@ def create(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Create a server. Without keys and password, a password is generated and shown once."""
     from jotunheim.cli.client import Api
     from jotunheim.cli.references import location_id, node_id, template_id
 
-    manner = Manner(wait, timeout, check, as_json)
+    manner = Manner(wait, timeout, check, plan, as_json)
     labels = parse_pairs("--label", label or [])
     keys = parse_ssh_keys(ssh_key or [])
     password = secret_from_stdin("--password-stdin") if password_stdin else None
@@ -180,7 +182,7 @@ def create(
             "expires_in_seconds": expires_in,
             "limits": given({"snapshots": snapshot_limit, "backups": backup_limit}),
         }
-        answer = api.post("/servers", given(wishes), _OPTIONS, check=check)
+        answer = api.post("/servers", given(wishes), _OPTIONS, query=manner.query)
         job_id = answer["job"]["id"]
         conclude(
             api,

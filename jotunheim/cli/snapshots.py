@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from jotunheim.cli.asking import Manner, ask
-from jotunheim.cli.options import Check, Json, Timeout, Wait, given
+from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait, given
 from jotunheim.cli.output import Columns, local_time, print_rows
 
 app = typer.Typer(no_args_is_help=True, help="Snapshots: states of a server to return to.")
@@ -43,10 +43,11 @@ def create(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Make a snapshot of a server."""
-    manner = Manner(wait, timeout, check, as_json)
+    manner = Manner(wait, timeout, check, plan, as_json)
     body = given({"name": name, "description": description, "with_memory": with_memory})
     options = {"name": "NAME", "description": "--description", "with_memory": "--with-memory"}
     ask(server, "snapshots", f"Snapshot {name} of {{name}}", manner, body, options)
@@ -59,12 +60,13 @@ def rollback(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Return a server to a snapshot; what was written since is lost."""
     from jotunheim.cli.client import path_part
 
-    manner = Manner(wait, timeout, check, as_json)
+    manner = Manner(wait, timeout, check, plan, as_json)
     ask(server, f"snapshots/{path_part(name)}/rollback", f"Returning {{name}} to {name}", manner)
 
 
@@ -75,11 +77,12 @@ def delete(
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
+    plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
     """Delete a snapshot; the server stays as it is."""
     from jotunheim.cli.client import path_part
 
-    manner = Manner(wait, timeout, check, as_json)
+    manner = Manner(wait, timeout, check, plan, as_json)
     title = f"Deleting snapshot {name} of {{name}}"
     ask(server, f"snapshots/{path_part(name)}", title, manner, method="delete")

@@ -129,6 +129,7 @@ def test_a_previewed_creation_says_what_would_be(api: Recorder) -> None:
     arguments = ["server", "create", "--name", "web-1", "--template", "3", "--expires-in", "90m", "--check"]
     assert api(*arguments).out == (
         "Server web-1 would be VM 100 on pve1; job 1 finds out.\nFollow it: jotunheim job watch 1\n"
+        "Apply it: jotunheim server create --name web-1 --template 3 --expires-in 90m --plan 1\n"
     )
     [(method, path, body)] = api.sent
     assert (method, path) == ("POST", "/api/v1/admin/servers?check=true")
@@ -217,6 +218,37 @@ def test_requests_are_posts_with_a_key(
 
 def test_check_is_said_in_the_query(api: Recorder) -> None:
     assert api.one("server", "power", ID, "stop", "--check")[1] == f"{BASE}/power?check=true"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["server", "create", "--name", "web-1", "--template", "3"],
+        ["server", "configure", "web-1", "--cpu", "2"],
+        ["server", "power", "web-1", "stop"],
+        ["server", "password", "web-1"],
+        ["server", "rebuild", "web-1"],
+        ["server", "suspend", "web-1", "--reason", "unpaid"],
+        ["server", "unsuspend", "web-1"],
+        ["server", "delete", "web-1", "--yes"],
+        ["snapshot", "create", "web-1", "before"],
+        ["snapshot", "rollback", "web-1", "before"],
+        ["snapshot", "delete", "web-1", "before"],
+    ],
+)
+def test_a_preview_names_the_line_that_applies_it(api: Recorder, arguments: list[str]) -> None:
+    line = api(*arguments, "--check").out.splitlines()[-1]
+    assert line == f"Apply it: jotunheim {' '.join(arguments)} --plan 1"
+    api.sent.clear()
+    _, previewed_path, previewed = api.one(*arguments, "--check")
+    api.sent.clear()
+    _, path, body = api.one(*line.removeprefix("Apply it: jotunheim ").split())
+    assert (path, body) == (previewed_path.replace("?check=true", "?plan=1"), previewed)
+
+
+def test_a_plan_cannot_be_previewed(api: Recorder) -> None:
+    assert api("server", "power", "web-1", "stop", "--check", "--plan", "1").status == 2
+    assert api.sent == []
 
 
 def test_a_password_comes_from_standard_input_and_is_not_echoed(api: Recorder) -> None:
