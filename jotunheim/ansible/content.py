@@ -17,13 +17,13 @@ _PACKAGE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 def files(playbook: str) -> dict[str, bytes]:
     """The files that a playbook needs, by their paths in a folder of its own, sorted.
 
-    The folder is laid out as `playbooks/`, `roles/` and `collections/`.
+    The folder is laid out as `playbooks/`, `roles/` and `collections/`. What is missing is left out: Ansible says so.
     """
     found = {f"playbooks/{playbook}": paths.PLAYBOOKS / playbook}
     for role in playbooks.roles(playbook):
         found |= {f"roles/{role}/{name}": file for name, file in _tree(paths.ROLES / role)}
     found |= {f"collections/{name}": file for name, file in _tree(paths.COLLECTIONS)}
-    return {name: found[name].read_bytes() for name in sorted(found)}
+    return {name: found[name].read_bytes() for name in sorted(found) if found[name].is_file()}
 
 
 def digest(contents: Mapping[str, bytes]) -> str:

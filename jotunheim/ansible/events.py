@@ -5,8 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from jotunheim.ansible import bounded
+
 MASK = "********"
 SHORTEST_MASKED = 6
+DIFF_CHARACTERS = 64 * 1024
+"""The most that is kept of a step's differences."""
+_NAME_CHARACTERS = 200
 _ENDS = {
     "runner_on_ok": "ok",
     "runner_on_failed": "failed",
@@ -45,6 +50,8 @@ class TaskEvent:
 def translate(event: Mapping[str, Any], secrets: Collection[str]) -> TaskEvent | None:
     """The task event in one event of ansible-runner; None when it is about something else.
 
+    It is bounded and storable, whatever a plugin returned.
+
     Args:
         secrets: values that must not appear in the result, whatever a plugin did: they are masked.
     """
@@ -54,12 +61,13 @@ def translate(event: Mapping[str, Any], secrets: Collection[str]) -> TaskEvent |
     if not host or (name != "runner_on_start" and name not in _ENDS):
         return None
     action = data.get("task_action", "")
-    task = str(data.get("task", ""))
+    task = bounded.text(str(data.get("task", "")), _NAME_CHARACTERS)
     hidden = action in _HIDDEN_ACTIONS
     if name == "runner_on_start":
         return TaskEvent(Kind.STARTED, host, task, action, hidden)
-    result = masked(data.get("res") or {}, secrets)
-    diff = result.get("diff")
+    # Ansible's process bounds results too. Twice its limit, so that nothing is cut twice.
+    result = masked(bounded.bounded(data.get("res") or {}, 2 * bounded.RESULT_CHARACTERS), secrets)
+    diff = bounded.bounded(result.get("diff"), DIFF_CHARACTERS)
     return TaskEvent(
         kind=Kind(_ENDS[name]),
         host=host,
@@ -67,9 +75,14 @@ def translate(event: Mapping[str, Any], secrets: Collection[str]) -> TaskEvent |
         action=action,
         hidden=hidden,
         changed=bool(result.get("changed", False)),
-        diff=[diff] if isinstance(diff, dict) else diff or None,
+        diff=_differences(diff),
         result=result,
     )
+
+
+def _differences(diff: Any) -> list[dict[str, Any]] | None:
+    entries = diff if isinstance(diff, list) else [diff]
+    return [entry for entry in entries if isinstance(entry, dict)] or None
 
 
 def masked(value: Any, secrets: Collection[str]) -> Any:
@@ -79,7 +92,7 @@ def masked(value: Any, secrets: Collection[str]) -> Any:
             for secret in secrets:
                 # Shorter ones would mask half of every message; nobody generates such.
                 if len(secret) >= SHORTEST_MASKED:
-                    value = value.replace(secret, MASK)
+                    value = _without_a_beginning(value.replace(secret, MASK), secret)
             return value
         case dict():
             return {key: masked(item, secrets) for key, item in value.items()}
@@ -87,3 +100,12 @@ def masked(value: Any, secrets: Collection[str]) -> Any:
             return [masked(item, secrets) for item in value]
         case _:
             return value
+
+
+def _without_a_beginning(value: str, secret: str) -> str:
+    """A text that was cut in the middle of a secret, without the secret's beginning."""
+    end = value.rfind(bounded.MARK)
+    for length in range(len(secret) - 1, 0, -1) if end >= 0 else ():
+        if value.endswith(secret[:length], 0, end):
+            return value[: end - length] + MASK + value[end:]
+    return value

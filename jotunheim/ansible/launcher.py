@@ -9,18 +9,56 @@ that stopping a run by its process group does not reach them.
 
 import os
 import sys
+import time
+from typing import Any
 
 from jotunheim.lifeline import die_with_parent
+
+# How long all of Ansible's processes must be gone, and how often it must have looked, before a result that did not
+# come is given up. A result that is under way takes milliseconds.
+_LOST_SECONDS = 3
+_LOST_LOOKS = 1000
 
 
 def main() -> None:
     """Entry point; the first argument is the pid that must be the parent."""
     die_with_parent(int(sys.argv[1]))
-    os.register_at_fork(after_in_child=die_with_parent)
-    sys.argv = ["ansible-playbook", *sys.argv[2:]]
-    from ansible.cli.playbook import main as ansible_playbook
+    play(sys.argv[2:])
 
+
+def play(arguments: list[str]) -> None:
+    """Be `ansible-playbook` with these arguments; ends the process."""
+    os.register_at_fork(after_in_child=die_with_parent)
+    sys.argv = ["ansible-playbook", *arguments]
+    from ansible.cli.playbook import main as ansible_playbook
+    from ansible.executor.task_queue_manager import TaskQueueManager
+
+    TaskQueueManager.has_dead_workers = _finds_all_dead(TaskQueueManager.has_dead_workers)
     ansible_playbook()
+
+
+def _finds_all_dead(has_dead_workers: Any) -> Any:
+    """Ansible's own look for dead processes, which overlooks those that ended with exit code 0 and without a result.
+
+    It would wait for such a result for ever. Ansible asks only while it waits for results.
+    """
+    looks = 0
+    since = 0.0
+
+    def looked(manager: Any) -> bool:
+        nonlocal looks, since
+        if has_dead_workers(manager):
+            return True
+        codes = [process.exitcode for process in manager.get_workers() if process is not None]
+        if not codes or None in codes:
+            looks = 0
+            return False
+        if looks == 0:
+            since = time.monotonic()
+        looks += 1
+        return looks > _LOST_LOOKS and time.monotonic() - since > _LOST_SECONDS
+
+    return looked
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ CONTENT = _SHARE if _SHARE.exists() else _PACKAGE.parent
 PLAYBOOKS = CONTENT / "playbooks"
 ROLES = CONTENT / "roles"
 COLLECTIONS = _PACKAGE / "collections"
+CALLBACKS = _PACKAGE / "ansible" / "callbacks"
+"""Callback plugins of the service; runs by hand do not use them."""
 
 
 def environment() -> dict[str, str]:

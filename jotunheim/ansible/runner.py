@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import Any
 
 import ansible_runner
 
-from jotunheim.ansible import inventory, paths
+from jotunheim.ansible import bounded, failures, inventory, paths, processes
 from jotunheim.ansible.events import Kind, TaskEvent, masked, translate
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.journal import RUN_FILE_VARIABLE
@@ -28,6 +29,7 @@ FORKS = 25
 # ansible-runner looks for cancellation and time-out at least this often.
 POLL_SECONDS = 1
 TAIL_LINES = 20
+PRINTED_CHARACTERS = 4096
 _INHERITED = (
     "HOME",
     "USER",
@@ -110,10 +112,10 @@ class HostResult:
         told = result.get("error")
         if isinstance(told, Mapping):
             return TaskFailedError(self.failure.task, told, result)
-        message = str(result.get("msg") or result.get("exception") or "no reason was given").strip()
+        message = failures.of_task(str(result.get("msg") or result.get("exception") or ""))
         return ServerDeploymentError(
             "playbook_failed",
-            f"The task “{self.failure.task}” failed: {message[:1000]}",
+            f"The task “{self.failure.task}” failed: {message}",
             hint="See the worker's log.",
         )
 
@@ -125,8 +127,8 @@ class RunResult:
     status: str
     """ansible-runner's word: `successful`, `failed`, `timeout` or `canceled`."""
     hosts: Mapping[str, HostResult]
-    reason: str
-    """What ansible said outside of tasks: why it could not even begin."""
+    failure: ServerDeploymentError | None
+    """Why it ended before the playbook did; None: it did not."""
 
     def of(self, host: str) -> HostResult:
         """The results of a host that the playbook finished on.
@@ -135,27 +137,28 @@ class RunResult:
             ServerDeploymentError: it did not.
         """
         found = self.hosts[host]
-        if found.error:
-            raise found.error
-        if self.status == "timeout":
-            raise ServerDeploymentError(
-                "run_timeout", "The run took too long and was stopped.", retryable=True
-            )
-        if self.status != "successful" or not found.results:
+        error = found.error or self.failure
+        if error:
+            raise error
+        if not found.results:
             raise ServerDeploymentError(
                 "ansible_failed",
-                f"Ansible ended with status {self.status} before it had finished: {self.reason}",
-                hint="See the worker's log; `ansible-playbook --syntax-check` finds broken playbooks.",
+                "Ansible ended without having done anything for this server.",
+                hint="See whether the playbook has tasks for the group `servers`.",
             )
         return found
 
 
 def run(wanted: Run) -> RunResult:
-    """Run a playbook over its hosts; returns when it has ended, however it ended.
+    """Run a playbook over its hosts; returns when it has ended, however it ended, and nothing of it is left.
 
-    The directory must not exist; it is removed at the end. Exceptions are those of the file system only.
+    The directory must not exist; it is removed at the end. The only exceptions are those of `on_event` and
+    `is_cancelled`: the run is ended, then they are raised.
     """
-    wanted.directory.mkdir(mode=0o700, parents=True)
+    try:
+        wanted.directory.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        return RunResult("failed", _no_results(wanted), failures.of_exception(error))
     try:
         return _run(wanted)
     finally:
@@ -164,22 +167,15 @@ def run(wanted: Run) -> RunResult:
 
 
 def _run(wanted: Run) -> RunResult:
-    hosts_file = wanted.directory / "hosts.yml"
-    hosts_file.write_text(wanted.inventory)
-    run_file = wanted.directory / "run.json"
-    run_file.write_text(
-        json.dumps({host.name: {"job_id": host.job_id, "fence": host.fence} for host in wanted.hosts})
-    )
-    config_file = wanted.directory / "ansible.cfg"
-    config_file.touch()  # empty: neither the operator's nor the system's configuration has a say
-    results = {host.name: HostResult() for host in wanted.hosts}
+    results = _no_results(wanted)
     secrets = [secret for host in wanted.hosts for secret in host.secrets]
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-
     broken: list[Exception] = []
 
     def on_event(event: dict[str, Any]) -> bool:
         try:
+            if "uuid" in event and "event" not in event:
+                raise failures.disk("a report of Ansible is gone")  # noqa: TRY301 - it ends the run as any other
             told = None if broken else translate(event, secrets)
             if told is not None:
                 _collect(results[told.host], told)
@@ -187,9 +183,63 @@ def _run(wanted: Run) -> RunResult:
         except Exception as error:  # noqa: BLE001 - raised below: here it would leave Ansible running
             broken.append(error)
         if event.get("event") in ("verbose", "error") and str(event.get("stdout", "")).strip():
-            tail.append(str(event["stdout"]).strip())
+            tail.append(masked(bounded.text(str(event["stdout"]).strip(), PRINTED_CHARACTERS), secrets))
         return False  # nothing of it goes to disk
 
+    def is_cancelled() -> bool:
+        try:
+            return bool(broken) or wanted.is_cancelled()
+        except Exception as error:  # noqa: BLE001 - raised below, as above
+            broken.append(error)
+            return True
+
+    status, failure = _watch(wanted, on_event, is_cancelled, tail)
+    if broken:
+        raise broken[0]
+    if failure is not None:
+        log.warning("Run %s ended with status %s: %s", wanted.directory.name, status, "\n".join(tail))
+    return RunResult(status, results, failure)
+
+
+def _no_results(wanted: Run) -> dict[str, HostResult]:
+    return {host.name: HostResult() for host in wanted.hosts}
+
+
+def _watch(
+    wanted: Run,
+    on_event: Callable[[dict[str, Any]], bool],
+    is_cancelled: Callable[[], bool],
+    printed: Iterable[str],
+) -> tuple[str, ServerDeploymentError | None]:
+    """Have ansible-runner carry the run out; its status, and why it ended before its playbook did.
+
+    Afterwards no process of the run lives.
+    """
+    run_file = wanted.directory / "run.json"
+    try:
+        runner = _prepared(wanted, run_file, on_event, is_cancelled)
+        runner.run()
+        return runner.status, failures.of_run(runner.status, runner.rc, printed)
+    except Exception as error:
+        log.exception("Run %s cannot be followed.", wanted.directory.name)
+        # ansible-runner does not end what it started when it cannot go on; its frames hold the terminal.
+        traceback.clear_frames(error.__traceback__)
+        return "failed", failures.of_exception(error)
+    finally:
+        processes.end_all(RUN_FILE_VARIABLE, str(run_file))
+
+
+def _prepared(
+    wanted: Run, run_file: Path, on_event: Callable[[dict[str, Any]], bool], is_cancelled: Callable[[], bool]
+) -> Any:
+    """A runner of ansible-runner, with all files of the run written."""
+    hosts_file = wanted.directory / "hosts.yml"
+    hosts_file.write_text(wanted.inventory)
+    run_file.write_text(
+        json.dumps({host.name: {"job_id": host.job_id, "fence": host.fence} for host in wanted.hosts})
+    )
+    config_file = wanted.directory / "ansible.cfg"
+    config_file.touch()  # empty: neither the operator's nor the system's configuration has a say
     runner = ansible_runner.interface.init_runner(
         private_data_dir=str(wanted.directory),
         playbook=str(paths.PLAYBOOKS / wanted.playbook),
@@ -199,33 +249,39 @@ def _run(wanted: Run) -> RunResult:
         ident="run",
         quiet=True,
         suppress_env_files=True,
-        settings={"pexpect_timeout": POLL_SECONDS, "suppress_output_file": True},
+        # No password is asked for. The pattern takes what was read out of pexpect's buffer, which would grow for ever.
+        passwords={"(?s).+": None},
         timeout=wanted.timeout_seconds,
         event_handler=on_event,
-        cancel_callback=lambda: bool(broken) or wanted.is_cancelled(),
+        cancel_callback=is_cancelled,
     )
+    # Set here, because ansible-runner forgets the settings that it is given when it must not write them to a file.
+    runner.config.pexpect_timeout = POLL_SECONDS
+    runner.config.suppress_output_file = True
     added_by_runner = {key: value for key, value in runner.config.env.items() if os.environ.get(key) != value}
     runner.config.env = {
         **{key: os.environ[key] for key in _INHERITED if key in os.environ},
         **added_by_runner,
         **paths.environment(),
         **wanted.environment,
+        "ANSIBLE_CALLBACK_PLUGINS": os.pathsep.join(
+            [str(paths.CALLBACKS), runner.config.env["ANSIBLE_CALLBACK_PLUGINS"]]
+        ),
         "ANSIBLE_CONFIG": str(config_file),
         "ANSIBLE_FORKS": str(FORKS),
         "ANSIBLE_HOME": str(wanted.directory / "home"),
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "jotunheim_events",
         "LC_ALL": "C.UTF-8",
+        "ORIGINAL_STDOUT_CALLBACK": "jotunheim_silent",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        # An event that cannot be told ends the run: nobody would know what it does.
+        "_ANSIBLE_CALLBACK_DISPATCH_ERROR_BEHAVIOR": "error",
         RUN_FILE_VARIABLE: str(run_file),
     }
     launcher = [sys.executable, "-P", "-m", "jotunheim.ansible.launcher", str(os.getpid())]
     runner.config.command = [*launcher, *runner.config.command[1:]]
-    runner.run()
-    if broken:
-        raise broken[0]
-    if runner.status != "successful":
-        log.warning("Run %s ended with status %s: %s", wanted.directory.name, runner.status, "\n".join(tail))
-    return RunResult(runner.status, results, _reason(tail, secrets))
+    return runner
 
 
 def _collect(host: HostResult, event: TaskEvent) -> None:
@@ -234,11 +290,3 @@ def _collect(host: HostResult, event: TaskEvent) -> None:
         host.tasks[event.task] = event.result
     elif event.kind is Kind.FAILED and not event.result.get("ignored"):
         host.failure = event
-
-
-def _reason(printed: Iterable[str], secrets: Sequence[str]) -> str:
-    """The first line that ansible calls an error, or the last one that it printed; never a traceback."""
-    lines = [line for text in printed for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lstrip("[").startswith("ERROR")]
-    reason: str = masked((errors or lines[-1:] or ["it printed nothing"])[0], secrets)
-    return reason[:1000]
