@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 
+from jotunheim.ansible import runner
 from jotunheim.exceptions.repository import StoreUnavailableError
 from jotunheim.jobs import server as server_jobs
 from jotunheim.jobs.queue import Queue
@@ -39,6 +40,8 @@ def worker(settings: Settings) -> Worker:
     """
     keyring = _use_store(settings)
     settings.runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if settings.warm_ansible:
+        runner.keep_warm().start()
     return Worker(settings, keyring, Queue(settings.queue), KINDS, run_environment(settings))
 
 

@@ -87,6 +87,8 @@ class Settings(BaseModel):
     """How long a worker that was told to stop lets its runs finish."""
     job_timeout_seconds: int = Field(default=3600, ge=10)
     """The longest that one run may take."""
+    warm_ansible: bool = True
+    """Whether workers keep Ansible loaded and fork it for each run."""
     guest_agent_wait_seconds: int = Field(default=0, ge=0)
     """How long a build waits for the guest agent before it ends without it."""
     vmid_first: int = Field(default=1000, ge=100, le=999_999_999)

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ import ansible_runner
 
 from jotunheim.ansible import bounded, failures, inventory, paths, processes
 from jotunheim.ansible.events import Kind, TaskEvent, masked, translate
+from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.journal import RUN_FILE_VARIABLE
 
@@ -42,6 +44,7 @@ _INHERITED = (
 )
 
 log = logging.getLogger(__name__)
+_warm: WarmAnsible | None = None
 
 
 class TaskFailedError(ServerDeploymentError):
@@ -147,6 +150,19 @@ class RunResult:
                 hint="See whether the playbook has tasks for the group `servers`.",
             )
         return found
+
+
+def keep_warm() -> WarmAnsible:
+    """Use a loaded Ansible for all runs of this process from now on; start it, too. Until then they load it anew."""
+    global _warm
+    with tempfile.TemporaryDirectory() as name:
+        sample = Run("none.yml", (), Path(name), 1, lambda _: None, lambda: False, {})
+        environment = _prepared(
+            sample, Path(name) / "run.json", lambda _: False, sample.is_cancelled
+        ).config.env
+    own = {name for name in environment if name.startswith(("AWX_", "JOTUNHEIM_"))}
+    _warm = WarmAnsible({name: value for name, value in environment.items() if name not in own})
+    return _warm
 
 
 def run(wanted: Run) -> RunResult:
@@ -279,9 +295,14 @@ def _prepared(
         "_ANSIBLE_CALLBACK_DISPATCH_ERROR_BEHAVIOR": "error",
         RUN_FILE_VARIABLE: str(run_file),
     }
-    launcher = [sys.executable, "-P", "-m", "jotunheim.ansible.launcher", str(os.getpid())]
-    runner.config.command = [*launcher, *runner.config.command[1:]]
+    runner.config.command = [*_launcher(runner.config.env), *runner.config.command[1:]]
     return runner
+
+
+def _launcher(environment: Mapping[str, str]) -> list[str]:
+    """What stands for the command `ansible-playbook`: in the loaded Ansible if there is one, else a new one."""
+    warm = _warm.command(environment) if _warm else None
+    return warm or [sys.executable, "-P", "-m", "jotunheim.ansible.launcher", str(os.getpid())]
 
 
 def _collect(host: HostResult, event: TaskEvent) -> None:

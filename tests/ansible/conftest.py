@@ -12,6 +12,7 @@ import pytest
 
 from jotunheim.ansible import runner
 from jotunheim.ansible.events import TaskEvent
+from jotunheim.ansible.warm import WarmAnsible
 from tests.support.processes import wait_for
 
 ACTIONS = Path(__file__).parent / "action_plugins"
@@ -77,6 +78,14 @@ def open_descriptors() -> dict[str, str]:
     return found
 
 
+def children_of(pid: int) -> list[str]:
+    """The processes that a process started, and that it has not waited for."""
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # it ended
+        return []
+
+
 def processes_of(folder: Path) -> list[str]:
     """Processes that were started for a run in this folder, and live."""
     found = []
@@ -90,11 +99,29 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmAnsible]:
+    """A loaded Ansible."""
+    started = runner.keep_warm()
+    started.start()
+    yield started
+    started.close()
+
+
+@pytest.fixture(params=["plain", "warm"])
+def mode(request: pytest.FixtureRequest, warm: WarmAnsible, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether Ansible is started anew for each run, or forked."""
+    monkeypatch.setattr(runner, "_warm", warm if request.param == "warm" else None)
+    return str(request.param)
+
+
 @pytest.fixture
-def player(tmp_path: Path) -> Iterator[Player]:
+def player(tmp_path: Path, mode: str, warm: WarmAnsible) -> Iterator[Player]:
     """Runs playbooks; at the end no process and no open file of theirs is left."""
     (tmp_path / "action_plugins").symlink_to(ACTIONS)
     before = open_descriptors()
+    parent = warm.pid()
     yield Player(tmp_path)
     wait_for(lambda: not processes_of(tmp_path), "the end of what Ansible started")
+    wait_for(lambda: parent is None or not children_of(parent), "the end of what was forked")
     assert len(open_descriptors()) <= len(before), (before, open_descriptors())

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import resource
 import signal
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
+from ansible import constants, context
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 MEGABYTE = 1024 * 1024
 
@@ -34,7 +39,38 @@ def _deaf() -> dict[str, Any]:
     return {}
 
 
+def _surroundings() -> dict[str, Any]:
+    """What Ansible's main process was given, and how it is configured."""
+    main = Path(f"/proc/{os.getppid()}")
+    fields = (main / "stat").read_text().rpartition(")")[2].split()
+    status = dict(line.split(":", 1) for line in (main / "status").read_text().splitlines() if ":" in line)
+    return {
+        "parent": int(fields[1]),
+        "leads its session and group": {int(fields[2]), int(fields[3])} == {os.getppid()},
+        "has a terminal": int(fields[4]) != 0,
+        "umask": status["Umask"].strip(),
+        "ignored signals": status["SigIgn"].strip(),
+        "blocked signals": status["SigBlk"].strip(),
+        "descriptors": sorted(
+            str(entry.readlink()).split(":")[0].rstrip("0123456789") for entry in (main / "fd").iterdir()
+        ),
+        "directory": str((main / "cwd").readlink()),
+        "environment": dict(os.environ),
+        "arguments": sys.argv,
+        "settings": {
+            name: sorted(map(str, value)) if isinstance(value, frozenset | set) else str(value)
+            for name, value in vars(constants).items()
+            if name.isupper()
+        },
+        "encoding": sys.stdout.encoding if sys.stdout else None,
+        "options": {name: str(value) for name, value in context.CLIARGS.items()},
+        "warnings": sorted(Display()._warns),
+        "random": random.random(),
+    }
+
+
 WAYS = {
+    "tell": _surroundings,
     "raise": lambda: 1 / 0,
     "exit": lambda: os._exit(1),
     "exit silently": lambda: os._exit(0),
