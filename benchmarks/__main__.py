@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import api, build
+from benchmarks import runner as runs
 from benchmarks import sandbox as stand_in
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -30,16 +31,21 @@ def main() -> None:
         with (
             Sandbox.start(directory, time_scale=0) as sandbox,
             Service.start(directory / "state") as service,
+            Service.start(directory / "plain", settings={"JOTUNHEIM_WARM_ANSIBLE": "false"}) as plain,
         ):
             service.add_infrastructure(sandbox)
-            builds = build.measure(service, sandbox)
+            plain.add_infrastructure(sandbox)
+            builds = build.measure(service, plain, sandbox)
             requests = api.measure(service)
+        noop = runs.measure()
         reads, clones = stand_in.measure(directory)
-    PAGE.write_text("\n".join(_page(builds, requests, reads, clones)) + "\n")
+    PAGE.write_text("\n".join(_page(builds, noop, requests, reads, clones)) + "\n")
     print(PAGE.read_text())
 
 
-def _page(builds: Figures, requests: Figures, reads: Figures, clones: Figures) -> Iterable[str]:
+def _page(
+    builds: Figures, noop: Figures, requests: Figures, reads: Figures, clones: Figures
+) -> Iterable[str]:
     yield "# Benchmarks"
     yield ""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
@@ -50,6 +56,13 @@ def _page(builds: Figures, requests: Figures, reads: Figures, clones: Figures) -
     )
     yield from _table(
         "One server, from the request to *ready*", builds, build.RAW, "s", lambda seconds: f"{seconds:.2f}"
+    )
+    yield from _table(
+        "A playbook that does nothing, through ansible-runner",
+        noop,
+        runs.WARM,
+        "s",
+        lambda seconds: f"{seconds:.2f}",
     )
     yield from _table("One request", requests, api.BASE, "ms", lambda seconds: f"{1000 * seconds:.1f}")
     yield from _table(

@@ -18,17 +18,19 @@ RUNS = 7
 RAW = "raw: the same requests by a script with proxmoxer, already imported and connected"
 BY_HAND = "`ansible-playbook` by hand, the same playbook"
 JOTUNHEIM = "Jotunheim: POST until the job has succeeded"
+PLAIN = "the same with `JOTUNHEIM_WARM_ANSIBLE=false`"
 
 
-def measure(service: Service, sandbox: Sandbox) -> dict[str, list[float]]:
+def measure(service: Service, plain: Service, sandbox: Sandbox) -> dict[str, list[float]]:
     """Seconds of each way, in turns."""
     raw = _Raw(sandbox)
-    seconds: dict[str, list[float]] = {RAW: [], BY_HAND: [], JOTUNHEIM: []}
+    seconds: dict[str, list[float]] = {RAW: [], BY_HAND: [], JOTUNHEIM: [], PLAIN: []}
     for number in range(RUNS + 1):
         for name, way in (
             (RAW, lambda: raw.build(50_000 + number)),  # noqa: B023 - called at once
             (BY_HAND, lambda: _by_hand(service, sandbox, 60_000 + number)),  # noqa: B023
             (JOTUNHEIM, lambda: service.built(f"bench-{number}", disk_bytes=3 * 2**30)),  # noqa: B023
+            (PLAIN, lambda: plain.built(f"plain-{number}", disk_bytes=3 * 2**30)),  # noqa: B023
         ):
             began = time.perf_counter()
             way()

@@ -188,7 +188,7 @@ def _first_line(process: subprocess.Popen[bytes]) -> bytes:
 def _changed(file: str) -> int:
     """When a file was changed, in nanoseconds; 0: it is gone."""
     with contextlib.suppress(OSError):
-        return Path(file).stat().st_mtime_ns
+        return os.stat(file).st_mtime_ns  # noqa: PTH116 - of a thousand files before each run
     return 0
 
 

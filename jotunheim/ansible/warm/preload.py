@@ -59,6 +59,7 @@ _MODULES = (
 
 # Callbacks are named: `all` would load the ones of the service and of ansible-runner, which read a run's environment.
 _CALLBACKS = ("default", "junit", "minimal", "oneline", "tree")
+_CHILDREN_S_CALLBACKS = ("awx_display", "jotunheim_events", "jotunheim_silent")
 
 
 def load() -> None:
@@ -73,6 +74,7 @@ def load() -> None:
 
 
 def _load_ansible() -> None:
+    from ansible import constants
     from ansible.plugins import loader
     from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
@@ -83,6 +85,10 @@ def _load_ansible() -> None:
         list(plugins.all(class_only=True))
     for name in _CALLBACKS:
         loader.callback_loader.get(name, class_only=True)
+    # Of those that must not be loaded here, Ansible at least knows the options already: they are the default's.
+    options = constants.config.get_configuration_definitions("callback", "default")
+    for name in _CHILDREN_S_CALLBACKS:
+        constants.config.initialize_plugin_configuration_definitions("callback", name, options)
     # Each child finds its plugins itself: beside its playbook before those of Ansible.
     for plugins in (*used, loader.shell_loader, loader.vars_loader, loader.callback_loader):
         plugins._clear_caches()
