@@ -19,12 +19,13 @@ def step_count(playbook: str) -> int:
 
 def roles(playbook: str) -> tuple[str, ...]:
     """The names of a playbook's roles, in the order in which they run; none of a playbook that cannot be read."""
-    return tuple(
-        entry.get("role", "") if isinstance(entry, dict) else str(entry)
+    named = (
+        entry.get("role") if isinstance(entry, dict) else entry
         for play in _read(paths.PLAYBOOKS / playbook)
         if isinstance(play, dict)
         for entry in play.get("roles") or []
     )
+    return tuple(str(name) for name in named if name)
 
 
 def _read(file: Path) -> list[Any]:
