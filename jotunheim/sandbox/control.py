@@ -174,9 +174,14 @@ class ControlServer:
         return {"count": 0}
 
     async def list_faults(self, _request: web.Request) -> list[dict[str, Any]]:
-        """The armed faults and how often each has struck."""
+        """The armed faults, how often each has struck, and how many requests it leaves without an answer."""
         return [
-            {"id": f.id, "struck": f.struck, **f.fault.model_dump(exclude_defaults=True)}
+            {
+                "id": f.id,
+                "struck": f.struck,
+                "silenced": f.silenced,
+                **f.fault.model_dump(exclude_defaults=True),
+            }
             for f in self.world.faults.active.values()
         ]
 

@@ -63,12 +63,13 @@ class Fault(BaseModel):
 
 @dataclass
 class ActiveFault:
-    """A fault with its number and how often it has struck."""
+    """A fault with its number, how often it has struck, and how many requests it keeps without an answer."""
 
     id: int
     fault: Fault
     seen: int = 0
     struck: int = 0
+    silenced: int = 0
 
 
 @dataclass

@@ -78,6 +78,7 @@ class PveServer:
         if fault.delay:
             await asyncio.sleep(fault.delay)
         if fault.silent:
+            strike.silenced += 1
             await asyncio.get_running_loop().create_future()
         if fault.reset:
             if request.transport:

@@ -55,6 +55,15 @@ def test_a_silent_request_is_never_answered(pve: Pve) -> None:
         pve.sandbox.api.get("/version", timeout=0.2)
 
 
+def test_a_silent_fault_says_when_its_request_has_had_its_effect(pve: Pve) -> None:
+    pve.fault(method="POST", path="^/pools$", silent=True, when="after")
+    assert pve.control.get("/faults").json()[0]["silenced"] == 0
+    with pytest.raises(httpx.ReadTimeout):
+        pve.sandbox.api.post("/pools", data={"poolid": "kept"}, timeout=0.2)
+    assert pve.control.get("/faults").json()[0]["silenced"] == 1
+    assert [pool["poolid"] for pool in pve.ok("GET", "/pools")] == ["kept"]
+
+
 def test_a_task_can_fail_late(pve: Pve) -> None:
     pve.fault(method="POST", path="/clone$", task_fails="clone failed: unexpected end of file")
     assert pve.task("POST", f"{VM}/9000/clone", newid=311) == "clone failed: unexpected end of file"
