@@ -6,7 +6,7 @@ from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.repository import PlanOutdatedError
-from jotunheim.exceptions.service import ConflictError, NodeUnavailableError, ServerDeploymentError
+from jotunheim.exceptions.service import ConflictError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
@@ -44,12 +44,7 @@ def _remember(job: Job, context: ActionContext) -> None:
     server = load(job)
     if job.check_only or server.suspended_from is not None:
         return
-    try:
-        power = live.power(server, context.keyring, context.settings)
-    except (NodeUnavailableError, ConflictError) as error:
-        raise ServerDeploymentError(
-            "node_unavailable", error.message, retryable=True, hint=error.hint
-        ) from None
+    power = live.power(server, context.keyring, context.settings)
     with transaction():
         job.assert_lease()
         server.remember_before_suspension(power)

@@ -45,13 +45,12 @@ def snapshots(server: Server, keyring: Keyring, settings: Settings) -> list[Snap
 
 
 def power(server: Server, keyring: Keyring, settings: Settings) -> Power:
-    """Whether a server's VM runs.
+    """Whether a server's VM runs, for a job: its error is the node's own.
 
     Raises:
-        NodeUnavailableError: the node gives no usable answer.
-        ConflictError: the node has no such VM.
+        ProxmoxRequestError: the node gives no usable answer, or has no such VM.
     """
-    with _asking(server.node, endpoint(server.node, keyring, settings)) as client:
+    with ProxmoxClient(endpoint(server.node, keyring, settings)) as client:
         return Power(reads.vm_status(client, server.node.name, server.vmid))
 
 
