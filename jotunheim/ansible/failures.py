@@ -29,7 +29,13 @@ def of_run(status: str, exit_code: int | None, printed: Iterable[str]) -> Server
     if status == "successful":
         return None
     if status == "timeout":
-        return ServerDeploymentError("run_timeout", "The run took too long and was stopped.", retryable=True)
+        return ServerDeploymentError(
+            "run_timeout",
+            "The run took too long and was stopped.",
+            retryable=True,
+            hint="See the node's task list for what it waited for; stop a task that hangs. Then retry the job: "
+            "it continues from where it stood.",
+        )
     if status == "canceled":
         return ServerDeploymentError("ansible_failed", "The run was stopped before it had finished.")
     if any(reason in text for text in printed for reason in _DISK):
