@@ -173,7 +173,7 @@ class Run:
 
 
 JOURNAL = """
-import json, os, pathlib, sys, types
+import json, os, pathlib, sys, time, types
 from jotunheim.exceptions.repository import LeaseLostError
 class Journal:
     def __init__(self, host):
@@ -188,6 +188,13 @@ class Journal:
         notes = self.file.read_text().splitlines() if self.file.exists() else []
         found = [upid for name, _, upid in (note.rpartition(" ") for note in notes) if name == operation]
         return found[-1] if found else None
+    def note(self, about, things):
+        with self.file.with_suffix(".plans").open("a") as plans:
+            plans.write(json.dumps([about, time.time(), things]) + "\\n")
+    def noted(self, about):
+        file = self.file.with_suffix(".plans")
+        plans = map(json.loads, file.read_text().splitlines() if file.exists() else [])
+        return [(at, things) for name, at, things in plans if name == about]
 journal = types.ModuleType("jotunheim.repositories.peewee.journal")
 journal.open_journal = Journal
 sys.modules["jotunheim.repositories.peewee.journal"] = journal

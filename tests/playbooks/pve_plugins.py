@@ -1,11 +1,13 @@
 """The plugins' own functions against the sandbox, in this process: for a death at every single request."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, TlsPolicy
+from jotunheim.repositories.proxmox.tasks import Note
 from tests.collection.conftest import COLLECTIONS
 from tests.playbooks.pve_playbooks import Sandbox
 
@@ -27,6 +29,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.notes: dict[str, str] = {}
+        self.plans: list[tuple[str, Note]] = []
 
     def check_lease(self) -> None:
         return
@@ -36,6 +39,12 @@ class Journal:
 
     def recall(self, operation: str) -> str | None:
         return self.notes.get(operation)
+
+    def note(self, about: str, things: Sequence[str]) -> None:
+        self.plans.append((about, (time.time(), list(things))))
+
+    def noted(self, about: str) -> list[Note]:
+        return [note for name, note in self.plans if name == about]
 
 
 @dataclass

@@ -158,6 +158,22 @@ def test_a_restart_of_an_earlier_attempt_is_not_repeated_and_a_forced_one_is_fin
     assert len(sandbox.tasks("qmreboot")) == reboots
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_restart_for_what_only_the_guest_sees_is_made_by_a_later_attempt_unless_it_was(
+    playbooks: Playbooks, sandbox: Sandbox, server: int, when: str
+) -> None:
+    playbooks.with_journal()
+    address = {"ip_configs": [{"ipv4_address": "10.99.0.78/24", "ipv4_gateway": "10.99.0.1"}]}
+    wanted = {"pve_config_cloudinit": address, "pve_restart_restart": "if_needed"}
+    sandbox.fault(method="POST", path="/status/reboot$", reset=True, when=when)
+    assert configure(playbooks, **wanted).error["code"] == "node_unavailable"
+    again = configure(playbooks, **wanted)
+    assert again.code == 0, again.output
+    restart = again.of("vm_restart")
+    assert (restart["restarted"], restart["waiting"]) == (True, {})
+    assert len(sandbox.tasks("qmreboot")) == 1
+
+
 def test_a_stopped_server_waits_for_nothing_and_stays_stopped(playbooks: Playbooks, sandbox: Sandbox) -> None:
     vmid = sandbox.own_server()
     run = configure(playbooks, **CHANGE | {"pve_restart_restart": "if_needed"})

@@ -409,6 +409,11 @@ class JobEvent(Table):
         """The events of a job behind a cursor, oldest first."""
         return list(cls.select().where((cls.job == job_id) & (cls.seq > seq)).order_by(cls.seq).limit(limit))
 
+    @classmethod
+    def of_type(cls, job_id: uuid.UUID, type_: str) -> "list[JobEvent]":
+        """The events of a job that have a type, oldest first."""
+        return list(cls.select().where((cls.job == job_id) & (cls.type == type_)).order_by(cls.seq))
+
 
 def waiting(at: datetime) -> Any:
     """The condition of jobs that wait for a worker and are due."""

@@ -7,7 +7,7 @@ which fencing number. A run by hand has no such file and no journal.
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jotunheim.repositories.peewee.jobs import Job, JobEvent
 from jotunheim.repositories.peewee.plans import Plan
 from jotunheim.repositories.peewee.pve_tasks import PveTask
 
+NOTED = "work.noted"
 RUN_FILE_VARIABLE = "JOTUNHEIM_RUN_FILE"
 
 
@@ -78,6 +79,20 @@ class Journal:
         with database.transaction():
             self._job().assert_lease()
             plan.begin()
+
+    def note(self, about: str, things: Sequence[str]) -> None:
+        """Store what is about to be done; call it before it is done."""
+        with database.transaction():
+            self._job().assert_lease()
+            JobEvent.add(self._job_id, NOTED, {"about": about, "things": list(things)})
+
+    def noted(self, about: str) -> list[tuple[float, list[str]]]:
+        """When this job noted what, in seconds since 1970, in earlier attempts too, the oldest first."""
+        return [
+            (event.at.timestamp(), event.data["things"])
+            for event in JobEvent.of_type(self._job_id, NOTED)
+            if event.data["about"] == about
+        ]
 
 
 def open_journal(inventory_hostname: str) -> Journal | None:

@@ -12,7 +12,7 @@ from proxmoxer import ResourceException
 from jotunheim.exceptions.repository import ProxmoxRequestError, ProxmoxTimeoutError, ProxmoxUnavailableError
 from jotunheim.repositories.proxmox import errors
 from jotunheim.repositories.proxmox.endpoint import Endpoint
-from jotunheim.repositories.proxmox.tasks import TaskJournal, Upid, is_upid, pauses, succeeded
+from jotunheim.repositories.proxmox.tasks import Note, TaskJournal, Upid, is_upid, pauses, succeeded
 from jotunheim.repositories.proxmox.transport import connect
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
@@ -124,6 +124,15 @@ class ProxmoxClient:
         """
         _, well = self._settle(operation, timeout_seconds)
         return well
+
+    def note(self, about: str, things: Iterable[str] = ()) -> None:
+        """Keep in the journal what is about to be done, for what the node does not show afterwards."""
+        if self._journal is not None:
+            self._journal.note(about, list(things))
+
+    def noted(self, about: str) -> list[Note]:
+        """What this job was about to do, in earlier attempts too, the oldest first; nothing without a journal."""
+        return [] if self._journal is None else self._journal.noted(about)
 
     def _settle(self, operation: str, timeout_seconds: float) -> tuple[str | None, bool]:
         upid = self._journal.recall(operation) if self._journal is not None else None

@@ -1,11 +1,15 @@
 """Proxmox VE's background tasks: their ids, how long to wait between looks, and who remembers them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
+
+
+Note = tuple[float, list[str]]
+"""When a job was about to do something, in seconds since 1970, and what: e.g. to remove these backups."""
 
 
 class TaskJournal(Protocol):
@@ -22,6 +26,12 @@ class TaskJournal(Protocol):
 
     def recall(self, operation: str) -> str | None:
         """The task id that this job's earlier attempt stored, or None."""
+
+    def note(self, about: str, things: Sequence[str]) -> None:
+        """Store what is about to be done, for what the node does not show afterwards; called before it is done."""
+
+    def noted(self, about: str) -> list[Note]:
+        """What this job noted, in earlier attempts too, the oldest first."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+from collections.abc import Sequence
 
 import pytest
 
@@ -17,6 +18,7 @@ from jotunheim.exceptions.repository import (
     ProxmoxUnavailableError,
 )
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, TlsPolicy, api_path, client, reads, tasks
+from jotunheim.repositories.proxmox.tasks import Note
 from tests.repositories.proxmox.scripted_pve import TOKEN_SECRET, Say, ScriptedServer
 
 UPID = "UPID:pve1:00000A5C:0001E240:67000000:qmclone:9000:root@pam!test:"
@@ -46,6 +48,12 @@ class Journal:
 
     def recall(self, operation: str) -> str | None:
         return dict(self.notes).get(operation)
+
+    def note(self, about: str, things: Sequence[str]) -> None:
+        raise NotImplementedError
+
+    def noted(self, about: str) -> list[Note]:
+        raise NotImplementedError
 
 
 class TestRequests:

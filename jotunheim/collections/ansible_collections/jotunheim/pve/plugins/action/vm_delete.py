@@ -47,14 +47,20 @@ class ActionModule(PveAction):
                 destroy.destroy(vm, found, timeout, purge=args["purge"])
             if scratch is not None and left is not None:
                 destroy.destroy(scratch, left, timeout, operation=destroy.SCRATCH_OPERATION)
+            vm.client.note(backups.REMOVED, archives.ours)
             for volid in archives.ours:
                 backups.remove(vm, volid, timeout)
         return self.outcome(
             plan,
             deleted=not self.checking,
-            backups_deleted=archives.ours,
+            backups_deleted=sorted({*archives.ours, *_removed_earlier(vm)}),
             backups_kept=archives.others,
         )
+
+
+def _removed_earlier(vm: Vm) -> set[str]:
+    """The backups that earlier attempts of this job were about to remove: whatever is left of them is found again."""
+    return {volid for _, volids in vm.client.noted(backups.REMOVED) for volid in volids}
 
 
 def _left_over(scratch: Vm, timeout_seconds: float) -> destroy.Found | None:

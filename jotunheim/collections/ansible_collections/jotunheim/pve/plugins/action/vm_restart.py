@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import power, waiting
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.action import PveAction
@@ -11,6 +13,30 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
 
 OPERATION = "restart"
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What earlier attempts of this job did, which the node does not tell.
+
+    Attributes:
+        unseen: keys that they changed for the guest, and that it does not have: it has not been started since.
+        restarted: whether they restarted the VM. The answer to that request may have been lost.
+    """
+
+    unseen: frozenset[str] = frozenset()
+    restarted: bool = False
+
+    @classmethod
+    def read(cls, vm: Vm, status: Mapping[str, Any]) -> Self:
+        """From the job's notes and the time when the VM was started, which is told in whole seconds."""
+        changes = vm.client.noted(waiting.CHANGED_FOR_GUEST)
+        if not changes and not vm.client.noted(OPERATION):
+            return cls()
+        started = time.time() - float(status.get("uptime", 0))
+        restarts = [at for at, _ in vm.client.noted(OPERATION) if at <= started]
+        seen_until = max(restarts, default=started - 1)
+        return cls(frozenset(key for at, keys in changes if at > seen_until for key in keys), bool(restarts))
 
 
 class ActionModule(PveAction):
@@ -30,13 +56,17 @@ class ActionModule(PveAction):
         wanted = args["restart"] == "if_needed"
         if wanted and not self.checking and power.rebooted(vm, OPERATION, args["timeout_seconds"]):
             return self._restarted(vm, _plan({}))
-        status = self.predicted_status() or str(vm.status()["status"])
-        found = _waiting(vm, status, config, self.guest_changes(), self.predicted_config())
+        now = vm.status()
+        earlier = _Earlier.read(vm, now)
+        status = self.predicted_status() or str(now["status"])
+        unseen = [*self.guest_changes(), *earlier.unseen]
+        found = _waiting(vm, status, config, unseen, self.predicted_config())
         if not found or not wanted:
-            return self.outcome(Plan(), waiting=found, restarted=False)
+            return self.outcome(Plan(), waiting=found, restarted=wanted and earlier.restarted)
         plan = _plan(found)
         if self.checking:
             return self.outcome(plan, waiting={}, restarted=True)
+        vm.client.note(OPERATION)
         power.reboot(vm, OPERATION, args["timeout_seconds"], force=args["force"])
         return self._restarted(vm, plan)
 

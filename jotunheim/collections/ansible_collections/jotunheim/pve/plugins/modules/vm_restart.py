@@ -12,7 +12,7 @@ description:
   - The restart is a reboot by Proxmox VE, which asks the guest to shut down and applies pending changes.
   - Proxmox VE tells for most cloud-init settings whether the drive of a running VM has them. It does not
     tell it of the host name (C(name)), of addresses (C(ipconfigN)) and of new network devices. These are
-    known only within the play whose earlier task changed them.
+    known only within the play whose earlier task changed them, and to later attempts of the same job of Jotunheim.
   - In check mode it predicts from what earlier tasks of the play would have written. Proxmox VE changes
     these keys in a running VM at once - C(affinity), C(balloon), C(cpulimit), C(cpuunits), C(description),
     C(hookscript), C(hotplug), C(migrate_downtime), C(migrate_speed), C(name), C(onboot), C(protection),
@@ -20,7 +20,8 @@ description:
     next start); C(netN) with the hotplug feature C(network); new and removed C(scsiN) and C(virtioN) with
     the feature C(disk), and every grown disk; C(memory) and C(vcpus) with the features C(memory) and
     C(cpu). Without a setting the features are C(network), C(disk) and C(usb). All other keys wait.
-  - Run by Jotunheim, a restart that an earlier attempt of the same job made is not repeated.
+  - Run by Jotunheim, a restart that an earlier attempt of the same job made is not repeated, also when the answer
+    to it was lost. V(restarted) tells of it.
 options:
   restart:
     description: V(if_needed) restarts the VM when something waits; V(never) only says what waits.

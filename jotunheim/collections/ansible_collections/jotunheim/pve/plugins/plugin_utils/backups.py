@@ -17,6 +17,9 @@ from jotunheim.exceptions.repository import (
 )
 from jotunheim.repositories.proxmox import api_path
 
+REMOVED = "backups removed"
+"""What a job notes the backups under that it is about to remove."""
+
 
 class Backups(NamedTuple):
     """Volume ids of the backups under a VMID.
@@ -49,7 +52,7 @@ def find(vm: Vm, storage: str | None) -> Backups:
 def remove(vm: Vm, volid: str, timeout_seconds: float) -> None:
     """Remove a backup and wait until it is gone."""
     vm.client.run(
-        f"delete {volid}",
+        "delete backup",
         "DELETE",
         api_path("nodes", vm.node, "storage", volid.partition(":")[0], "content", volid),
         timeout_seconds=timeout_seconds,

@@ -28,6 +28,8 @@ class ConfiguringAction(PveAction):
             return self.outcome(
                 plan, **self.tell_predicted(predicted, exists=self.vm_exists(), guest_changes=unseen)
             )
+        if unseen:
+            vm.client.note(waiting.CHANGED_FOR_GUEST, unseen)
         vm.write(plan, config, args["timeout_seconds"])
         return self.outcome(plan, **self.tell_proven(guest_changes=unseen))
 

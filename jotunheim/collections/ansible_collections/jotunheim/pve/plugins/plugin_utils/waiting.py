@@ -14,6 +14,9 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 PENDING = "pending"
 NEEDS_RESTART = "needs_restart"
 
+CHANGED_FOR_GUEST = "changed for the guest"
+"""What a job notes the keys under that a running guest does not have, and of which PVE may not tell that."""
+
 Row = Mapping[str, Any]
 
 # Changed in a running VM without any hotplug (PVE 8: qemu-server, `vmconfig_hotplug_pending`). Cloud-init's
