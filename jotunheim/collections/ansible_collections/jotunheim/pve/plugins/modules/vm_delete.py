@@ -55,7 +55,9 @@ deleted:
   returned: success
   type: bool
 backups_deleted:
-  description: Volumes of the backups that were removed, in check mode those that would be.
+  description: >-
+    Volumes of the backups that were removed, also by earlier attempts of the same job of Jotunheim; in check mode
+    those that would be.
   returned: success
   type: list
   elements: str
