@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test check bench run clean
+.PHONY: help demo test faults check bench run clean
 
 help:
 	@echo "make demo    the main job on an empty machine: one API call becomes a running VM"
 	@echo "make test    all tests"
+	@echo "make faults  every request of every job meets every trouble, into docs/reliability.md"
 	@echo "make check   formatting, lint, types, import contracts, ansible-lint, and all tests"
 	@echo "make bench   benchmarks, into docs/benchmarks.md"
 	@echo "make run     service and worker with the settings of the environment"
@@ -21,6 +22,9 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	@$(BIN)/pytest --numprocesses auto --dist loadfile
+
+faults: $(VENV)/.dev
+	@$(BIN)/pytest tests/faults --faults --numprocesses 2 --dist worksteal
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check

@@ -10,6 +10,8 @@ import pytest
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
+pytest_plugins = ["tests.faults.tally"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _clean_environment() -> Iterator[None]:

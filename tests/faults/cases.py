@@ -1,0 +1,188 @@
+"""One case or more for each kind of job: what is there before, and the request that queues it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.world import Moment, Request, World
+
+GIB = 2**30
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx0wqEEMq7wLr8XbJ3WYmHyZ8aQ9sYqv3nXhGm0Q4pB"
+
+Servers = Mapping[str, str]
+"""Ids of the two servers that are there before each case: `running` and `stopped`."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to ask for a kind of job.
+
+    Attributes:
+        ask: queues the job and returns its id.
+        before: brings about what the job needs; a worker runs meanwhile.
+        anew: the kind refuses to be retried by design, so a failed job is asked for again.
+    """
+
+    name: str
+    type: str
+    ask: Callable[[World, Servers], str]
+    before: Callable[[World, Servers], None] | None = None
+    anew: bool = False
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A case, ready to be tried: the moment when its job is queued, and what an undisturbed run does and leaves."""
+
+    case: Case
+    job_id: str
+    queued: Moment
+    requests: tuple[Request, ...]
+    wanted: Mapping[str, Any]
+    servers: Servers
+
+
+def _job(answer: Mapping[str, Any]) -> str:
+    return str(answer["job"]["id"])
+
+
+def _on(
+    which: str, path: str, body: Mapping[str, Any] | None = None, method: str = "POST"
+) -> Callable[[World, Servers], str]:
+    """Ask for something of one of the servers."""
+    return lambda world, servers: _job(world.service.ask(f"servers/{servers[which]}{path}", body, method))
+
+
+def _done(*asks: Callable[[World, Servers], str]) -> Callable[[World, Servers], None]:
+    """Ask for things in turn and wait for each."""
+
+    def bring_about(world: World, servers: Servers) -> None:
+        for ask in asks:
+            job = world.finished(ask(world, servers))
+            assert job["status"] == "succeeded", job
+
+    return bring_about
+
+
+def _snapshot(name: str) -> Callable[[World, Servers], str]:
+    return _on("running", "/snapshots", {"name": name})
+
+
+def _build(world: World, servers: Servers) -> str:
+    spec = {"disk_bytes": 5 * GIB, "password": "some-Passw0rd", "ssh_keys": [KEY], "addresses": {"ipv4": 2}}
+    return _job(world.service.create_server("new", **spec))
+
+
+def _back_up(world: World, servers: Servers) -> None:
+    """Give the running server a snapshot and a backup."""
+    _done(_snapshot("held"))(world, servers)
+    vmid = world.service.server(servers["running"])["vmid"]
+    backup = {"vmid": vmid, "storage": "local", "mode": "snapshot"}
+    world.sandbox.api.post("/nodes/pve1/vzdump", data=backup).raise_for_status()
+    world.settle()
+
+
+CHANGE = {
+    "name": "renamed",
+    "cpu": 3,
+    "memory_bytes": 3 * GIB,
+    "disk_bytes": 7 * GIB,
+    "tags": ["blue"],
+    "addresses": {"ipv4": 2},
+    "restart": "if_needed",
+}
+
+FOR_THE_GUEST = {"addresses": {"ipv4": 2}, "hostname": "renamed.example.com", "restart": "if_needed"}
+"""What Proxmox VE does not tell whether the guest has it."""
+
+CASES = (
+    Case("build", "server.build", _build),
+    Case("configure", "server.configure", _on("running", "", CHANGE, "PATCH")),
+    Case("configure, guest", "server.configure", _on("running", "", FOR_THE_GUEST, "PATCH")),
+    Case("configure, as recorded", "server.configure", _on("stopped", "/configure")),
+    Case("delete, running", "server.delete", _on("running", "", {"backups": "delete"}, "DELETE"), _back_up),
+    Case("delete, stopped", "server.delete", _on("stopped", "", None, "DELETE")),
+    Case("password, now", "server.password", _on("running", "/password"), anew=True),
+    Case("password, at next boot", "server.password", _on("stopped", "/password"), anew=True),
+    Case("start", "server.power", _on("stopped", "/power", {"action": "start"})),
+    Case("shutdown", "server.power", _on("running", "/power", {"action": "shutdown"})),
+    Case("stop", "server.power", _on("running", "/power", {"action": "stop"})),
+    Case("reboot", "server.power", _on("running", "/power", {"action": "reboot"})),
+    Case("reset", "server.power", _on("running", "/power", {"action": "reset"})),
+    Case(
+        "rebuild",
+        "server.rebuild",
+        _on("running", "/rebuild", {"destroy_snapshots": True}),
+        _done(_snapshot("first"), _snapshot("second")),
+    ),
+    Case("suspend", "server.suspend", _on("running", "/suspend", {"reason": "unpaid"})),
+    Case(
+        "unsuspend",
+        "server.unsuspend",
+        _on("running", "/unsuspend"),
+        _done(_on("running", "/suspend", {"reason": "unpaid"})),
+    ),
+    Case(
+        "snapshot",
+        "snapshot.create",
+        _on("running", "/snapshots", {"name": "kept", "description": "as it was", "with_memory": True}),
+    ),
+    Case(
+        "rollback",
+        "snapshot.rollback",
+        _on("running", "/snapshots/kept/rollback"),
+        _done(_snapshot("kept"), _on("running", "", CHANGE, "PATCH")),
+    ),
+    Case(
+        "delete a snapshot",
+        "snapshot.delete",
+        _on("running", "/snapshots/kept", None, "DELETE"),
+        _done(_snapshot("kept")),
+    ),
+)
+
+
+class Stage:
+    """Prepares cases, each once."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._first: tuple[Moment, Servers] | None = None
+        self._scenes: dict[str, Scene] = {}
+
+    def scene(self, case: Case) -> Scene:
+        """A case with its job queued and no worker at it, and what a run of it does and leaves."""
+        if case.name not in self._scenes:
+            self._scenes[case.name] = self._prepare(case)
+        return self._scenes[case.name]
+
+    def _prepare(self, case: Case) -> Scene:
+        world = self.world
+        first, servers = self._servers()
+        world.bring_back(first)
+        if case.before is not None:
+            world.work()
+            case.before(world, servers)
+        world.rest()
+        job_id = case.ask(world, servers)
+        queued = world.keep(f"scene-{len(self._scenes)}")
+        world.bring_back(queued)
+        world.work()
+        job = world.finished(job_id)
+        assert job["status"] == "succeeded", job
+        assert job["type"] == case.type, job
+        assert world.troubles() == []
+        return Scene(case, job_id, queued, tuple(world.requests()), world.picture(queued), servers)
+
+    def _servers(self) -> tuple[Moment, Servers]:
+        if self._first is None:
+            self.world.work()
+            servers = {
+                name: self.world.service.built(
+                    name, disk_bytes=5 * GIB, addresses={"ipv4": 1}, start=name == "running"
+                )["id"]
+                for name in ("running", "stopped")
+            }
+            self.world.rest()
+            self._first = self.world.keep("first"), servers
+        return self._first
