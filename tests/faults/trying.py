@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
+import httpx
 import pytest
 
 from tests.faults.cases import Scene, Stage
@@ -36,7 +37,7 @@ class Matrix:
         self._world.bring_back(self._scene.queued)
         try:
             code = attempt(self._world, self._scene, place)
-        except AssertionError as error:
+        except (AssertionError, httpx.HTTPError) as error:
             lost = str(error) or repr(error)
             with suppress(AssertionError):
                 self._world.rest()  # whatever it is at: the next case begins anew
