@@ -33,6 +33,7 @@ SETTINGS = {
     # Other requests than the job's own would stand among the numbered ones.
     "JOTUNHEIM_DRIFT_SECONDS": "86400",
     "JOTUNHEIM_WORKER_CONCURRENCY": "1",
+    "JOTUNHEIM_RETRY_BASE_SECONDS": "0",
     # Thirty seconds of silence, scaled down.
     "JOTUNHEIM_PVE_READ_TIMEOUT_SECONDS": "1.5",
 }
@@ -40,7 +41,7 @@ SETTINGS = {
 
 # What is another one each time that something is done.
 _VOLATILE = re.compile(r"_at$|^(fence|attempt|max_attempts|lease_owner|progress|request_id)$")
-_RECORDS_OF_THE_WAY = {"job_event", "job_step", "pve_task", "stored_answer", "sqlite_sequence", "token"}
+_RECORDS_OF_THE_WAY = {"job_event", "job_run", "job_step", "pve_task", "stored_answer", "sqlite_sequence", "token"}
 
 
 @dataclass(frozen=True)
