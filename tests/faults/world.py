@@ -41,7 +41,15 @@ SETTINGS = {
 
 # What is another one each time that something is done.
 _VOLATILE = re.compile(r"_at$|^(fence|attempt|max_attempts|lease_owner|progress|request_id)$")
-_RECORDS_OF_THE_WAY = {"job_event", "job_run", "job_step", "pve_task", "stored_answer", "sqlite_sequence", "token"}
+_RECORDS_OF_THE_WAY = {
+    "job_event",
+    "job_run",
+    "job_step",
+    "pve_task",
+    "stored_answer",
+    "sqlite_sequence",
+    "token",
+}
 
 
 @dataclass(frozen=True)
