@@ -58,3 +58,8 @@ def test_a_secret_key_does_not_show_in_a_dump() -> None:
 
 def test_relative_paths_do_not_depend_on_where_a_run_happens() -> None:
     assert settings.load({"JOTUNHEIM_STATE_DIR": "state"}).state_dir == Path.cwd() / "state"
+
+
+def test_a_lost_workers_job_is_found_within_fifteen_seconds() -> None:
+    defaults = settings.load({})
+    assert defaults.lease_seconds + defaults.sweep_seconds <= 15

@@ -81,8 +81,8 @@ def cancel_job(id_: uuid.UUID, on_cancel: OnCancel, owner: Actor | None = None) 
         if job.status not in LIVE:
             raise ConflictError(f"Job {job.id} is {job.status}; there is nothing to cancel.")
         if job.status == JobStatus.QUEUED and not job.has_begun:
+            server = _server_of(job)  # before the job's row, as all requests do
             job.withdraw()
-            server = _server_of(job)
             if server is not None and not job.check_only:
                 withdraw(job, server, on_cancel)
         else:

@@ -417,7 +417,9 @@ class JobEvent(Table):
 
 def waiting(at: datetime) -> Any:
     """The condition of jobs that wait for a worker and are due."""
-    return (Job.status == JobStatus.QUEUED) & _due(at) & (Job.not_before.is_null() | (Job.not_before <= at))
+    # One that shall be cancelled waits for nothing.
+    due = Job.not_before.is_null() | (Job.not_before <= at) | Job.cancel_requested.is_null(False)
+    return (Job.status == JobStatus.QUEUED) & _due(at) & due
 
 
 def abandoned(at: datetime) -> Any:

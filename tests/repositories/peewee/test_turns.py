@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from jotunheim.data.job import JobError, OnCancel
 from jotunheim.repositories.peewee import turns
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import now
@@ -185,3 +186,12 @@ def test_what_waits_for_a_time_is_left_until_then() -> None:
     assert turns.some(9) == []
     Job.update(not_before=now()).where(Job.id == put_off.id).execute()
     assert take() == put_off
+
+
+def test_what_shall_be_cancelled_waits_for_nothing() -> None:
+    job = Job.claim(queued().id, HERE, 30)
+    assert job is not None
+    job.put_off(JobError(code="x", message="m", retryable=True), 3600)
+    assert take() is None
+    Job.update(cancel_requested=OnCancel.CLEANUP).where(Job.id == job.id).execute()
+    assert take() == job
