@@ -84,7 +84,7 @@ def test_a_worker_killed_in_the_middle_continues(fresh_service: Service, sandbox
         "/faults", json={"method": "POST", "path": "/move_disk$", "silent": True, "when": "after", "count": 1}
     ).raise_for_status()
     job = fresh_service.ask(f"servers/{server['id']}/rebuild")["job"]
-    wait_for(lambda: "unused0" in sandbox.config(server["vmid"]), "the swap")
+    wait_for(lambda: any(fault["silenced"] for fault in sandbox.control.get("/faults").json()), "the swap")
     fresh_service.kill_worker(worker)
     fresh_service.start_worker()
     assert fresh_service.finished(job["id"])["status"] == "succeeded"

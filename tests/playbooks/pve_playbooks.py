@@ -188,6 +188,10 @@ class Journal:
         notes = self.file.read_text().splitlines() if self.file.exists() else []
         found = [upid for name, _, upid in (note.rpartition(" ") for note in notes) if name == operation]
         return found[-1] if found else None
+    def plan_made(self):
+        return None
+    def plan_applied(self):
+        return None
     def note(self, about, things):
         with self.file.with_suffix(".plans").open("a") as plans:
             plans.write(json.dumps([about, time.time(), things]) + "\\n")

@@ -8,6 +8,7 @@ import pytest
 from jotunheim.exceptions.repository import ProxmoxRequestError
 from tests.playbooks.pve_playbooks import Playbooks, Sandbox
 from tests.playbooks.pve_plugins import MARK, UUID, Plugins
+from tests.support.processes import wait_for
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import destroy  # isort: skip
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.backups import archived_config  # isort: skip
@@ -225,8 +226,7 @@ class TestRecovery:
         inventory = playbooks.inventory(web_1=playbooks.server())
         try:
             first = playbooks.start("server_delete.yml", inventory)
-            while not notes.exists() or "delete " not in notes.read_text():
-                time.sleep(0.01)
+            wait_for(lambda: notes.exists() and "delete " in notes.read_text(), "the task's id")
             first.kill()
             first.communicate(timeout=10)
             again = delete(playbooks)

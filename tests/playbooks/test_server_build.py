@@ -8,6 +8,7 @@ import pytest
 
 from jotunheim.repositories.proxmox import api_path
 from tests.playbooks.pve_playbooks import KEY, Playbooks, Sandbox, Unsafe
+from tests.support.processes import wait_for
 
 BUILD_REQUESTS = [
     "GET /nodes/pve1/qemu/1101/config",
@@ -243,8 +244,7 @@ class TestRecovery:
         notes = playbooks.with_journal() / "web-1"
         first = playbooks.start("server_build.yml", playbooks.inventory(web_1=playbooks.server()))
         self.wait_for_lock(sandbox)
-        while not notes.exists():
-            time.sleep(0.01)
+        wait_for(notes.exists, "the task's id")
         first.kill()
         first.communicate(timeout=10)
         sandbox.forget_requests()
