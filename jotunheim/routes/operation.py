@@ -181,8 +181,6 @@ class Operation:
     """What it answers as well, in the same shape."""
     prepare: Callable[[Call[Any, Any]], Any] | None = None
     """What must be waited for, such as a node's answer. It is done before the handler's transaction begins."""
-    needs_room: bool = False
-    """Whether it is refused while too many jobs wait."""
     stream: Callable[[Request, Actor], Any] | None = None
     """Answers `Accept: text/event-stream` in the handler's place."""
     job_type: JobType | None = None
@@ -278,7 +276,7 @@ class Operation:
 
     def _decide(self, call: Call[Any, Any]) -> Reply:
         """What the handler answers; within a transaction."""
-        if self.needs_room:
+        if self.job_type is not None:
             assert_room(call.actor, call.context.settings)
         if call.manner.plan is not None:
             plans.assert_recorded(call.manner.plan)
@@ -413,7 +411,6 @@ class Operations:
             prepare=prepare,
             method=method,
             other_status=other_status,
-            needs_room=True,
         )
 
     def _register(self, *, path: str, **described: Any) -> Callable[[Handler], Handler]:

@@ -176,3 +176,31 @@ def test_jobs_that_waited_too_long_do_no_harm(fresh_service: Service, sandbox: S
     after = fresh_service.server(renamed["id"])  # its old name is somebody else's: it keeps the new one
     assert (after["name"], after["cpu"], after["job_id"]) == ("other", 1, None)
     wait_for(lambda: not fresh_service.read("jobs?status=queued")["jobs"], "the end of all jobs")
+
+
+def test_a_rollback_that_is_repeated_does_not_start_what_was_stopped_since(
+    service: Service, sandbox: Sandbox
+) -> None:
+    server = service.built("switched-off-since")
+    path = f"servers/{server['id']}"
+    service.done(f"{path}/snapshots", {"name": "then"})
+    id_ = fault(sandbox, method="POST", path="/rollback$", status=500, message="no", count=1)
+    rollback = failed(service, f"{path}/snapshots/then/rollback")
+    mend(sandbox, id_)
+    service.done(f"{path}/power", {"action": "stop"})
+    service.ask(f"jobs/{rollback['id']}/retry")
+    assert service.finished(rollback["id"])["status"] == "succeeded"
+    assert service.server(server["id"])["power"] == "stopped"
+    status = sandbox.get(f"/nodes/pve1/qemu/{server['vmid']}/status/current")["status"]
+    assert status == "stopped"
+
+
+def test_protection_can_be_previewed(service: Service) -> None:
+    server = service.built("guarded", start=False)
+    path = f"servers/{server['id']}/protection"
+    shown = service.ask(f"{path}?check=true", {"protected": True})["server"]
+    assert shown["protected"] is True
+    assert service.server(server["id"]) == server
+    service.ask(path, {"protected": True})
+    assert service.server(server["id"])["protected"] is True
+    service.ask(path, {"protected": False})
