@@ -215,7 +215,7 @@ class TestFailures:
 class TestRecovery:
     @pytest.fixture
     def slow_clones(self, sandbox: Sandbox) -> None:
-        sandbox.control("PATCH", "/settings", rates={"clone": 20_000_000.0})
+        sandbox.control("PATCH", "/settings", rates={"clone": 8_000_000.0})
 
     def wait_for_lock(self, sandbox: Sandbox) -> None:
         deadline = time.monotonic() + 20

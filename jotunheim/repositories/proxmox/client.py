@@ -96,6 +96,9 @@ class ProxmoxClient:
         Returns:
             The task's id; None when PVE did the work at once.
         """
+        if self._journal is not None and self._journal.recall(operation) not in (None, *self.upids):
+            # An earlier attempt's may still run, and would hold the VM's lock for longer than this one waits for it.
+            self.settle(operation, timeout_seconds)
         data = self._request(method, path, params)
         if not is_upid(data):
             return None
