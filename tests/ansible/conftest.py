@@ -119,6 +119,7 @@ def mode(request: pytest.FixtureRequest, warm: WarmAnsible, monkeypatch: pytest.
 def player(tmp_path: Path, mode: str, warm: WarmAnsible) -> Iterator[Player]:
     """Runs playbooks; at the end no process and no open file of theirs is left."""
     (tmp_path / "action_plugins").symlink_to(ACTIONS)
+    wait_for(warm.pid, "the loaded Ansible", seconds=60)  # loading it opens files, too
     before = open_descriptors()
     parent = warm.pid()
     yield Player(tmp_path)

@@ -80,11 +80,13 @@ def test_a_worker_killed_in_the_middle_continues(fresh_service: Service, sandbox
     fresh_service.add_infrastructure(sandbox)
     server = fresh_service.built("reborn")
     old = sandbox.config(server["vmid"])["scsi0"]
-    sandbox.control.post(
-        "/faults", json={"method": "POST", "path": "/move_disk$", "silent": True, "when": "after", "count": 1}
-    ).raise_for_status()
+    silence = {"method": "POST", "path": "/move_disk$", "silent": True, "when": "after", "count": 1}
+    id_ = sandbox.control.post("/faults", json=silence).raise_for_status().json()["id"]
     job = fresh_service.ask(f"servers/{server['id']}/rebuild")["job"]
-    wait_for(lambda: any(fault["silenced"] for fault in sandbox.control.get("/faults").json()), "the swap")
+    wait_for(
+        lambda: any(f["silenced"] for f in sandbox.control.get("/faults").json() if f["id"] == id_),
+        "the swap",
+    )
     fresh_service.kill_worker(worker)
     fresh_service.start_worker()
     assert fresh_service.finished(job["id"])["status"] == "succeeded"
