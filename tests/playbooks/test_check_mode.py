@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.playbooks.pve_playbooks import KEY, Playbooks, Run, Sandbox, Unsafe
+from tests.playbooks.pve_playbooks import KEY, ROOT, Playbooks, Run, Sandbox, Unsafe
 from tests.playbooks.pve_plugins import COLLECTIONS
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import scratch_uuid  # isort: skip
@@ -127,6 +127,8 @@ CASES = {
         Case(rebuilt_before, {"pve_delete_scratch_vmid": 1904}),
     ],
     "server_build.yml": [Case(nothing)],
+    "server_build_cancel.yml": [Case(running), Case(stopped)],
+    "server_rebuild_cancel.yml": [Case(rebuilt_before, rebuild(1))],
     "server_configure.yml": [
         Case(stopped, CHANGE | RESTART),
         Case(running, CHANGE),
@@ -155,6 +157,11 @@ CASES = {
         Case(with_snapshot, SNAPSHOT | {"pve_snapshot_start": True}, command=True),
     ],
 }
+
+
+def test_every_playbook_that_changes_something_by_itself_has_cases() -> None:
+    # What `server_settle.yml` stops is named to it: tests/end_to_end/test_cancel.py has tasks to name.
+    assert CASES.keys() | {"server_settle.yml"} == {file.name for file in (ROOT / "playbooks").glob("*.yml")}
 
 
 def diffs(run: Run) -> dict[tuple[str, str], Any]:
