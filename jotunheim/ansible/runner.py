@@ -11,9 +11,11 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +27,14 @@ from jotunheim.ansible import bounded, failures, inventory, paths, processes
 from jotunheim.ansible.events import Kind, TaskEvent, masked, translate
 from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.exceptions.service import ServerDeploymentError
-from jotunheim.repositories.peewee.journal import RUN_FILE_VARIABLE
+from jotunheim.repositories.peewee.journal import CHANGING, RUN_FILE_VARIABLE, STOPPING
 
 FORKS = 25
 # ansible-runner looks for cancellation and time-out at least this often.
 POLL_SECONDS = 1
+PATIENCE_SECONDS = 5.0
+"""How long a run that shall stop may wait for the answer to a request that changes something: it is on its way to the
+node, and what it does would be seen by nobody."""
 TAIL_LINES = 20
 PRINTED_CHARACTERS = 4096
 _INHERITED = (
@@ -187,6 +192,7 @@ def _run(wanted: Run) -> RunResult:
     secrets = [secret for host in wanted.hosts for secret in host.secrets]
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     broken: list[Exception] = []
+    deadline: float | None = None
 
     def on_event(event: dict[str, Any]) -> bool:
         try:
@@ -203,11 +209,17 @@ def _run(wanted: Run) -> RunResult:
         return False  # nothing of it goes to disk
 
     def is_cancelled() -> bool:
+        nonlocal deadline
         try:
-            return bool(broken) or wanted.is_cancelled()
+            if not broken and not wanted.is_cancelled():
+                return False
         except Exception as error:  # noqa: BLE001 - raised below, as above
             broken.append(error)
-            return True
+        if deadline is None:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            with suppress(OSError):  # no room: it is stopped all the same
+                (wanted.directory / STOPPING).touch()
+        return time.monotonic() > deadline or not any(wanted.directory.glob(CHANGING))
 
     status, failure = _watch(wanted, on_event, is_cancelled, tail)
     if broken:

@@ -266,7 +266,7 @@ def test_a_full_disk_in_the_middle_of_a_run(player: Player, small_disk: Path) ->
             _fill(small_disk)
 
     result = player.tasks(
-        "[{ansible.builtin.pause: {seconds: 1}}, {ansible.builtin.pause: {seconds: 1}}, "
+        "[{ansible.builtin.pause: {seconds: 1}}, {ansible.builtin.pause: {seconds: 3}}, "
         "{ansible.builtin.debug: {msg: \"{{ 'x' * 30000 }}\"}}]",
         directory=small_disk / "run",
         on_event=fill,

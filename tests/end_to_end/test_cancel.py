@@ -255,6 +255,17 @@ def test_a_deletion_stops_where_it_is_or_is_done(service: Service, sandbox: Sand
     assert service.http.get(f"/admin/servers/{server['id']}").status_code == 404
 
 
+def test_a_request_that_is_on_its_way_is_waited_for(
+    service: Service, sandbox: Sandbox, server: dict[str, Any], stuck: Any
+) -> None:
+    service.done(f"servers/{server['id']}/power", {"action": "start"})
+    waits = stuck("POST", "/status/stop$", delay=4)
+    job = service.ask(f"servers/{server['id']}/power", {"action": "stop"})["job"]
+    waits()
+    assert cancelled(service, job)["status"] == "cancelled"
+    assert service.server(server["id"])["power"] == status(sandbox, server) == "stopped"
+
+
 def test_a_preview_is_just_stopped(service: Service, server: dict[str, Any], stuck: Any) -> None:
     waits = stuck("GET", f"/qemu/{server['vmid']}/config$", delay=3)
     job = service.ask(f"servers/{server['id']}?check=true", NEW, "PATCH")["job"]

@@ -173,14 +173,16 @@ class Run:
 
 
 JOURNAL = """
-import json, os, pathlib, sys, time, types
+import contextlib, json, os, pathlib, sys, time, types
 from jotunheim.exceptions.repository import LeaseLostError
 class Journal:
     def __init__(self, host):
         self.file = pathlib.Path(os.environ["JOTUNHEIM_RUN_FILE"]) / host
-    def check_lease(self):
+    @contextlib.contextmanager
+    def changing(self):
         if (self.file.parent / "lost").exists():
             raise LeaseLostError("The job belongs to another worker now.")
+        yield
     def remember(self, operation, upid):
         with self.file.open("a") as notes:
             notes.write(f"{operation} {upid}\\n")

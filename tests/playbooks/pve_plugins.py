@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +32,9 @@ class Journal:
         self.notes: dict[str, str] = {}
         self.plans: list[tuple[str, Note]] = []
 
-    def check_lease(self) -> None:
-        return
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        yield
 
     def remember(self, operation: str, upid: str) -> None:
         self.notes[operation] = upid

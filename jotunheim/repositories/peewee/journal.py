@@ -6,8 +6,10 @@ which fencing number. A run by hand has no such file and no journal.
 
 import json
 import os
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +23,41 @@ from jotunheim.repositories.peewee.pve_tasks import PveTask
 
 NOTED = "work.noted"
 RUN_FILE_VARIABLE = "JOTUNHEIM_RUN_FILE"
+CHANGING = "changing-*"
+"""Files beside the run file: each is there while a request that changes something is under way."""
+STOPPING = "stopping"
+"""A file beside the run file: no such request begins any more. Both sides write theirs before they look for the other's."""
+_SECONDS_UNTIL_STOPPED = 10
 
 
 class Journal:
-    """The journal of one job, for the worker that holds its lease."""
+    """The journal of one job, for the worker that holds its lease.
 
-    def __init__(self, job_id: uuid.UUID, fence: int) -> None:
+    Args:
+        directory: of the run.
+    """
+
+    def __init__(self, job_id: uuid.UUID, fence: int, directory: Path) -> None:
         self._job_id = job_id
         self._fence = fence
+        self._stopping = directory / STOPPING
+        self._changing = directory / CHANGING.replace("*", str(job_id))
 
-    def check_lease(self) -> None:
-        """Raise LeaseLostError unless the job still belongs to the worker that started this run."""
-        self._job()
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """See `TaskJournal`. Raises LeaseLostError unless the job still belongs to the worker that started this run."""
+        with suppress(OSError):  # no room: then the run can be stopped in the middle of the request
+            self._changing.touch()
+        try:
+            if not self._stopping.exists():
+                self._job()
+                yield
+                return
+        finally:
+            with suppress(OSError):
+                self._changing.unlink()
+        time.sleep(_SECONDS_UNTIL_STOPPED)  # the end comes within one
+        raise LeaseLostError("The run was to be stopped.")
 
     def _job(self) -> Job:
         job = Job.get_or_none(
@@ -102,4 +127,4 @@ def open_journal(inventory_hostname: str) -> Journal | None:
         return None
     entry = json.loads(Path(run_file).read_text())[inventory_hostname]
     database.connect(settings_module.load())
-    return Journal(uuid.UUID(entry["job_id"]), entry["fence"])
+    return Journal(uuid.UUID(entry["job_id"]), entry["fence"], Path(run_file).parent)

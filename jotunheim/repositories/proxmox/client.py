@@ -74,15 +74,15 @@ class ProxmoxClient:
 
     def post(self, path: str, /, **params: Any) -> Any:
         """Change something. Sent once, unless the connection was refused."""
-        return self._request("POST", path, params)
+        return self._change("POST", path, params)
 
     def put(self, path: str, /, **params: Any) -> Any:
         """Change something. Sent once, unless the connection was refused."""
-        return self._request("PUT", path, params)
+        return self._change("PUT", path, params)
 
     def delete(self, path: str, /, **params: Any) -> Any:
         """Remove something. Sent once, unless the connection was refused."""
-        return self._request("DELETE", path, params)
+        return self._change("DELETE", path, params)
 
     def run(
         self, operation: str, method: Method, path: str, /, *, timeout_seconds: float, **params: Any
@@ -99,13 +99,11 @@ class ProxmoxClient:
         if self._journal is not None and self._journal.recall(operation) not in (None, *self.upids):
             # An earlier attempt's may still run, and would hold the VM's lock for longer than this one waits for it.
             self.settle(operation, timeout_seconds)
-        data = self._request(method, path, params)
+        data = self._change(method, path, params, operation)
         if not is_upid(data):
             return None
         upid = str(data)
         self.upids.append(upid)
-        if self._journal is not None:
-            self._journal.remember(operation, upid)
         self.wait(upid, timeout_seconds)
         return upid
 
@@ -197,12 +195,21 @@ class ProxmoxClient:
         shown = "\n".join([line for line in lines if line][-_LOG_LINES_SHOWN:])
         raise errors.from_task(task.text, exit_status, shown)
 
+    def _change(
+        self, method: Method, path: str, params: Mapping[str, Any], operation: str | None = None
+    ) -> Any:
+        if self.before_change is not None:
+            self.before_change()
+        if self._journal is None:
+            return self._request(method, path, params)
+        with self._journal.changing():
+            data = self._request(method, path, params)
+            if operation is not None and is_upid(data):
+                self._journal.remember(operation, data)
+        return data
+
     def _request(self, method: Method, path: str, params: Mapping[str, Any]) -> Any:
         encoded = {name: _encode(value) for name, value in params.items() if value is not None}
-        if method != "GET" and self.before_change is not None:
-            self.before_change()
-        if method != "GET" and self._journal is not None:
-            self._journal.check_lease()
         pauses_left = list(_RETRY_PAUSES_SECONDS)
         while True:
             try:

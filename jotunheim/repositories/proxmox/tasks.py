@@ -1,6 +1,7 @@
 """Proxmox VE's background tasks: their ids, how long to wait between looks, and who remembers them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,8 +19,11 @@ class TaskJournal(Protocol):
     An operation is a name that is unique within the job's host, e.g. ``clone``.
     """
 
-    def check_lease(self) -> None:
-        """Raise LeaseLostError when the job has moved to another worker."""
+    def changing(self) -> AbstractContextManager[None]:
+        """The time from a request that changes something until its answer, and the task it started, are known.
+
+        A run that shall be stopped goes on until then. Raises LeaseLostError when the job has moved to another worker.
+        """
 
     def remember(self, operation: str, upid: str) -> None:
         """Store the task id; called before the task is waited for."""

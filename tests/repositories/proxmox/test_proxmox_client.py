@@ -2,7 +2,8 @@
 
 import itertools
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
@@ -39,9 +40,11 @@ class Journal:
         self.lost = lost
         self.notes: list[tuple[str, str]] = []
 
-    def check_lease(self) -> None:
+    @contextmanager
+    def changing(self) -> Iterator[None]:
         if self.lost:
             raise LeaseLostError("moved")
+        yield
 
     def remember(self, operation: str, upid: str) -> None:
         self.notes.append((operation, upid))
