@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+# Tests start hundreds of processes: each would compile all modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test faults check bench run clean
 
@@ -21,7 +23,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/jotunheim demo
 
 test: $(VENV)/.dev
-	@$(BIN)/pytest --numprocesses auto --dist loadfile
+	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/.dev
 	@$(BIN)/pytest tests/faults --faults --numprocesses 2 --dist worksteal

@@ -12,6 +12,19 @@ from tests.support.service import Service
 
 pytest_plugins = ["tests.faults.tally"]
 
+SLOW_AND_ALONE = "tests/test_wheel.py"
+"""Begun first: at the end of all tests one process would be at it, and the others idle."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: each waits now and then."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow ones first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW_AND_ALONE))
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _clean_environment() -> Iterator[None]:

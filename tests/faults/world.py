@@ -113,12 +113,12 @@ class World:
         file = self.directory / "moments" / f"{name}.db"
         with closing(self._database()) as live, closing(sqlite3.connect(file)) as copy:
             live.backup(copy)
-        return Moment(self.sandbox.control.get("/state", timeout=30).raise_for_status().json(), file)
+        return Moment(self.sandbox.control.get("/state").raise_for_status().json(), file)
 
     def bring_back(self, moment: Moment) -> None:
         """Go on from an earlier moment; the next request has the number 1."""
         self.lift_faults()
-        self.sandbox.control.put("/state", json=moment.hypervisor, timeout=30).raise_for_status()
+        self.sandbox.control.put("/state", json=moment.hypervisor).raise_for_status()
         self.sandbox.control.delete("/requests").raise_for_status()
         with closing(sqlite3.connect(moment.database)) as copy, closing(self._database()) as live:
             copy.backup(live)
@@ -130,7 +130,7 @@ class World:
             start: when the job was asked for. VMs that were made since have MAC addresses of their own.
             without_job: the id of a job that failed, and in whose place another one was asked for.
         """
-        now = self.sandbox.control.get("/state", timeout=30).raise_for_status().json()
+        now = self.sandbox.control.get("/state").raise_for_status().json()
         return {
             "clones": len(_clones(now)) - len(_clones(start.hypervisor)),
             "vms": {

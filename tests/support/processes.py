@@ -61,11 +61,14 @@ def end(process: subprocess.Popen[str], log: Path, *, seconds: float = 20) -> No
 
 
 def wait_for(probe: Callable[[], Found | None], what: str, *, seconds: float = 20) -> Found:
-    """The first answer of a probe that is not None and not False."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """The first answer of a probe that is not None and not False.
+
+    The longer it takes the less often it is asked: each question costs time that others need.
+    """
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < seconds:
         found = probe()
         if found:
             return found
-        time.sleep(0.02)
+        time.sleep(min(0.2, max(0.02, waited / 8)))
     raise AssertionError(f"waited {seconds} s for {what}")

@@ -15,6 +15,9 @@ import httpx
 from tests.support import pve_schema
 from tests.support.processes import JOTUNHEIM, end, start
 
+PATIENCE = 30.0
+"""Seconds for an answer, on a machine that has much to do."""
+
 
 @dataclass
 class Sandbox:
@@ -42,8 +45,10 @@ class Sandbox:
         ready = json.loads(line)
         headers = {"Authorization": f"PVEAPIToken={ready['token_id']}={ready['token_secret']}"}
         context = ssl.create_default_context(cafile=ready["ca_pem_file"])
-        control = httpx.Client(base_url=ready["control_url"])
-        api = httpx.Client(base_url=ready["url"] + "/api2/json", headers=headers, verify=context)
+        control = httpx.Client(base_url=ready["control_url"], timeout=PATIENCE)
+        api = httpx.Client(
+            base_url=ready["url"] + "/api2/json", headers=headers, verify=context, timeout=PATIENCE
+        )
         try:
             sandbox = cls(process, ready, control, api)
             yield sandbox
@@ -92,7 +97,7 @@ class Sandbox:
 
     def request_log(self, since: int = 0) -> list[dict[str, Any]]:
         """The requests after an index, as docs/sandbox.md describes them."""
-        answer = self.control.get("/requests", params={"since": since}, timeout=30)
+        answer = self.control.get("/requests", params={"since": since})
         entries: list[dict[str, Any]] = answer.raise_for_status().json()["requests"]
         return entries
 

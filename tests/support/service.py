@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -21,6 +24,28 @@ QUICK = {
     "JOTUNHEIM_DRAIN_SECONDS": "10",
     "JOTUNHEIM_RETRY_BASE_SECONDS": "0",  # tests of failures want to see them; others set it
 }
+
+_OF_THE_STORE = {"JOTUNHEIM_DATABASE_URL", "JOTUNHEIM_SECRET_KEY"}
+"""Settings with which a state directory is another one from the beginning."""
+
+
+@cache
+def _initialised() -> tuple[TemporaryDirectory[str], str]:
+    """A state directory to copy, and its administrator's token."""
+    directory = TemporaryDirectory(prefix="jotunheim-initialised-")
+    return directory, _initialise({"JOTUNHEIM_STATE_DIR": directory.name})
+
+
+def _initialise(environment: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        [JOTUNHEIM, "init", "--admin-email", "admin@example.com", "--json"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["admin_token"])
 
 
 @dataclass
@@ -47,15 +72,11 @@ class Service:
             **QUICK,
             **(settings or {}),
         }
-        initialised = subprocess.run(
-            [JOTUNHEIM, "init", "--admin-email", "admin@example.com", "--json"],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert initialised.returncode == 0, initialised.stderr
-        token = json.loads(initialised.stdout)["admin_token"]
+        if _OF_THE_STORE & environment.keys():
+            token = _initialise(environment)
+        else:
+            shutil.copytree(_initialised()[0].name, state, dirs_exist_ok=True)
+            token = _initialised()[1]
         log = state / "serve.log"
         api = start([JOTUNHEIM, "serve"], log, environment)
         client = httpx.Client(
