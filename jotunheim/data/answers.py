@@ -2,7 +2,14 @@
 
 from jotunheim.data.fields import View
 from jotunheim.data.job import ClientJobView, EventView, JobView
-from jotunheim.data.node.view import AddressPoolView, LocationView, NodeTest, NodeView, TemplateView
+from jotunheim.data.node.view import (
+    AddressPoolView,
+    AddressView,
+    LocationView,
+    NodeTest,
+    NodeView,
+    TemplateView,
+)
 from jotunheim.data.server.view import ClientServerView, ServerView, SnapshotView
 
 
@@ -72,6 +79,19 @@ class AddressPoolAnswer(View):
     """One address pool."""
 
     address_pool: AddressPoolView
+
+
+class AddressAnswer(View):
+    """One address of a pool."""
+
+    address: AddressView
+
+
+class AddressList(View):
+    """A page of a pool's addresses."""
+
+    addresses: list[AddressView]
+    meta: Meta
 
 
 class AddressPoolList(View):

@@ -20,6 +20,12 @@ class UniquenessError(JotunheimError):
     code = "uniqueness_error"
 
 
+class InUseError(JotunheimError):
+    """A row cannot go because others refer to it, or cannot come because what it refers to has gone."""
+
+    code = "conflict"
+
+
 class LeaseLostError(JotunheimError):
     """The job's lease moved to another worker; whoever gets this must stop writing at once."""
 

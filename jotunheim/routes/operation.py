@@ -388,6 +388,33 @@ class Operations:
             prepare=prepare,
         )
 
+    def patch(
+        self,
+        path: str,
+        *,
+        scope: str,
+        answer: type[BaseModel],
+        body: type[BaseModel],
+        prepare: Callable[[Call[Any, Any]], Any] | None = None,
+    ) -> Callable[[Handler], Handler]:
+        """Register a handler for PATCH, of a change that is done at once."""
+        return self._register(
+            method="PATCH",
+            path=path,
+            scope=scope,
+            answer=answer,
+            status=200,
+            body=body,
+            query=NoQuery,
+            prepare=prepare,
+        )
+
+    def delete(self, path: str, *, scope: str, answer: type[BaseModel]) -> Callable[[Handler], Handler]:
+        """Register a handler for DELETE, of what goes at once; it answers what there was."""
+        return self._register(
+            method="DELETE", path=path, scope=scope, answer=answer, status=200, body=None, query=NoQuery
+        )
+
     def job(
         self,
         path: str,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
-from jotunheim.data.server.change import Change
+from jotunheim.data.fields import Change
 from jotunheim.exceptions.http import PayloadTooLargeError, from_pydantic
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.service import ConflictError

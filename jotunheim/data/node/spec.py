@@ -7,7 +7,18 @@ from typing import Annotated, Literal, Self
 from cryptography import x509
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from jotunheim.data.fields import BridgeName, DnsLabel, Host, Id, MebiBytes, Shape, ShortText, StorageId, Vmid
+from jotunheim.data.fields import (
+    BridgeName,
+    DnsLabel,
+    Host,
+    Id,
+    IpAddress,
+    MebiBytes,
+    Shape,
+    ShortText,
+    StorageId,
+    Vmid,
+)
 
 MAX_POOL_ADDRESSES = 65_536
 _SHA256_FINGERPRINT = re.compile(r"([0-9A-F]{2}:){31}[0-9A-F]{2}")
@@ -38,11 +49,27 @@ def _token_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+ShortCode = Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+TokenId = Annotated[
+    str, Field(max_length=255, pattern=r"^[^\s@!=:/]+@[A-Za-z][A-Za-z0-9._-]+![A-Za-z][A-Za-z0-9._-]+$")
+]
+"""`user@realm!tokenname`."""
+TokenSecret = Annotated[SecretStr, AfterValidator(_token_secret)]
+Overcommit = Annotated[float, Field(ge=0.1, le=100)]
+Clones = Annotated[int, Field(ge=1, le=100)]
+OsFamily = Literal["linux", "windows"]
+DefaultUser = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+Vlan = Annotated[int, Field(ge=1, le=4094)]
+Nameservers = Annotated[list[IpAddress], Field(max_length=8)]
+NodeIds = Annotated[list[Id], Field(max_length=1000)]
+
+
 class LocationSpec(Shape):
     """A place that nodes stand in."""
 
     name: ShortText
-    short_code: Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+    short_code: ShortCode
 
 
 class TlsSpec(Shape):
@@ -73,20 +100,18 @@ class NodeSpec(Shape):
     """The PVE node name."""
     location_id: Id
     host: Host
-    port: Annotated[int, Field(ge=1, le=65_535)] = 8006
-    token_id: Annotated[
-        str, Field(max_length=255, pattern=r"^[^\s@!=:/]+@[A-Za-z][A-Za-z0-9._-]+![A-Za-z][A-Za-z0-9._-]+$")
-    ]
+    port: Port = 8006
+    token_id: TokenId
     """`user@realm!tokenname`."""
-    token_secret: Annotated[SecretStr, AfterValidator(_token_secret)]
+    token_secret: TokenSecret
     tls: TlsSpec = TlsSpec()
     vm_storage: StorageId = "local-lvm"
     backup_storage: StorageId = "local"
     iso_storage: StorageId = "local"
     bridge: BridgeName = "vmbr0"
-    memory_overcommit: Annotated[float, Field(ge=0.1, le=100)] = 1.0
-    disk_overcommit: Annotated[float, Field(ge=0.1, le=100)] = 1.0
-    max_concurrent_clones: Annotated[int, Field(ge=1, le=100)] = 2
+    memory_overcommit: Overcommit = 1.0
+    disk_overcommit: Overcommit = 1.0
+    max_concurrent_clones: Clones = 2
 
 
 class TemplateSpec(Shape):
@@ -97,8 +122,8 @@ class TemplateSpec(Shape):
     vmid: Vmid
     group_id: None = None
     """Template groups come with a later version; only null is accepted."""
-    os_family: Literal["linux", "windows"] = "linux"
-    default_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] | None = None
+    os_family: OsFamily = "linux"
+    default_user: DefaultUser | None = None
     """Account that cloud-init sets up; None: the one that the template names."""
     minimum_disk_bytes: MebiBytes | None = None
     """None: read from the node, if it answers."""
@@ -115,9 +140,9 @@ class AddressPoolSpec(Shape):
     """Instead of a range: all usable addresses of this network, e.g. `10.0.0.0/24`."""
     prefix_length: Annotated[int, Field(ge=1, le=128)] | None = None
     gateway: str | None = None
-    vlan: Annotated[int, Field(ge=1, le=4094)] | None = None
-    nameservers: Annotated[list[str], Field(max_length=8)] = []
-    node_ids: Annotated[list[Id], Field(max_length=1000)] = []
+    vlan: Vlan | None = None
+    nameservers: Nameservers = []
+    node_ids: NodeIds = []
     """Nodes that the pool serves; empty: all."""
 
 

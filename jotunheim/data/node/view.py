@@ -1,5 +1,6 @@
 """What the API answers about infrastructure. Token secrets are in none of it."""
 
+import uuid
 from datetime import datetime
 
 from jotunheim.data.fields import View
@@ -40,6 +41,8 @@ class NodeView(View):
     memory_overcommit: float
     disk_overcommit: float
     max_concurrent_clones: int
+    drained: bool
+    """Whether it takes no new servers."""
     created_at: datetime
     updated_at: datetime
 
@@ -94,5 +97,16 @@ class AddressPoolView(View):
     node_ids: list[int]
     total: int
     free: int
+    """What servers can get: neither theirs nor reserved."""
+    reserved: int
     created_at: datetime
     updated_at: datetime
+
+
+class AddressView(View):
+    """One address of a pool: a server's, reserved, or free."""
+
+    address: str
+    server_id: uuid.UUID | None
+    reserved_for: str | None
+    allocated_at: datetime | None

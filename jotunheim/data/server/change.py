@@ -1,12 +1,13 @@
 """What can be changed about a server that exists. A field that is left out stays as it is."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from jotunheim.data.fields import (
     BridgeName,
+    Change,
     DeviceName,
     DnsName,
     IpAddress,
@@ -15,7 +16,6 @@ from jotunheim.data.fields import (
     MebiBytes,
     Notes,
     PveTag,
-    Shape,
     ShortText,
     SshPublicKey,
     UserName,
@@ -28,19 +28,6 @@ class Restart(StrEnum):
 
     NEVER = "never"
     IF_NEEDED = "if_needed"
-
-
-class Change(Shape):
-    """Base: null is refused where it says nothing that leaving a field out does not say."""
-
-    NULLABLE: ClassVar[frozenset[str]] = frozenset()
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_null(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None and info.field_name not in cls.NULLABLE:
-            raise ValueError("must not be null; leave it out to keep what is set")
-        return value
 
 
 class NetworkChange(Change):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from peewee import (
     JOIN,
     AutoField,
+    Case,
     CharField,
     Check,
     CompositeKey,
@@ -18,7 +19,7 @@ from peewee import (
     fn,
 )
 
-from jotunheim.repositories.peewee.database import Table, UtcField, now
+from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, now, unused
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 INSERT_BATCH = 400  # rows; SQLite takes 32,766 parameters a statement
 
 
-class AddressPool(Table):
+class AddressPool(Versioned, Table):
     """Addresses of one subnet that servers on some nodes, or on all, may get."""
 
     id = AutoField()
@@ -66,21 +67,39 @@ class AddressPool(Table):
         """
         free = (
             Address.select(Address.id)
-            .where((Address.pool == self) & Address.server.is_null())
+            .where((Address.pool == self) & Address.is_free())
             .order_by(Address.sort_key)
             .limit(count)
         )
         # The second condition holds where the subquery's view is older than a concurrent writer's commit.
         return int(
             Address.update(server=server, allocated_at=now())
-            .where(Address.id.in_(free) & Address.server.is_null())
+            .where(Address.id.in_(free) & Address.is_free())
             .execute()
         )
 
     def bind_to(self, node_ids: Iterable[int]) -> None:
-        """Let the pool serve only these nodes."""
+        """Let the pool serve only these nodes, or all if there is none."""
+        PoolNode.delete().where(PoolNode.pool == self).execute()
         for node_id in dict.fromkeys(node_ids):
             PoolNode.create(pool=self, node=node_id)
+
+    def remove(self) -> None:
+        """Delete the pool with its addresses.
+
+        Raises:
+            InUseError: a server has one of them.
+        """
+        with unused(f"A server has an address of pool {self.name}."):
+            PoolNode.delete().where(PoolNode.pool == self).execute()
+            Address.delete().where((Address.pool == self) & Address.server.is_null()).execute()
+            self.delete_instance()
+
+    @classmethod
+    def names_for(cls, node: Node) -> list[str]:
+        """Names of the pools that are bound to a node."""
+        query = cls.select(cls.name).join(PoolNode).where(PoolNode.node == node).order_by(cls.name)
+        return [pool.name for pool in query]
 
     @classmethod
     def node_ids(cls, pools: "Iterable[AddressPool]") -> dict[int, list[int]]:
@@ -101,6 +120,7 @@ class AddressPool(Table):
                 Address.pool,
                 fn.COUNT(Address.id),
                 fn.COUNT(Address.server),
+                fn.SUM(Case(None, [(Address.server.is_null() & Address.reserved_for.is_null(False), 1)], 0)),
                 fn.MIN(Address.sort_key),
                 fn.MAX(Address.sort_key),
             )
@@ -109,19 +129,22 @@ class AddressPool(Table):
             .tuples()
         )
         return {
-            pool: PoolSummary(from_sort_key(first), from_sort_key(last), total, total - used)
-            for pool, total, used, first, last in query
+            pool: PoolSummary(
+                from_sort_key(first), from_sort_key(last), total, total - used - kept, int(kept)
+            )
+            for pool, total, used, kept, first, last in query
         }
 
 
 @dataclass(frozen=True)
 class PoolSummary:
-    """From which to which address a pool goes, how many it has and how many are free."""
+    """From which to which address a pool goes, how many it has, how many are free and how many reserved."""
 
     first: str
     last: str
     total: int
     free: int
+    reserved: int
 
 
 class PoolNode(Table):
@@ -138,7 +161,7 @@ class PoolNode(Table):
 
 
 class Address(Table):
-    """One address, free while it has no server."""
+    """One address, free while it has no server and is kept for nothing else."""
 
     id = AutoField()
     pool = ForeignKeyField(AddressPool, backref="addresses", on_delete="RESTRICT", index=False)
@@ -147,9 +170,39 @@ class Address(Table):
     server = ForeignKeyField(Server, backref="addresses", null=True, on_delete="RESTRICT")
     server_id: uuid.UUID | None
     allocated_at = UtcField(null=True)
+    reserved_for = CharField(null=True)
 
     class Meta:
         indexes = ((("pool", "address"), True), (("pool", "server", "sort_key"), False))
+
+    @classmethod
+    def is_free(cls) -> Any:
+        """The condition that a server can get the address."""
+        return cls.server.is_null() & cls.reserved_for.is_null()
+
+    @classmethod
+    def in_pool(cls, pool: AddressPool, address: str) -> "Address | None":
+        """An address of a pool."""
+        found: Address | None = cls.get_or_none((cls.pool == pool) & (cls.address == address))
+        return found
+
+    def reserve(self, reserved_for: str | None) -> None:
+        """Keep the address for something, or for nothing any more."""
+        self.reserved_for = reserved_for
+        Address.update(reserved_for=reserved_for).where(Address.id == self.id).execute()
+
+    def remove(self) -> bool:
+        """Take the address out of its pool; False: a server has it."""
+        gone = Address.delete().where((Address.id == self.id) & Address.server.is_null()).execute()
+        return bool(gone)
+
+    @classmethod
+    def holders(cls, pool: AddressPool, limit: int) -> tuple[list[str], int]:
+        """Names of some servers with addresses of a pool, and how many servers there are."""
+        servers = (
+            Server.select(Server.name).join(cls).where(cls.pool == pool).distinct().order_by(Server.name)
+        )
+        return [server.name for server in servers.limit(limit)], servers.count()
 
     @classmethod
     def of(cls, servers: Iterable[Server]) -> "dict[uuid.UUID, list[Address]]":
@@ -183,9 +236,7 @@ class Address(Table):
     def take(cls, server: Server, ids: Iterable[int]) -> list[int]:
         """Give a server those of these addresses that are free; returns the ids of those that it has then."""
         wanted = list(ids)
-        cls.update(server=server, allocated_at=now()).where(
-            cls.id.in_(wanted) & cls.server.is_null()
-        ).execute()
+        cls.update(server=server, allocated_at=now()).where(cls.id.in_(wanted) & cls.is_free()).execute()
         return [
             address.id for address in cls.select(cls.id).where(cls.id.in_(wanted) & (cls.server == server))
         ]

@@ -27,7 +27,7 @@ from playhouse import db_url
 from playhouse.migrations import Runner
 
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.exceptions.repository import StoreUnavailableError, UniquenessError
+from jotunheim.exceptions.repository import InUseError, StoreUnavailableError, UniquenessError
 from jotunheim.settings import Settings
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -53,6 +53,27 @@ class Table(Model):
     class Meta:
         database = database
         legacy_table_names = False
+
+
+class Versioned:
+    """What tables have besides whose rows callers read and change; they have a column `updated_at`."""
+
+    id: Any
+    updated_at: datetime
+
+    @property
+    def version(self) -> str:
+        """What changes with every change of the row, for `ETag` and `If-Match`."""
+        return f"{self.updated_at.timestamp():.6f}".replace(".", "")
+
+    def change(self, **columns: object) -> None:
+        """Set columns in the row and in this object."""
+        at = now()
+        table: Any = type(self)
+        table.update(updated_at=at, **columns).where(table.id == self.id).execute()
+        for name, value in columns.items():
+            setattr(self, name, value)
+        self.updated_at = at
 
 
 def now() -> datetime:
@@ -88,11 +109,21 @@ def unique(message: str, **columns: str) -> Iterator[None]:
     except IntegrityError as error:
         text = str(error)
         if "foreign key" in text.lower():
-            raise
+            raise InUseError("What this refers to has just been deleted. Read it again.") from None
         for column, says in columns.items():
             if column in text:
                 raise UniquenessError(says) from None
         raise UniquenessError(message) from None
+
+
+@contextmanager
+def unused(message: str) -> Iterator[None]:
+    """A transaction in which deleting a row that others refer to becomes an InUseError with this message."""
+    try:
+        with transaction():
+            yield
+    except IntegrityError:
+        raise InUseError(message) from None
 
 
 def serialize(purpose: str) -> None:

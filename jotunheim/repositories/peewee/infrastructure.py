@@ -1,11 +1,20 @@
 """Locations, nodes and templates: where servers can be, and what they are made from."""
 
-from peewee import AutoField, BigIntegerField, CharField, FloatField, ForeignKeyField, IntegerField, TextField
+from peewee import (
+    AutoField,
+    BigIntegerField,
+    BooleanField,
+    CharField,
+    FloatField,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+)
 
-from jotunheim.repositories.peewee.database import Table, UtcField, now
+from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, now, unused
 
 
-class Location(Table):
+class Location(Versioned, Table):
     """A place that nodes stand in."""
 
     id = AutoField()
@@ -19,8 +28,13 @@ class Location(Table):
         """Whether there is a location with this id."""
         return bool(cls.select().where(cls.id == id_).exists())
 
+    def remove(self) -> None:
+        """Delete the location. Raises InUseError when a node stands in it."""
+        with unused(f"A node stands in location {self.short_code}."):
+            self.delete_instance()
 
-class Node(Table):
+
+class Node(Versioned, Table):
     """A Proxmox VE host that we may place servers on. Its token secret is the secret `node/<id>/token`."""
 
     id = AutoField()
@@ -41,6 +55,8 @@ class Node(Table):
     memory_overcommit = FloatField()
     disk_overcommit = FloatField()
     max_concurrent_clones = IntegerField()
+    drained = BooleanField(default=False)
+    """It takes no new servers."""
     created_at = UtcField(default=now)
     updated_at = UtcField(default=now)
 
@@ -49,13 +65,24 @@ class Node(Table):
         """Whether there is a node with this id."""
         return bool(cls.select().where(cls.id == id_).exists())
 
+    def remove(self) -> None:
+        """Delete the node. Raises InUseError when a server or template is on it."""
+        with unused(f"Something is on node {self.name}."):
+            self.delete_instance()
+
+    @classmethod
+    def names_in(cls, location: Location, limit: int) -> tuple[list[str], int]:
+        """Names of some nodes in a location, and how many there are."""
+        query = cls.select(cls.name).where(cls.location == location).order_by(cls.name)
+        return [node.name for node in query.limit(limit)], query.count()
+
     @property
     def token_reference(self) -> str:
         """Name of the secret that holds the API token."""
         return f"node/{self.id}/token"
 
 
-class Template(Table):
+class Template(Versioned, Table):
     """A PVE template on one node that servers are cloned from."""
 
     id = AutoField()
@@ -73,6 +100,17 @@ class Template(Table):
 
     class Meta:
         indexes = ((("node", "vmid"), True),)
+
+    def remove(self) -> None:
+        """Delete the template. Raises InUseError when a server was made from it."""
+        with unused(f"A server was made from template {self.name}."):
+            self.delete_instance()
+
+    @classmethod
+    def names_on(cls, node: Node, limit: int) -> tuple[list[str], int]:
+        """Names of some templates on a node, and how many there are."""
+        query = cls.select(cls.name).where(cls.node == node).order_by(cls.name)
+        return [template.name for template in query.limit(limit)], query.count()
 
     @classmethod
     def with_node(cls, id_: int) -> "Template | None":

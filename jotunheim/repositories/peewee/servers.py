@@ -20,7 +20,7 @@ from peewee import (
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.repositories.peewee.accounts import User
-from jotunheim.repositories.peewee.database import Table, UtcField, database, now, serialize
+from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, database, now, serialize
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
 
 TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
@@ -36,7 +36,7 @@ TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
 """From each status to those that may follow it."""
 
 
-class Server(Table):
+class Server(Versioned, Table):
     """One virtual machine that we own. The id is the VM's SMBIOS UUID."""
 
     id = UUIDField(primary_key=True, default=uuid.uuid4)
@@ -101,11 +101,6 @@ class Server(Table):
     def is_expired(self) -> bool:
         """Whether its time is over, and nobody protects it."""
         return self.expires_at is not None and self.expires_at <= now() and not self.protected
-
-    @property
-    def version(self) -> str:
-        """What changes with every change of the row, for `ETag` and `If-Match`."""
-        return f"{self.updated_at.timestamp():.6f}".replace(".", "")
 
     @classmethod
     def with_places(cls, labels: Mapping[str, str]) -> Any:
@@ -193,13 +188,11 @@ class Server(Table):
         """The owner may start it again."""
         self.change(suspended_at=None, suspension_reason=None, suspended_from=None)
 
-    def change(self, **columns: object) -> None:
-        """Set columns other than the status, in the row and in this object."""
-        at = now()
-        Server.update(updated_at=at, **columns).where(Server.id == self.id).execute()
-        for name, value in columns.items():
-            setattr(self, name, value)
-        self.updated_at = at
+    @classmethod
+    def names_where(cls, condition: Any, limit: int) -> tuple[list[str], int]:
+        """Names of some servers that meet a condition, and how many there are."""
+        query = cls.select(cls.name).where(condition).order_by(cls.name)
+        return [server.name for server in query.limit(limit)], query.count()
 
     def move_to_vmid(self, vmid: int) -> None:
         """Take another VMID, before a VM exists: the first one turned out to be in use on the node."""

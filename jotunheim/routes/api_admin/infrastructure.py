@@ -1,8 +1,6 @@
-"""Locations, nodes, templates and address pools."""
+"""Locations, nodes and templates."""
 
 from jotunheim.data.answers import (
-    AddressPoolAnswer,
-    AddressPoolList,
     LocationAnswer,
     LocationList,
     NodeAnswer,
@@ -11,10 +9,10 @@ from jotunheim.data.answers import (
     TemplateAnswer,
     TemplateList,
 )
-from jotunheim.data.node.spec import AddressPoolSpec, LocationSpec, NodeSpec, TemplateSpec
+from jotunheim.data.node.change import DrainRequest, LocationChange, NodeChange, TemplateChange
+from jotunheim.data.node.spec import LocationSpec, NodeSpec, TemplateSpec
 from jotunheim.data.node.view import NodeTest
 from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
-from jotunheim.services import networks
 from jotunheim.services.nodes import locations, nodes, templates
 
 operations = Operations("/admin", role="admin")
@@ -36,7 +34,24 @@ def create_location(call: Call[LocationSpec, NoQuery]) -> Reply:
 @operations.get("/locations/{id:row}", scope="nodes:read", answer=LocationAnswer)
 def read_location(call: Call[None, NoQuery]) -> Reply:
     """Show a location."""
-    return Reply(LocationAnswer(location=locations.read_location(call.path["id"])))
+    found = locations.find(call.path["id"])
+    return Reply(LocationAnswer(location=locations.view(found)), etag=found.version)
+
+
+@operations.patch("/locations/{id:row}", scope="nodes:write", body=LocationChange, answer=LocationAnswer)
+def change_location(call: Call[LocationChange, NoQuery]) -> Reply:
+    """Change a location."""
+    found = locations.find(call.path["id"], call.if_match)
+    locations.change_location(found, call.body)
+    return Reply(LocationAnswer(location=locations.view(found)), etag=found.version)
+
+
+@operations.delete("/locations/{id:row}", scope="nodes:write", answer=LocationAnswer)
+def delete_location(call: Call[None, NoQuery]) -> Reply:
+    """Delete a location in which no node stands."""
+    found = locations.find(call.path["id"], call.if_match)
+    locations.delete_location(found)
+    return Reply(LocationAnswer(location=locations.view(found)))
 
 
 @operations.get("/nodes", scope="nodes:read", answer=NodeList, query=ListQuery)
@@ -55,7 +70,34 @@ def create_node(call: Call[NodeSpec, NoQuery]) -> Reply:
 @operations.get("/nodes/{id:row}", scope="nodes:read", answer=NodeAnswer)
 def read_node(call: Call[None, NoQuery]) -> Reply:
     """Show a node, without its token secret."""
-    return Reply(NodeAnswer(node=nodes.read_node(call.path["id"])))
+    found = nodes.find(call.path["id"])
+    return Reply(NodeAnswer(node=nodes.view(found)), etag=found.version)
+
+
+@operations.patch("/nodes/{id:row}", scope="nodes:write", body=NodeChange, answer=NodeAnswer)
+def change_node(call: Call[NodeChange, NoQuery]) -> Reply:
+    """Change a node; a new token secret is used from the next run on."""
+    found = nodes.find(call.path["id"], call.if_match)
+    nodes.change_node(found, call.body, call.context.keyring)
+    return Reply(NodeAnswer(node=nodes.view(found)), etag=found.version)
+
+
+@operations.delete("/nodes/{id:row}", scope="nodes:write", answer=NodeAnswer)
+def delete_node(call: Call[None, NoQuery]) -> Reply:
+    """Forget a node without servers, templates and address pools of its own; the host is not touched."""
+    found = nodes.find(call.path["id"], call.if_match)
+    nodes.delete_node(found)
+    return Reply(NodeAnswer(node=nodes.view(found)))
+
+
+@operations.post(
+    "/nodes/{id:row}/drain", scope="nodes:write", body=DrainRequest, answer=NodeAnswer, status=200
+)
+def drain_node(call: Call[DrainRequest, NoQuery]) -> Reply:
+    """Let a node take no new servers, or again; those that it has stay."""
+    found = nodes.find(call.path["id"])
+    nodes.drain_node(found, drained=call.body.drained)
+    return Reply(NodeAnswer(node=nodes.view(found)), etag=found.version)
 
 
 def _try_out(call: Call[None, NoQuery]) -> NodeTest:
@@ -97,25 +139,32 @@ def create_template(call: Call[TemplateSpec, NoQuery]) -> Reply:
 @operations.get("/templates/{id:row}", scope="nodes:read", answer=TemplateAnswer)
 def read_template(call: Call[None, NoQuery]) -> Reply:
     """Show a template."""
-    return Reply(TemplateAnswer(template=templates.read_template(call.path["id"])))
+    found = templates.find(call.path["id"])
+    return Reply(TemplateAnswer(template=templates.view(found)), etag=found.version)
 
 
-@operations.get("/address-pools", scope="nodes:read", answer=AddressPoolList, query=ListQuery)
-def list_address_pools(call: Call[None, ListQuery]) -> Reply:
-    """List address pools with their free counts."""
-    found = networks.list_pools(call.query.wanted_page())
-    return Reply(AddressPoolList.model_validate({"address_pools": found.items, "meta": found.meta()}))
+def _read_template_disk_again(call: Call[TemplateChange, NoQuery]) -> templates.TemplateDisk | None:
+    found = templates.find(call.path["id"])
+    return templates.read_disk_again(found, call.body, call.context.keyring, call.context.settings)
 
 
-@operations.post(
-    "/address-pools", scope="nodes:write", body=AddressPoolSpec, answer=AddressPoolAnswer, status=201
+@operations.patch(
+    "/templates/{id:row}",
+    scope="nodes:write",
+    body=TemplateChange,
+    answer=TemplateAnswer,
+    prepare=_read_template_disk_again,
 )
-def create_address_pool(call: Call[AddressPoolSpec, NoQuery]) -> Reply:
-    """Add an address pool, as a range or as a prefix."""
-    return Reply(AddressPoolAnswer(address_pool=networks.create_pool(call.body)))
+def change_template(call: Call[TemplateChange, NoQuery]) -> Reply:
+    """Change a template."""
+    found = templates.find(call.path["id"], call.if_match)
+    templates.change_template(found, call.body, call.prepared)
+    return Reply(TemplateAnswer(template=templates.view(found)), etag=found.version)
 
 
-@operations.get("/address-pools/{id:row}", scope="nodes:read", answer=AddressPoolAnswer)
-def read_address_pool(call: Call[None, NoQuery]) -> Reply:
-    """Show an address pool."""
-    return Reply(AddressPoolAnswer(address_pool=networks.read_pool(call.path["id"])))
+@operations.delete("/templates/{id:row}", scope="nodes:write", answer=TemplateAnswer)
+def delete_template(call: Call[None, NoQuery]) -> Reply:
+    """Forget a template that no server was made from; the VM is not touched."""
+    found = templates.find(call.path["id"], call.if_match)
+    templates.delete_template(found)
+    return Reply(TemplateAnswer(template=templates.view(found)))

@@ -1,12 +1,13 @@
-"""Locations: adding and showing them."""
+"""Locations: adding, showing, changing and deleting them."""
 
+from jotunheim.data.node.change import LocationChange
 from jotunheim.data.node.spec import LocationSpec
 from jotunheim.data.node.view import LocationView
 from jotunheim.data.paging import Page, Paged
-from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.repositories.peewee.database import unique
-from jotunheim.repositories.peewee.infrastructure import Location
+from jotunheim.repositories.peewee.infrastructure import Location, Node
 from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.services.nodes import resources
 
 
 def create_location(spec: LocationSpec) -> LocationView:
@@ -16,24 +17,42 @@ def create_location(spec: LocationSpec) -> LocationView:
         UniquenessError: the short code is taken.
     """
     with unique(f"There is a location {spec.short_code} already."):
-        return _view(Location.create(name=spec.name, short_code=spec.short_code))
+        return view(Location.create(name=spec.name, short_code=spec.short_code))
 
 
 def list_locations(page: Page) -> Paged[LocationView]:
     """A page of all locations."""
     rows, total = paginate(Location.select(), page, [Location.id, Location.name, Location.short_code])
-    return Paged([_view(row) for row in rows], page, total)
+    return Paged([view(row) for row in rows], page, total)
 
 
-def read_location(id_: int) -> LocationView:
-    """One location."""
-    location = Location.get_or_none(Location.id == id_)
-    if location is None:
-        raise NotFoundError("location", id_)
-    return _view(location)
+def find(id_: int, if_match: str | None = None) -> Location:
+    """One location; raises as `resources.find`."""
+    return resources.find(Location, "location", id_, if_match)
 
 
-def _view(location: Location) -> LocationView:
+def change_location(location: Location, change: LocationChange) -> None:
+    """Change a location.
+
+    Raises:
+        UniquenessError: the short code is taken.
+    """
+    with unique(f"There is a location {change.short_code} already."):
+        location.change(**change.given())
+
+
+def delete_location(location: Location) -> None:
+    """Delete a location.
+
+    Raises:
+        ConflictError, InUseError: a node stands in it.
+    """
+    resources.assert_unused("location", {"nodes": Node.names_in(location, resources.SHOWN)})
+    location.remove()
+
+
+def view(location: Location) -> LocationView:
+    """A location as the API shows it."""
     return LocationView(
         id=location.id,
         name=location.name,

@@ -1,15 +1,18 @@
-"""Nodes: adding, showing and trying them out."""
+"""Nodes: adding, showing, changing, draining, deleting and trying them out."""
 
+from jotunheim.data.node.change import NodeChange
 from jotunheim.data.node.spec import NodeSpec
 from jotunheim.data.node.view import NodeTest, NodeView, TlsView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.exceptions.repository import NotFoundError
+from jotunheim.repositories.peewee.addresses import AddressPool
 from jotunheim.repositories.peewee.database import unique
-from jotunheim.repositories.peewee.infrastructure import Location, Node
+from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import Endpoint, TlsPolicy
+from jotunheim.services.nodes import resources
 from jotunheim.services.nodes.checks import run_checks
 from jotunheim.settings import Settings
 
@@ -22,10 +25,7 @@ def create_node(spec: NodeSpec, keyring: Keyring) -> NodeView:
         UniquenessError: the name is taken.
     """
     with unique(f"There is a node {spec.name} already."):
-        if not Location.exists(spec.location_id):
-            raise DataValidationError(
-                [FieldProblem("location_id", f"there is no location {spec.location_id}")]
-            )
+        _assert_location(spec.location_id)
         node: Node = Node.create(
             name=spec.name,
             location=spec.location_id,
@@ -43,18 +43,64 @@ def create_node(spec: NodeSpec, keyring: Keyring) -> NodeView:
             max_concurrent_clones=spec.max_concurrent_clones,
         )
         Secret.put(keyring, node.token_reference, spec.token_secret.get_secret_value())
-    return _view(node)
+    return view(node)
 
 
 def list_nodes(page: Page) -> Paged[NodeView]:
     """A page of all nodes."""
     rows, total = paginate(Node.select(), page, [Node.id, Node.name])
-    return Paged([_view(row) for row in rows], page, total)
+    return Paged([view(row) for row in rows], page, total)
 
 
-def read_node(id_: int) -> NodeView:
-    """One node."""
-    return _view(_find(id_))
+def find(id_: int, if_match: str | None = None) -> Node:
+    """One node; raises as `resources.find`."""
+    return resources.find(Node, "node", id_, if_match)
+
+
+def change_node(node: Node, change: NodeChange, keyring: Keyring) -> None:
+    """Change a node. A new token secret takes the place of the old one with the rest, or not at all.
+
+    Raises:
+        DataValidationError: there is no such location.
+        UniquenessError: the name is taken.
+    """
+    columns = change.given()
+    tls, secret = columns.pop("tls", None), columns.pop("token_secret", None)
+    if tls is not None:
+        columns |= {"tls_ca_pem": tls.ca_pem, "tls_fingerprint": tls.fingerprint}
+    if "location_id" in columns:
+        _assert_location(columns["location_id"])
+    with unique(f"There is a node {change.name} already."):
+        node.change(**columns)
+        if secret is not None:
+            Secret.put(keyring, node.token_reference, secret.get_secret_value())
+
+
+def drain_node(node: Node, *, drained: bool) -> None:
+    """Let a node take no new servers, or again."""
+    node.change(drained=drained)
+
+
+def delete_node(node: Node) -> None:
+    """Delete a node with its token secret; nothing is changed on the host.
+
+    Raises:
+        ConflictError, InUseError: servers or templates are on it, or an address pool is only for it and others.
+    """
+    pools = AddressPool.names_for(node)
+    users = {
+        "servers": Server.names_where(Server.node == node, resources.SHOWN),
+        "templates": Template.names_on(node, resources.SHOWN),
+        "address_pools": (pools, len(pools)),  # bound to no node, a pool would be for all
+    }
+    resources.assert_unused("node", users)
+    Secret.erase(node.token_reference)
+    node.remove()
+
+
+def _assert_location(id_: int) -> None:
+    if not Location.exists(id_):
+        raise DataValidationError([FieldProblem("location_id", f"there is no location {id_}")])
 
 
 def test_node(id_: int, keyring: Keyring, settings: Settings) -> NodeTest:
@@ -63,7 +109,7 @@ def test_node(id_: int, keyring: Keyring, settings: Settings) -> NodeTest:
     Raises:
         NotFoundError: there is no such node.
     """
-    node = _find(id_)
+    node = find(id_)
     return run_checks(node, endpoint(node, keyring, settings))
 
 
@@ -80,14 +126,8 @@ def endpoint(node: Node, keyring: Keyring, settings: Settings) -> Endpoint:
     )
 
 
-def _find(id_: int) -> Node:
-    node: Node | None = Node.get_or_none(Node.id == id_)
-    if node is None:
-        raise NotFoundError("node", id_)
-    return node
-
-
-def _view(node: Node) -> NodeView:
+def view(node: Node) -> NodeView:
+    """A node as the API shows it."""
     return NodeView(
         id=node.id,
         name=node.name,
@@ -105,6 +145,7 @@ def _view(node: Node) -> NodeView:
         memory_overcommit=node.memory_overcommit,
         disk_overcommit=node.disk_overcommit,
         max_concurrent_clones=node.max_concurrent_clones,
+        drained=node.drained,
         created_at=node.created_at,
         updated_at=node.updated_at,
     )

@@ -1,18 +1,21 @@
-"""Templates: adding and showing them."""
+"""Templates: adding, showing, changing and deleting them."""
 
 import re
 from dataclasses import dataclass
 
+from jotunheim.data.node.change import TemplateChange
 from jotunheim.data.node.spec import TemplateSpec
 from jotunheim.data.node.view import TemplateView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.exceptions.repository import NotFoundError, ProxmoxRequestError, ProxmoxVmNotFoundError
+from jotunheim.exceptions.repository import ProxmoxRequestError, ProxmoxVmNotFoundError
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.secrets import Keyring
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import ProxmoxClient, api_path
+from jotunheim.services.nodes import resources
 from jotunheim.services.nodes.nodes import endpoint
 from jotunheim.settings import Settings
 
@@ -37,18 +40,28 @@ def read_disk(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> Templ
     Raises:
         DataValidationError: no such node, or the node says that the VM is missing or no template.
     """
-    node = _node(spec)
+    return _read_disk(_node(spec), spec.vmid, keyring, settings)
+
+
+def read_disk_again(
+    template: Template, change: TemplateChange, keyring: Keyring, settings: Settings
+) -> TemplateDisk | None:
+    """As `read_disk`, of a template that is recorded, if the change needs to know it."""
+    if change.minimum_disk_bytes is None:
+        return None
+    return _read_disk(template.node, template.vmid, keyring, settings)
+
+
+def _read_disk(node: Node, vmid: int, keyring: Keyring, settings: Settings) -> TemplateDisk | None:
     try:
         with ProxmoxClient(endpoint(node, keyring, settings)) as client:
-            config = client.get(api_path("nodes", node.name, "qemu", spec.vmid, "config"))
+            config = client.get(api_path("nodes", node.name, "qemu", vmid, "config"))
     except ProxmoxVmNotFoundError as error:
         raise DataValidationError([FieldProblem("vmid", error.message)]) from None
     except ProxmoxRequestError:
         return None
     if not config.get("template"):
-        raise DataValidationError(
-            [FieldProblem("vmid", f"VM {spec.vmid} of node {node.name} is not a template")]
-        )
+        raise DataValidationError([FieldProblem("vmid", f"VM {vmid} of node {node.name} is not a template")])
     return _boot_disk(config)
 
 
@@ -64,9 +77,7 @@ def create_template(spec: TemplateSpec, disk: TemplateDisk | None) -> TemplateVi
     """
     node = _node(spec)
     size_bytes = disk.size_bytes if disk else None
-    if spec.minimum_disk_bytes and size_bytes and spec.minimum_disk_bytes < size_bytes:
-        problem = f"must be at least {size_bytes}, the size of the template's disk"
-        raise DataValidationError([FieldProblem("minimum_disk_bytes", problem)])
+    _assert_room(spec.minimum_disk_bytes, disk)
     with unique(f"VM {spec.vmid} of node {node.name} is a template already."):
         template: Template = Template.create(
             name=spec.name,
@@ -77,21 +88,49 @@ def create_template(spec: TemplateSpec, disk: TemplateDisk | None) -> TemplateVi
             storage=disk.storage if disk else None,
             minimum_disk_bytes=spec.minimum_disk_bytes or size_bytes,
         )
-    return _view(template)
+    return view(template)
 
 
 def list_templates(page: Page) -> Paged[TemplateView]:
     """A page of all templates."""
     rows, total = paginate(Template.select(), page, [Template.id, Template.name, Template.vmid])
-    return Paged([_view(row) for row in rows], page, total)
+    return Paged([view(row) for row in rows], page, total)
 
 
-def read_template(id_: int) -> TemplateView:
-    """One template."""
-    template = Template.get_or_none(Template.id == id_)
-    if template is None:
-        raise NotFoundError("template", id_)
-    return _view(template)
+def find(id_: int, if_match: str | None = None) -> Template:
+    """One template; raises as `resources.find`."""
+    return resources.find(Template, "template", id_, if_match)
+
+
+def change_template(template: Template, change: TemplateChange, disk: TemplateDisk | None) -> None:
+    """Change a template.
+
+    Args:
+        disk: what the node told of its disk.
+
+    Raises:
+        DataValidationError: the minimum is smaller than the disk.
+    """
+    _assert_room(change.minimum_disk_bytes, disk)
+    template.change(**change.given())
+
+
+def delete_template(template: Template) -> None:
+    """Forget a template; the VM stays on its node.
+
+    Raises:
+        ConflictError, InUseError: servers were made from it, and would be rebuilt from it.
+    """
+    made = Server.names_where(Server.template == template, resources.SHOWN)
+    resources.assert_unused("template", {"servers": made})
+    template.remove()
+
+
+def _assert_room(minimum_bytes: int | None, disk: TemplateDisk | None) -> None:
+    size_bytes = disk.size_bytes if disk else None
+    if minimum_bytes and size_bytes and minimum_bytes < size_bytes:
+        problem = f"must be at least {size_bytes}, the size of the template's disk"
+        raise DataValidationError([FieldProblem("minimum_disk_bytes", problem)])
 
 
 def _node(spec: TemplateSpec) -> Node:
@@ -113,7 +152,8 @@ def _boot_disk(config: dict[str, object]) -> TemplateDisk:
     return TemplateDisk(None, None)
 
 
-def _view(template: Template) -> TemplateView:
+def view(template: Template) -> TemplateView:
+    """A template as the API shows it."""
     return TemplateView(
         id=template.id,
         name=template.name,

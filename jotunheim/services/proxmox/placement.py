@@ -2,6 +2,7 @@
 
 from jotunheim.data.server.spec import ServerSpec
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.service import PlacementError
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
 
 
@@ -12,6 +13,7 @@ def place(spec: ServerSpec) -> tuple[Node, Template]:
 
     Raises:
         DataValidationError: the spec names what does not exist or does not fit together.
+        PlacementError: the node takes no new servers.
     """
     template = Template.with_node(spec.template_id)
     problems = []
@@ -40,4 +42,10 @@ def place(spec: ServerSpec) -> tuple[Node, Template]:
             )
     if problems or template is None:
         raise DataValidationError(problems)
+    if template.node.drained:
+        raise PlacementError(
+            f"Node {template.node.name} is drained: it takes no new servers.",
+            details=[FieldProblem("template_id", f"template {template.id} is only on that node")],
+            hint="Undo the drain of the node, or take a template of another one.",
+        )
     return template.node, template

@@ -22,7 +22,7 @@ from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
-from jotunheim.services import networks
+from jotunheim.services.networks import addresses
 from jotunheim.services.servers import plans
 from jotunheim.services.servers.delete import assert_not_going
 from jotunheim.services.servers.plans import Manner
@@ -113,7 +113,7 @@ def record_again(server: Server, parameters: Mapping[str, Any]) -> None:
     with unique("The owner has another server of this name by now."):
         server.change(**parameters["after"])
         if addressed:
-            networks.take(server, parameters["addresses_after"])
+            addresses.take(server, parameters["addresses_after"])
 
 
 def revert(server: Server, job: Job, error: JotunheimError) -> None:
@@ -232,7 +232,7 @@ def _addresses(server: Server, counts: AddressChange | None, planned: Mapping[st
     if planned is not None:
         shown: list[int] = planned["addresses_after"]
         with plans.pinned("addresses"):
-            networks.take(server, shown)
+            addresses.take(server, shown)
         return shown
     have = Address.of([server]).get(server.id, [])
     kept: list[int] = []
@@ -242,6 +242,6 @@ def _addresses(server: Server, counts: AddressChange | None, planned: Mapping[st
         wanted = len(ids) if wanted is None else wanted
         kept += ids[:wanted]
         more[family] = max(0, wanted - len(ids))
-    networks.allocate(server, server.node, AddressCounts(**more))
+    addresses.allocate(server, server.node, AddressCounts(**more))
     known = {address.id for address in have}
     return kept + [id_ for id_ in Address.ids_of(server) if id_ not in known]

@@ -17,7 +17,7 @@ from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Label, Server
-from jotunheim.services import networks
+from jotunheim.services.networks import addresses
 from jotunheim.services.proxmox import placement, vmids
 from jotunheim.services.servers import password, plans, read
 from jotunheim.services.servers.plans import AT_ONCE, Manner
@@ -126,11 +126,11 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
     )
     Label.attach(server, spec.labels)
     if planned is None:
-        networks.allocate(server, node, spec.addresses)
+        addresses.allocate(server, node, spec.addresses)
         return server
     with plans.pinned("addresses"):
         for id_ in planned["addresses"]:  # one by one: the first one is the first interface's
-            networks.take(server, [id_])
+            addresses.take(server, [id_])
     return server
 
 

@@ -20,7 +20,14 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.settings import Settings
 
-MIGRATIONS = ["0001_initial", "0002_server_life", "0003_job_control", "0004_job_run", "0005_plans"]
+MIGRATIONS = [
+    "0001_initial",
+    "0002_server_life",
+    "0003_job_control",
+    "0004_job_run",
+    "0005_plans",
+    "0006_infrastructure",
+]
 
 
 def test_the_migrations_make_what_the_models_describe() -> None:
@@ -86,8 +93,8 @@ def test_a_dangling_reference_is_found(store: Settings) -> None:
     with sqlite3.connect(store.state_dir / "jotunheim.db") as raw:
         raw.execute(
             "INSERT INTO node (name, location_id, host, port, token_id, vm_storage, backup_storage, iso_storage, bridge,"
-            " memory_overcommit, disk_overcommit, max_concurrent_clones, created_at, updated_at)"
-            " VALUES ('n', 77, 'h', 1, 't', 'a', 'b', 'c', 'd', 1, 1, 1, 0, 0)"
+            " memory_overcommit, disk_overcommit, max_concurrent_clones, drained, created_at, updated_at)"
+            " VALUES ('n', 77, 'h', 1, 't', 'a', 'b', 'c', 'd', 1, 1, 1, 0, 0, 0)"
         )
     raw.close()
     assert database.check() == ["Row 1 of node refers to a missing row of location."]

@@ -1,0 +1,76 @@
+"""Address pools and their addresses."""
+
+from jotunheim.data.answers import AddressAnswer, AddressList, AddressPoolAnswer, AddressPoolList
+from jotunheim.data.node.change import AddressChange, AddressPoolChange
+from jotunheim.data.node.spec import AddressPoolSpec
+from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.services.networks import addresses, pools
+
+operations = Operations("/admin", role="admin")
+
+
+@operations.get("/address-pools", scope="nodes:read", answer=AddressPoolList, query=ListQuery)
+def list_address_pools(call: Call[None, ListQuery]) -> Reply:
+    """List address pools with their free counts."""
+    found = pools.list_pools(call.query.wanted_page())
+    return Reply(AddressPoolList.model_validate({"address_pools": found.items, "meta": found.meta()}))
+
+
+@operations.post(
+    "/address-pools", scope="nodes:write", body=AddressPoolSpec, answer=AddressPoolAnswer, status=201
+)
+def create_address_pool(call: Call[AddressPoolSpec, NoQuery]) -> Reply:
+    """Add an address pool, as a range or as a prefix."""
+    return Reply(AddressPoolAnswer(address_pool=pools.create_pool(call.body)))
+
+
+@operations.get("/address-pools/{id:row}", scope="nodes:read", answer=AddressPoolAnswer)
+def read_address_pool(call: Call[None, NoQuery]) -> Reply:
+    """Show an address pool."""
+    found = pools.find(call.path["id"])
+    return Reply(AddressPoolAnswer(address_pool=pools.view(found)), etag=found.version)
+
+
+@operations.patch(
+    "/address-pools/{id:row}", scope="nodes:write", body=AddressPoolChange, answer=AddressPoolAnswer
+)
+def change_address_pool(call: Call[AddressPoolChange, NoQuery]) -> Reply:
+    """Change an address pool; servers get it when they are configured next."""
+    found = pools.find(call.path["id"], call.if_match)
+    pools.change_pool(found, call.body)
+    return Reply(AddressPoolAnswer(address_pool=pools.view(found)), etag=found.version)
+
+
+@operations.delete("/address-pools/{id:row}", scope="nodes:write", answer=AddressPoolAnswer)
+def delete_address_pool(call: Call[None, NoQuery]) -> Reply:
+    """Delete an address pool that no server has an address of."""
+    found = pools.find(call.path["id"], call.if_match)
+    last = pools.view(found)
+    pools.delete_pool(found)
+    return Reply(AddressPoolAnswer(address_pool=last))
+
+
+@operations.get("/address-pools/{id:row}/addresses", scope="nodes:read", answer=AddressList, query=ListQuery)
+def list_addresses(call: Call[None, ListQuery]) -> Reply:
+    """List the addresses of a pool, with who has them."""
+    found = addresses.list_addresses(call.path["id"], call.query.wanted_page())
+    return Reply(AddressList.model_validate({"addresses": found.items, "meta": found.meta()}))
+
+
+@operations.patch(
+    "/address-pools/{id:row}/addresses/{address}",
+    scope="nodes:write",
+    body=AddressChange,
+    answer=AddressAnswer,
+)
+def change_address(call: Call[AddressChange, NoQuery]) -> Reply:
+    """Reserve an address of a pool, or no longer."""
+    return Reply(
+        AddressAnswer(address=addresses.change_address(call.path["id"], call.path["address"], call.body))
+    )
+
+
+@operations.delete("/address-pools/{id:row}/addresses/{address}", scope="nodes:write", answer=AddressAnswer)
+def remove_address(call: Call[None, NoQuery]) -> Reply:
+    """Take an address that no server has out of its pool."""
+    return Reply(AddressAnswer(address=addresses.remove_address(call.path["id"], call.path["address"])))

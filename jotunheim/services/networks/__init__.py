@@ -1,0 +1,1 @@
+"""Address pools, and the addresses that servers get from them."""
