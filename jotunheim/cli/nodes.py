@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from jotunheim.cli.errors import CommandError, ExitCode
-from jotunheim.cli.options import Json, node_token_secret, read_file
+from jotunheim.cli.options import Json, given, node_token_secret, read_file
 from jotunheim.cli.output import Columns, print_json, print_lines, print_record, print_rows
 
 app = typer.Typer(no_args_is_help=True, help="Nodes: the Proxmox VE hosts that servers are placed on.")
@@ -22,6 +22,7 @@ COLUMNS: Columns = {
     ),
     "storage": lambda node: node["vm_storage"],
     "bridge": lambda node: node["bridge"],
+    "new servers": lambda node: "no: drained" if node["drained"] else "yes",
 }
 _OPTIONS = {
     "name": "NAME",
@@ -42,6 +43,31 @@ _OPTIONS = {
 }
 
 
+SecretFromStdin = Annotated[
+    bool,
+    typer.Option(
+        "--token-secret-stdin",
+        help="Read the token's secret from standard input; else from JOTUNHEIM_NODE_TOKEN_SECRET.",
+    ),
+]
+CaFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate authorities (PEM) to trust.")]
+Fingerprint = Annotated[
+    str | None, typer.Option(metavar="SHA256", help="Trust the one certificate with this fingerprint.")
+]
+VmStorage = Annotated[str | None, typer.Option(metavar="STORAGE", help="Where disks are put.")]
+BackupStorage = Annotated[str | None, typer.Option(metavar="STORAGE", help="Where backups are put.")]
+IsoStorage = Annotated[str | None, typer.Option(metavar="STORAGE", help="Where ISO images are put.")]
+Bridge = Annotated[str | None, typer.Option(help="Network bridge of the servers.")]
+MemoryOvercommit = Annotated[
+    float | None, typer.Option(metavar="FACTOR", help="Memory to give away, times what there is.")
+]
+DiskOvercommit = Annotated[
+    float | None, typer.Option(metavar="FACTOR", help="Disk space to give away, times what there is.")
+]
+Clones = Annotated[int | None, typer.Option(metavar="N", help="Clones that may run at once.")]
+NodeArgument = Annotated[str, typer.Argument(metavar="ID|NAME")]
+
+
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="The node's name in Proxmox VE, e.g. pve1.")],
@@ -49,36 +75,16 @@ def add(
     host: Annotated[str, typer.Option(help="Host name or address of the node's API.")],
     token_id: Annotated[str, typer.Option(metavar="USER@REALM!NAME", help="The API token.")],
     port: Annotated[int, typer.Option(help="Port of the node's API.")] = 8006,
-    token_secret_stdin: Annotated[
-        bool,
-        typer.Option(
-            "--token-secret-stdin",
-            help="Read the token's secret from standard input; else from JOTUNHEIM_NODE_TOKEN_SECRET.",
-        ),
-    ] = False,
-    ca_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Certificate authorities (PEM) to trust.")
-    ] = None,
-    fingerprint: Annotated[
-        str | None, typer.Option(metavar="SHA256", help="Trust the one certificate with this fingerprint.")
-    ] = None,
-    vm_storage: Annotated[str | None, typer.Option(metavar="STORAGE", help="Where disks are put.")] = None,
-    backup_storage: Annotated[
-        str | None, typer.Option(metavar="STORAGE", help="Where backups are put.")
-    ] = None,
-    iso_storage: Annotated[
-        str | None, typer.Option(metavar="STORAGE", help="Where ISO images are put.")
-    ] = None,
-    bridge: Annotated[str | None, typer.Option(help="Network bridge of the servers.")] = None,
-    memory_overcommit: Annotated[
-        float | None, typer.Option(metavar="FACTOR", help="Memory to give away, times what there is.")
-    ] = None,
-    disk_overcommit: Annotated[
-        float | None, typer.Option(metavar="FACTOR", help="Disk space to give away, times what there is.")
-    ] = None,
-    max_concurrent_clones: Annotated[
-        int | None, typer.Option(metavar="N", help="Clones that may run at once.")
-    ] = None,
+    token_secret_stdin: SecretFromStdin = False,
+    ca_file: CaFile = None,
+    fingerprint: Fingerprint = None,
+    vm_storage: VmStorage = None,
+    backup_storage: BackupStorage = None,
+    iso_storage: IsoStorage = None,
+    bridge: Bridge = None,
+    memory_overcommit: MemoryOvercommit = None,
+    disk_overcommit: DiskOvercommit = None,
+    max_concurrent_clones: Clones = None,
     as_json: Json = False,
 ) -> None:
     """Add a node. `jotunheim node test` then tells whether it can be used."""
@@ -91,11 +97,7 @@ def add(
         "port": port,
         "token_id": token_id,
         "token_secret": node_token_secret(from_stdin=token_secret_stdin),
-        "tls": {
-            "verify": fingerprint is None,
-            "ca_pem": read_file("--ca-file", ca_file) if ca_file else None,
-            "fingerprint": fingerprint,
-        },
+        "tls": _tls(ca_file, fingerprint),
     }
     left_to_the_service = {
         "vm_storage": vm_storage,
@@ -106,11 +108,100 @@ def add(
         "disk_overcommit": disk_overcommit,
         "max_concurrent_clones": max_concurrent_clones,
     }
-    body |= {field: value for field, value in left_to_the_service.items() if value is not None}
     with Api.from_environment() as api:
-        body["location_id"] = location_id(api, location)
+        body |= given(left_to_the_service) | {"location_id": location_id(api, location)}
         answer = api.post("/nodes", body, _OPTIONS)
     print_record("node", answer["node"], COLUMNS, as_json=as_json)
+
+
+@app.command()
+def change(
+    node: NodeArgument,
+    name: Annotated[str | None, typer.Option(help="The node's name in Proxmox VE.")] = None,
+    location: Annotated[str | None, typer.Option(metavar="ID|CODE", help="Where the node stands.")] = None,
+    host: Annotated[str | None, typer.Option(help="Host name or address of the node's API.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the node's API.")] = None,
+    token_id: Annotated[str | None, typer.Option(metavar="USER@REALM!NAME", help="The API token.")] = None,
+    token_secret_stdin: Annotated[
+        bool, typer.Option("--token-secret-stdin", help="Read the token's new secret from standard input.")
+    ] = False,
+    ca_file: CaFile = None,
+    fingerprint: Fingerprint = None,
+    system_cas: Annotated[
+        bool, typer.Option("--system-cas", help="Trust the certificate authorities of the system.")
+    ] = False,
+    vm_storage: VmStorage = None,
+    backup_storage: BackupStorage = None,
+    iso_storage: IsoStorage = None,
+    bridge: Bridge = None,
+    memory_overcommit: MemoryOvercommit = None,
+    disk_overcommit: DiskOvercommit = None,
+    max_concurrent_clones: Clones = None,
+    as_json: Json = False,
+) -> None:
+    """Change a node. A new token is used from the next run on; revoke the old one when running jobs have ended."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import location_id, node_id
+
+    if system_cas and (ca_file or fingerprint):
+        raise typer.BadParameter("contradicts --ca-file and --fingerprint.", param_hint="--system-cas")
+    body = given(
+        {
+            "name": name,
+            "host": host,
+            "port": port,
+            "token_id": token_id,
+            "token_secret": node_token_secret(from_stdin=True) if token_secret_stdin else None,
+            "tls": _tls(ca_file, fingerprint) if ca_file or fingerprint or system_cas else None,
+            "vm_storage": vm_storage,
+            "backup_storage": backup_storage,
+            "iso_storage": iso_storage,
+            "bridge": bridge,
+            "memory_overcommit": memory_overcommit,
+            "disk_overcommit": disk_overcommit,
+            "max_concurrent_clones": max_concurrent_clones,
+        }
+    )
+    options = {**_OPTIONS, "name": "--name"}
+    with Api.from_environment() as api:
+        if location is not None:
+            body["location_id"] = location_id(api, location)
+        answer = api.patch(f"/nodes/{node_id(api, node)}", body, options)
+    print_record("node", answer["node"], COLUMNS, as_json=as_json)
+
+
+@app.command()
+def drain(
+    node: NodeArgument,
+    undo: Annotated[bool, typer.Option("--undo", help="Let it take new servers again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Let a node take no new servers; those that it has stay."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import node_id
+
+    with Api.from_environment() as api:
+        answer = api.post(f"/nodes/{node_id(api, node)}/drain", {"drained": not undo})
+    print_record("node", answer["node"], COLUMNS, as_json=as_json)
+
+
+@app.command()
+def delete(node: NodeArgument, as_json: Json = False) -> None:
+    """Forget a node without servers, templates and address pools of its own; the host is not touched."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import node_id
+
+    with Api.from_environment() as api:
+        answer = api.delete(f"/nodes/{node_id(api, node)}")
+    print_record("node", answer["node"], COLUMNS, as_json=as_json)
+
+
+def _tls(ca_file: Path | None, fingerprint: str | None) -> dict[str, Any]:
+    return {
+        "verify": fingerprint is None,
+        "ca_pem": read_file("--ca-file", ca_file) if ca_file else None,
+        "fingerprint": fingerprint,
+    }
 
 
 @app.command("list")
@@ -123,7 +214,7 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command("test")
-def try_out(node: Annotated[str, typer.Argument(metavar="ID|NAME")], as_json: Json = False) -> None:
+def try_out(node: NodeArgument, as_json: Json = False) -> None:
     """Connect to a node and check certificate, token, permissions and storage."""
     from jotunheim.cli.client import Api
     from jotunheim.cli.references import node_id

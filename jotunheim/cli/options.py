@@ -88,6 +88,13 @@ def either(values: list[str] | None, option: str, none: bool, none_option: str) 
     return [] if none else values or None
 
 
+def or_null(field: str, value: Any, option: str, none: bool, none_option: str) -> dict[str, Any]:
+    """A field that can be set to nothing; empty when neither option was given."""
+    if value is not None and none:
+        raise typer.BadParameter(f"contradicts {none_option}.", param_hint=option)
+    return {field: value} if value is not None or none else {}
+
+
 def parse_pairs(option: str, texts: list[str]) -> dict[str, str]:
     """The pairs of a repeatable option such as `--label env=ci`."""
     pairs: dict[str, str] = {}

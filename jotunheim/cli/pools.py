@@ -2,10 +2,11 @@
 
 from enum import StrEnum
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
-from jotunheim.cli.options import Json
+from jotunheim.cli.options import Json, either, given, or_null
 from jotunheim.cli.output import Columns, print_record, print_rows
 
 app = typer.Typer(no_args_is_help=True, help="Address pools: the addresses that servers are given.")
@@ -29,7 +30,14 @@ COLUMNS: Columns = {
     "nameservers": lambda pool: pool["nameservers"] or None,
     "nodes": lambda pool: pool["node_ids"] or "all",
     "free": lambda pool: f"{pool['free']} of {pool['total']}",
+    "reserved": lambda pool: pool["reserved"],
 }
+ADDRESS_COLUMNS: Columns = {
+    "address": lambda address: address["address"],
+    "server": lambda address: address["server_id"],
+    "reserved for": lambda address: address["reserved_for"],
+}
+PoolArgument = Annotated[str, typer.Argument(metavar="ID|NAME")]
 _OPTIONS = {
     "name": "NAME",
     "family": "--family",
@@ -96,3 +104,83 @@ def list_(as_json: Json = False) -> None:
     with Api.from_environment() as api:
         pools = api.all("/address-pools", "address_pools")
     print_rows("address_pools", pools, COLUMNS, as_json=as_json)
+
+
+@app.command()
+def change(
+    pool: PoolArgument,
+    name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
+    gateway: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The subnet's router.")] = None,
+    no_gateway: Annotated[bool, typer.Option("--no-gateway", help="No router.")] = False,
+    vlan: Annotated[int | None, typer.Option(metavar="TAG", help="VLAN of the subnet.")] = None,
+    no_vlan: Annotated[bool, typer.Option("--no-vlan", help="Untagged.")] = False,
+    nameserver: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="All nameservers; repeatable.")
+    ] = None,
+    no_nameservers: Annotated[bool, typer.Option("--no-nameservers", help="None.")] = False,
+    node: Annotated[
+        list[str] | None, typer.Option(metavar="ID|NAME", help="All nodes that it serves; repeatable.")
+    ] = None,
+    all_nodes: Annotated[bool, typer.Option("--all-nodes", help="It serves every node.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Change an address pool; servers get it when they are configured next."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import node_id, pool_id
+
+    body = given({"name": name}) | {
+        **or_null("gateway", gateway, "--gateway", no_gateway, "--no-gateway"),
+        **or_null("vlan", vlan, "--vlan", no_vlan, "--no-vlan"),
+        **given({"nameservers": either(nameserver, "--nameserver", no_nameservers, "--no-nameservers")}),
+    }
+    nodes = either(node, "--node", all_nodes, "--all-nodes")
+    with Api.from_environment() as api:
+        if nodes is not None:
+            body["node_ids"] = [node_id(api, reference) for reference in nodes]
+        answer = api.patch(f"/address-pools/{pool_id(api, pool)}", body, {**_OPTIONS, "name": "--name"})
+    print_record("address_pool", answer["address_pool"], COLUMNS, as_json=as_json)
+
+
+@app.command()
+def delete(pool: PoolArgument, as_json: Json = False) -> None:
+    """Delete an address pool that no server has an address of."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import pool_id
+
+    with Api.from_environment() as api:
+        answer = api.delete(f"/address-pools/{pool_id(api, pool)}")
+    print_record("address_pool", answer["address_pool"], COLUMNS, as_json=as_json)
+
+
+@app.command()
+def addresses(pool: PoolArgument, as_json: Json = False) -> None:
+    """List the addresses of a pool, with who has them."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import pool_id
+
+    with Api.from_environment() as api:
+        found = api.all(f"/address-pools/{pool_id(api, pool)}/addresses", "addresses")
+    print_rows("addresses", found, ADDRESS_COLUMNS, as_json=as_json)
+
+
+@app.command()
+def reserve(
+    pool: PoolArgument,
+    address: Annotated[str, typer.Argument(help="One of the pool's.")],
+    reserved_for: Annotated[
+        str | None, typer.Option("--for", metavar="TEXT", help="What it is kept for.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Servers can get it again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Keep an address for something else: servers do not get it."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import pool_id
+
+    body = or_null("reserved_for", reserved_for, "--for", undo, "--undo")
+    if not body:
+        raise typer.BadParameter("say what it is kept for, or --undo.", param_hint="--for")
+    with Api.from_environment() as api:
+        path = f"/address-pools/{pool_id(api, pool)}/addresses/{quote(address, safe='')}"
+        answer = api.patch(path, body, {"reserved_for": "--for", "address": "ADDRESS"})
+    print_record("address", answer["address"], ADDRESS_COLUMNS, as_json=as_json)

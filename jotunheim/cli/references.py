@@ -18,6 +18,14 @@ def node_id(api: Api, reference: str) -> int:
     return _integer_id(api, "node", reference, "name")
 
 
+def pool_id(api: Api, reference: str) -> int:
+    """Id of an address pool, by id or name."""
+    if reference.isdecimal():
+        return int(reference)
+    chosen: int = _only("pool", reference, api.all("/address-pools", "address_pools"), ("name",))["id"]
+    return chosen
+
+
 def template_id(api: Api, reference: str, on_node: int | None = None) -> int:
     """Id of a template, by id or name; several nodes may have one of the same name."""
     if reference.isdecimal():

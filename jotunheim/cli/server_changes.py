@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from jotunheim.cli.options import (
     Wait,
     either,
     given,
+    or_null,
     parse_duration,
     parse_limit,
     parse_pairs,
@@ -203,8 +204,8 @@ def configure(
             "restart": restart.value if restart else None,
         }
     )
-    change |= _or_null("external_id", external_id, "--external-id", no_external_id, "--no-external-id")
-    change |= _or_null("expires_in_seconds", expires_in, "--expires-in", no_expiry, "--no-expiry")
+    change |= or_null("external_id", external_id, "--external-id", no_external_id, "--no-external-id")
+    change |= or_null("expires_in_seconds", expires_in, "--expires-in", no_expiry, "--no-expiry")
     with Api.from_environment() as api:
         found = references.server(api, server)
         answer = api.patch(f"/servers/{found['id']}", change, _OPTIONS, query=manner.query)
@@ -242,13 +243,6 @@ def _limits(
         for field, (option, text, parse) in wanted.items()
         if text is not None
     }
-
-
-def _or_null(field: str, value: Any, option: str, none: bool, none_option: str) -> dict[str, Any]:
-    """A field that can be set to nothing; empty when neither option was given."""
-    if value is not None and none:
-        raise typer.BadParameter(f"contradicts {none_option}.", param_hint=option)
-    return {field: value} if value is not None or none else {}
 
 
 def _addresses(ipv4: int | None, ipv6: int | None) -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jotunheim.cli.options import Json, parse_size
+from jotunheim.cli.options import Json, given, parse_size
 from jotunheim.cli.output import Columns, print_record, print_rows, size
 
 app = typer.Typer(no_args_is_help=True, help="Templates: the VMs that servers are cloned from.")
@@ -78,3 +78,44 @@ def list_(as_json: Json = False) -> None:
 
     with Api.from_environment() as api:
         print_rows("templates", api.all("/templates", "templates"), COLUMNS, as_json=as_json)
+
+
+@app.command()
+def change(
+    template: Annotated[str, typer.Argument(metavar="ID|NAME")],
+    name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
+    os_family: Annotated[OsFamily | None, typer.Option(help="What runs in it.")] = None,
+    default_user: Annotated[
+        str | None, typer.Option(metavar="USER", help="Account that cloud-init sets up.")
+    ] = None,
+    minimum_disk: Annotated[
+        int | None, typer.Option(parser=parse_size, metavar="SIZE", help="Smallest disk of a server.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change a template; servers that exist keep what they were made from."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import template_id
+
+    body = given(
+        {
+            "name": name,
+            "os_family": os_family.value if os_family else None,
+            "default_user": default_user,
+            "minimum_disk_bytes": minimum_disk,
+        }
+    )
+    with Api.from_environment() as api:
+        answer = api.patch(f"/templates/{template_id(api, template)}", body, {**_OPTIONS, "name": "--name"})
+    print_record("template", answer["template"], COLUMNS, as_json=as_json)
+
+
+@app.command()
+def delete(template: Annotated[str, typer.Argument(metavar="ID|NAME")], as_json: Json = False) -> None:
+    """Forget a template that no server was made from; the VM is not touched."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import template_id
+
+    with Api.from_environment() as api:
+        answer = api.delete(f"/templates/{template_id(api, template)}")
+    print_record("template", answer["template"], COLUMNS, as_json=as_json)

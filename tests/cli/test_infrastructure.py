@@ -110,3 +110,63 @@ def test_a_token_without_rights_is_told_what_to_do(empty: Run) -> None:
     ran = empty("node", "list", JOTUNHEIM_TOKEN="jtn_wrong")
     assert ran.status == 1
     assert ran.err.splitlines()[1] == "Try: Set JOTUNHEIM_TOKEN to a valid token."
+
+
+def test_everything_can_be_changed_and_deleted_again(empty: Run, sandbox: Sandbox) -> None:
+    add_node(
+        empty, sandbox, "--fingerprint", sandbox.fingerprint, JOTUNHEIM_NODE_TOKEN_SECRET=sandbox.token_secret
+    )
+    assert empty("template", "add", "debian", "--node", "pve1", "--vmid", "9000").status == 0
+    assert empty("pool", "add", "lan", "--prefix", "10.9.0.0/29", "--gateway", "10.9.0.1").status == 0
+    for noun, key, what, options, expected in (
+        ("location", "location", "lab", ("--name", "Laboratory"), {"name": "Laboratory"}),
+        ("node", "node", "pve1", ("--max-concurrent-clones", "7"), {"max_concurrent_clones": 7}),
+        ("template", "template", "debian", ("--minimum-disk", "4GiB"), {"minimum_disk_bytes": 4 * 2**30}),
+        ("pool", "address_pool", "lan", ("--no-gateway", "--vlan", "9"), {"gateway": None, "vlan": 9}),
+    ):
+        changed = empty(noun, "change", what, *options, "--json")
+        assert changed.status == 0, changed.err
+        assert changed.document[key].items() >= expected.items()
+    used = empty("location", "delete", "lab")
+    assert used.status == 1
+    assert "nodes: pve1" in used.err
+    for noun, what in (("pool", "lan"), ("template", "debian"), ("node", "pve1"), ("location", "lab")):
+        assert empty(noun, "delete", what).status == 0
+        assert f"There is no {noun} {what}." in empty(noun, "change", what, "--name", "x").err
+
+
+def test_a_new_token_comes_from_standard_input(empty: Run, sandbox: Sandbox) -> None:
+    add_node(empty, sandbox, "--fingerprint", sandbox.fingerprint, "--token-secret-stdin", stdin="wrong")
+    assert empty("node", "test", "pve1", "--json").document["error"]["code"] == "node_unauthorized"
+    changed = empty("node", "change", "pve1", "--token-secret-stdin", stdin=sandbox.token_secret + "\n")
+    assert changed.status == 0, changed.err
+    assert sandbox.token_secret not in changed.out
+    assert empty("node", "test", "pve1").status == 0
+    bad = empty("node", "change", "pve1", "--system-cas", "--fingerprint", sandbox.fingerprint)
+    assert (bad.status, "--system-cas" in bad.err) == (2, True)
+
+
+def test_a_node_is_drained_and_filled_again(empty: Run, sandbox: Sandbox) -> None:
+    add_node(
+        empty, sandbox, "--fingerprint", sandbox.fingerprint, JOTUNHEIM_NODE_TOKEN_SECRET=sandbox.token_secret
+    )
+    assert empty("node", "drain", "pve1", "--json").document["node"]["drained"]
+    assert "no: drained" in empty("node", "list").out
+    assert not empty("node", "drain", "pve1", "--undo", "--json").document["node"]["drained"]
+
+
+def test_addresses_are_listed_and_reserved(empty: Run) -> None:
+    assert empty("pool", "add", "lan", "--prefix", "10.9.0.0/30").status == 0
+    kept = empty("pool", "reserve", "lan", "10.9.0.1", "--for", HOSTILE, "--json")
+    assert kept.document["address"]["reserved_for"] == HOSTILE
+    listed = empty("pool", "addresses", "lan")
+    assert HOSTILE in listed.out
+    assert "10.9.0.2" in listed.out
+    assert "1 of 2" in empty("pool", "list").out
+    assert empty("pool", "reserve", "lan", "10.9.0.1", "--undo").status == 0
+    assert "2 of 2" in empty("pool", "list").out
+    unknown = empty("pool", "reserve", "lan", "10.9.0.9", "--for", "x")
+    assert "There is no address 10.9.0.9 in pool lan" in unknown.err
+    assert empty("pool", "reserve", "lan", "10.9.0.1").status == 2
+    bad = empty("pool", "reserve", "lan", "../..", "--for", "x")
+    assert bad.status == 1
