@@ -26,7 +26,7 @@ test: $(VENV)/.dev
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/.dev
-	@$(BIN)/pytest tests/faults --faults --numprocesses 2 --dist worksteal
+	@$(BIN)/pytest tests/faults --faults --numprocesses 5 --dist worksteal
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check

@@ -6,8 +6,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any, NoReturn, Self
 
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk_sizes
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan, Resize
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.target import Target
 
 from jotunheim.exceptions.repository import ProxmoxLockedError, ProxmoxVmNotFoundError, VmNotOursError
@@ -86,13 +87,22 @@ class Vm:
             self.client.put(self.path("config"), digest=digest, delete=deletes, **plan.writes)
             digest = None  # ours is a new version
         for resize in plan.resizes:
-            self.client.run(
-                f"resize {resize.disk}",
-                "PUT",
-                self.path("resize"),
-                timeout_seconds=timeout_seconds,
-                disk=resize.disk,
-                size=resize.size_bytes,
-                digest=digest,
-            )
+            self._resize(resize, digest, timeout_seconds)
             digest = None
+
+    def _resize(self, resize: Resize, digest: str | None, timeout_seconds: float) -> None:
+        operation = f"resize {resize.disk}"
+        if self.client.settle(operation, timeout_seconds) is not None:  # an earlier attempt was at it
+            config = self.owned_config()
+            if disk_sizes(config).get(resize.disk, 0) >= resize.size_bytes:
+                return
+            digest = config.get("digest")
+        self.client.run(
+            operation,
+            "PUT",
+            self.path("resize"),
+            timeout_seconds=timeout_seconds,
+            disk=resize.disk,
+            size=resize.size_bytes,
+            digest=digest,
+        )
