@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import api, build
+from benchmarks import api, build, pools
 from benchmarks import runner as runs
 from benchmarks import sandbox as stand_in
 from tests.support.sandbox import Sandbox
@@ -39,12 +39,19 @@ def main() -> None:
             requests = api.measure(service)
         noop = runs.measure()
         reads, clones = stand_in.measure(directory)
-    PAGE.write_text("\n".join(_page(builds, noop, requests, reads, clones)) + "\n")
+        made, taken = pools.measure(directory)
+    PAGE.write_text("\n".join(_page(builds, noop, requests, made, taken, reads, clones)) + "\n")
     print(PAGE.read_text())
 
 
 def _page(
-    builds: Figures, noop: Figures, requests: Figures, reads: Figures, clones: Figures
+    builds: Figures,
+    noop: Figures,
+    requests: Figures,
+    made: Figures,
+    taken: Figures,
+    reads: Figures,
+    clones: Figures,
 ) -> Iterable[str]:
     yield "# Benchmarks"
     yield ""
@@ -65,6 +72,12 @@ def _page(
         lambda seconds: f"{seconds:.2f}",
     )
     yield from _table("One request", requests, api.BASE, "ms", lambda seconds: f"{1000 * seconds:.1f}")
+    yield from _table("Making an address pool", made, pools.RAW, "s", lambda seconds: f"{seconds:.2f}")
+    yield from _table("Taking one address", taken, pools.SMALL, "ms", lambda seconds: f"{1000 * seconds:.1f}")
+    yield (
+        f"\nA pool is to be made within {pools.CREATE_SECONDS:g} s, and an address of it taken within "
+        f"{1000 * pools.ALLOCATE_SECONDS:.0f} ms."
+    )
     yield from _table(
         f"The sandbox itself: one read, with {stand_in.VMS} VMs",
         reads,
