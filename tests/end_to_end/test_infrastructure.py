@@ -110,6 +110,16 @@ def test_what_is_in_use_stays_and_says_by_whom(service: Service) -> None:
         assert service.read(path_of(service, kind)) == before
 
 
+def test_a_node_with_servers_keeps_its_name(service: Service) -> None:
+    path = path_of(service, "node")
+    assert changed(service, path, {"name": "pve7"})["name"] == "pve7"
+    service.create_server("tenant")
+    status, error = service.refused(path, {"name": "pve1", "port": 8007}, "PATCH")
+    assert (status, error["details"]) == (409, [{"field": "servers", "message": "tenant"}])
+    assert service.read(path)["node"]["port"] != 8007
+    changed(service, path, {"name": "pve7"})
+
+
 def test_many_users_are_counted(service: Service) -> None:
     for number in range(7):
         service.create_server(f"tenant-{number}")

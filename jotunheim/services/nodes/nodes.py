@@ -62,9 +62,12 @@ def change_node(node: Node, change: NodeChange, keyring: Keyring) -> None:
 
     Raises:
         DataValidationError: there is no such location.
+        ConflictError: another name, and there are servers: their VMs are on the node of the old one.
         UniquenessError: the name is taken.
     """
     columns = change.given()
+    if columns.get("name", node.name) != node.name:
+        resources.assert_unused("name of the node", {"servers": _servers_on(node)})
     tls, secret = columns.pop("tls", None), columns.pop("token_secret", None)
     if tls is not None:
         columns |= {"tls_ca_pem": tls.ca_pem, "tls_fingerprint": tls.fingerprint}
@@ -89,13 +92,17 @@ def delete_node(node: Node) -> None:
     """
     pools = AddressPool.names_for(node)
     users = {
-        "servers": Server.names_where(Server.node == node, resources.SHOWN),
+        "servers": _servers_on(node),
         "templates": Template.names_on(node, resources.SHOWN),
         "address_pools": (pools, len(pools)),  # bound to no node, a pool would be for all
     }
     resources.assert_unused("node", users)
     Secret.erase(node.token_reference)
     node.remove()
+
+
+def _servers_on(node: Node) -> tuple[list[str], int]:
+    return Server.names_where(Server.node == node, resources.SHOWN)
 
 
 def _assert_location(id_: int) -> None:
