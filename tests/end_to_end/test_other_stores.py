@@ -5,7 +5,9 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.support import databases
@@ -63,6 +65,51 @@ def test_requests_at_once_share_nothing_on_postgresql(postgresql_service: Servic
     assert len({server["vmid"] for server in servers.values()}) == 5
     addresses = [entry["address"] for server in servers.values() for entry in server["addresses"]]  # type: ignore[attr-defined]
     assert len(set(addresses)) == len(addresses) == 10
+
+
+def test_what_is_deleted_while_it_is_asked_for_is_not_half_there(
+    postgresql_service: Service, sandbox: Sandbox
+) -> None:
+    """Whoever comes first: servers with addresses and their pool, or neither. Nothing is an error of the service's own."""
+    service = postgresql_service
+    http = service.http
+    place = service.create("locations", {"name": "Race", "short_code": "race"})["location"]["id"]
+    spec = service.node_spec(sandbox, name="race", location_id=place)
+    node = service.create("nodes", spec)["node"]["id"]
+    template = service.create("templates", {"name": "race", "node_id": node, "vmid": 9000})["template"]["id"]
+    for number in range(8):
+        pool = {
+            "name": f"race-{number}",
+            "family": "ipv6",
+            "prefix": f"fd00:{number}::/120",
+            "node_ids": [node],
+        }
+        pool_id = service.create("address-pools", pool)["address_pool"]["id"]
+        barrier = threading.Barrier(4)
+
+        def ask(
+            who: int, number: int = number, pool_id: int = pool_id, barrier: Any = barrier
+        ) -> httpx.Response:
+            barrier.wait()
+            if who == 0:
+                return http.delete(f"/admin/address-pools/{pool_id}")
+            if who == 1:
+                return http.patch(f"/admin/address-pools/{pool_id}", json={"gateway": f"fd00:{number}::1"})
+            wanted = {"name": f"race-{number}-{who}", "template_id": template, "addresses": {"ipv6": 1}}
+            return http.post("/admin/servers", json=wanted, params={"check": "false"})
+
+        with ThreadPoolExecutor(4) as callers:
+            deleted, changed, *made = callers.map(ask, range(4))
+        assert deleted.status_code in (200, 409), deleted.text
+        assert changed.status_code in (200, 404, 409), changed.text
+        assert {answer.status_code for answer in made} <= {202, 409}, [answer.text for answer in made]
+        built = [answer.json()["server"] for answer in made if answer.status_code == 202]
+        assert (deleted.status_code == 409) == bool(built)
+        if built:  # it is nobody's in the next round
+            service.ask(f"address-pools/{pool_id}", {"node_ids": [service.ids["node"]]}, "PATCH")
+        gateway = changed.json()["address_pool"]["gateway"] if changed.status_code == 200 else None
+        assert gateway not in [server["addresses"][0]["address"] for server in built]
+        assert len({server["addresses"][0]["address"] for server in built}) == len(built)
 
 
 def test_the_databases_password_is_in_no_file(postgresql_service: Service) -> None:
