@@ -184,3 +184,19 @@ def reserve(
         path = f"/address-pools/{pool_id(api, pool)}/addresses/{quote(address, safe='')}"
         answer = api.patch(path, body, {"reserved_for": "--for", "address": "ADDRESS"})
     print_record("address", answer["address"], ADDRESS_COLUMNS, as_json=as_json)
+
+
+@app.command()
+def remove(
+    pool: PoolArgument,
+    address: Annotated[str, typer.Argument(help="One that no server has.")],
+    as_json: Json = False,
+) -> None:
+    """Take an address out of a pool."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import pool_id
+
+    with Api.from_environment() as api:
+        path = f"/address-pools/{pool_id(api, pool)}/addresses/{quote(address, safe='')}"
+        answer = api.delete(path, options={"address": "ADDRESS"})
+    print_record("address", answer["address"], ADDRESS_COLUMNS, as_json=as_json)

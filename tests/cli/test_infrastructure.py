@@ -165,6 +165,8 @@ def test_addresses_are_listed_and_reserved(empty: Run) -> None:
     assert "1 of 2" in empty("pool", "list").out
     assert empty("pool", "reserve", "lan", "10.9.0.1", "--undo").status == 0
     assert "2 of 2" in empty("pool", "list").out
+    assert empty("pool", "remove", "lan", "10.9.0.2").status == 0
+    assert "1 of 1" in empty("pool", "list").out
     unknown = empty("pool", "reserve", "lan", "10.9.0.9", "--for", "x")
     assert "There is no address 10.9.0.9 in pool lan" in unknown.err
     assert empty("pool", "reserve", "lan", "10.9.0.1").status == 2

@@ -112,6 +112,28 @@ def test_what_is_deleted_while_it_is_asked_for_is_not_half_there(
         assert len({server["addresses"][0]["address"] for server in built}) == len(built)
 
 
+def test_lists_can_be_read_while_what_they_show_is_deleted(postgresql_service: Service) -> None:
+    http = postgresql_service.http
+    over = threading.Event()
+
+    def read() -> set[int]:
+        seen = set()
+        while not over.is_set():
+            seen.add(http.get("/admin/address-pools").status_code)
+        return seen
+
+    with ThreadPoolExecutor(2) as readers:
+        reading = [readers.submit(read) for _ in range(2)]
+        try:
+            for number in range(30):
+                spec = {"name": f"brief-{number}", "family": "ipv4", "prefix": "10.77.0.0/30"}
+                made = postgresql_service.create("address-pools", spec)["address_pool"]
+                assert http.delete(f"/admin/address-pools/{made['id']}").status_code == 200
+        finally:
+            over.set()
+        assert [each.result() for each in reading] == [{200}, {200}]
+
+
 def test_the_databases_password_is_in_no_file(postgresql_service: Service) -> None:
     postgresql_service.built("pg-canary", start=False)
     for folder, _, names in os.walk(postgresql_service.state):

@@ -7,7 +7,6 @@ from jotunheim.data.server.spec import AddressCounts
 from jotunheim.exceptions.model import FieldProblem
 from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ConflictError, PlacementError
-from jotunheim.repositories.peewee import addresses as rows
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.paging import paginate
@@ -24,8 +23,7 @@ def allocate(server: Server, node: Node, counts: AddressCounts) -> None:
     """
     for family, wanted in (("ipv4", counts.ipv4), ("ipv6", counts.ipv6)):
         missing = wanted
-        pools = AddressPool.for_node(node, family) if wanted else []
-        for pool in pools:
+        for pool in AddressPool.for_node(node, family) if wanted else []:
             if missing:
                 missing -= pool.allocate(server, missing)
         if missing:
@@ -40,12 +38,12 @@ def take(server: Server, ids: list[int]) -> None:
     """Give a server back the addresses that it had, within the caller's transaction.
 
     Raises:
-        PlacementError: one of them is somebody else's by now.
+        PlacementError: one of them is somebody else's by now, or reserved.
     """
-    missing = set(ids) - set(rows.Address.take(server, ids))
+    missing = set(ids) - set(Address.take(server, ids))
     if missing:
         raise PlacementError(
-            f"{len(missing)} of the addresses that were asked for went to another server meanwhile.",
+            f"{len(missing)} of the addresses that were asked for went to another server meanwhile, or were reserved.",
             hint="Ask for the change anew.",
         )
 

@@ -8,6 +8,7 @@ from jotunheim.data.node.spec import AddressPoolSpec
 from jotunheim.data.node.view import AddressPoolView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee import addresses as rows
 from jotunheim.repositories.peewee.addresses import AddressPool
@@ -117,8 +118,10 @@ def _assert_nodes(node_ids: Iterable[int]) -> None:
 
 
 def view(pool: AddressPool) -> AddressPoolView:
-    """A pool as the API shows it."""
-    return _views([pool])[0]
+    """A pool as the API shows it. Raises NotFoundError when it has just been deleted."""
+    for shown in _views([pool]):
+        return shown
+    raise NotFoundError("address pool", pool.id)
 
 
 def _views(pools: Iterable[AddressPool]) -> list[AddressPoolView]:
@@ -144,4 +147,5 @@ def _views(pools: Iterable[AddressPool]) -> list[AddressPoolView]:
             updated_at=pool.updated_at,
         )
         for pool in pools
+        if pool.id in summaries  # else it was deleted between the queries: each pool has addresses
     ]
