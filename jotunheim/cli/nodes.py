@@ -196,6 +196,29 @@ def delete(node: NodeArgument, as_json: Json = False) -> None:
     print_record("node", answer["node"], COLUMNS, as_json=as_json)
 
 
+@app.command("privileges")
+def print_privileges(
+    node: Annotated[str, typer.Argument(metavar="NAME", help="The node's name in Proxmox VE.")],
+    token_id: Annotated[
+        str, typer.Option(metavar="USER@REALM!NAME", help="The API token to make.")
+    ] = "jotunheim@pve!service",
+    vm_storage: Annotated[str, typer.Option(metavar="STORAGE", help="Where disks are put.")] = "local-lvm",
+    iso_storage: Annotated[str, typer.Option(metavar="STORAGE", help="Where ISO images are put.")] = "local",
+    bridge: Annotated[str, typer.Option(help="Network bridge of the servers.")] = "vmbr0",
+    as_json: Json = False,
+) -> None:
+    """Print the commands that make a token with no more privileges than are needed; run them on the node as root."""
+    from jotunheim.services.nodes import privileges
+
+    wanted = privileges.grants(node=node, vm_storage=vm_storage, iso_storage=iso_storage, bridge=bridge)
+    if as_json:
+        print_json(
+            {"grants": [{"path": grant.path, "privileges": sorted(grant.privileges)} for grant in wanted]}
+        )
+    else:
+        print_lines(privileges.commands(wanted, token_id))
+
+
 def _tls(ca_file: Path | None, fingerprint: str | None) -> dict[str, Any]:
     return {
         "verify": fingerprint is None,

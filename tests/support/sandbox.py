@@ -12,11 +12,15 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from jotunheim.services.nodes import privileges
 from tests.support import pve_schema
 from tests.support.processes import JOTUNHEIM, end, start
 
 PATIENCE = 30.0
 """Seconds for an answer, on a machine that has much to do."""
+
+TOKEN_ID = "jotunheim@pve!service"
+"""The token that services under test get. It has the documented privileges and no more."""
 
 
 @dataclass
@@ -27,6 +31,8 @@ class Sandbox:
     ready: dict[str, Any]
     control: httpx.Client
     api: httpx.Client
+    token_secret: str = ""
+    """Secret of the token with the least privileges."""
 
     @classmethod
     @contextmanager
@@ -51,6 +57,7 @@ class Sandbox:
         )
         try:
             sandbox = cls(process, ready, control, api)
+            sandbox.token_secret = sandbox.make_token()
             yield sandbox
             if process.poll() is None:
                 pve_schema.assert_lawful(sandbox.request_log())
@@ -73,13 +80,25 @@ class Sandbox:
 
     @property
     def token_id(self) -> str:
-        """Id of root's API token."""
-        return str(self.ready["token_id"])
+        """Id of the token with the least privileges."""
+        return TOKEN_ID
 
-    @property
-    def token_secret(self) -> str:
-        """Secret of root's API token."""
-        return str(self.ready["token_secret"])
+    def make_token(self, token_id: str = TOKEN_ID, lacking: frozenset[str] = frozenset()) -> str:
+        """Make a token as docs/operations.md says, without some privileges; returns its secret."""
+        user, _, name = token_id.partition("!")
+        self.do("POST", "/access/users", userid=user)
+        made = self.do("POST", f"/access/users/{user}/token/{name}", privsep=1)
+        grants = {
+            grant.path: grant
+            for node in self.nodes
+            for storage in ("vmstore", "shared")
+            for grant in privileges.grants(node=node, vm_storage=storage, iso_storage="local", bridge="vmbr0")
+        }
+        for number, grant in enumerate(grants.values()):
+            role = f"{user.partition('@')[0]}{number}"
+            self.do("POST", "/access/roles", roleid=role, privs=" ".join(grant.privileges - lacking))
+            self.do("PUT", "/access/acl", path=grant.path, roles=role, users=user, tokens=token_id)
+        return str(made["value"])
 
     @property
     def fingerprint(self) -> str:
@@ -104,6 +123,12 @@ class Sandbox:
     def get(self, path: str, **params: Any) -> Any:
         """What the PVE API answers, as the hypervisor's administrator sees it."""
         answer = self.api.get(path, params=params)
+        assert answer.is_success, (path, answer.status_code, answer.text)
+        return answer.json()["data"]
+
+    def do(self, method: str, path: str, /, **params: Any) -> Any:
+        """A change by the hypervisor's administrator, which must succeed."""
+        answer = self.api.request(method, path, json=params)
         assert answer.is_success, (path, answer.status_code, answer.text)
         return answer.json()["data"]
 

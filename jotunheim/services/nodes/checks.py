@@ -6,25 +6,7 @@ from jotunheim.data.node.view import Check, NodeTest
 from jotunheim.exceptions.repository import ProxmoxRequestError
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, reads
-
-# What the playbooks' requests need, by the privileges that PVE's API documentation names for them.
-VM_PRIVILEGES = (
-    "VM.Allocate",
-    "VM.Audit",
-    "VM.Clone",
-    "VM.Config.CPU",
-    "VM.Config.Cloudinit",
-    "VM.Config.Disk",
-    "VM.Config.HWType",
-    "VM.Config.Memory",
-    "VM.Config.Network",
-    "VM.Config.Options",
-    "VM.PowerMgmt",
-    "VM.Snapshot",
-    "VM.Snapshot.Rollback",
-)
-STORAGE_PRIVILEGES = ("Datastore.AllocateSpace", "Datastore.Audit")
-BRIDGE_PRIVILEGES = ("SDN.Use",)
+from jotunheim.services.nodes import privileges
 
 
 def run_checks(node: Node, endpoint: Endpoint) -> NodeTest:
@@ -63,34 +45,23 @@ def _name(node: Node, names: Collection[str]) -> Check:
 
 
 def _permissions(node: Node, granted: Mapping[str, Mapping[str, bool]]) -> list[Check]:
-    wanted = {
-        "/vms": VM_PRIVILEGES,
-        f"/storage/{node.vm_storage}": STORAGE_PRIVILEGES,
-        f"/sdn/zones/localnetwork/{node.bridge}": BRIDGE_PRIVILEGES,
-    }
     checks = []
-    for path, privileges in wanted.items():
-        # What holds on /vms must hold for the VMs below it.
-        held = _held(granted, path if path != "/vms" else "/vms/0")
-        missing = [privilege for privilege in privileges if privilege not in held]
+    for grant in privileges_of(node):
+        missing = privileges.missing(grant, granted)
         if missing:
-            message = f"On {path} the token lacks {', '.join(missing)}."
-            hint = "Give the token a role with these privileges, with propagation."
+            message = f"On {grant.path} the token lacks {', '.join(missing)}."
+            hint = f"`jotunheim node privileges {node.name}` prints the commands that grant what is needed."
             checks.append(Check(name="permissions", ok=False, message=message, hint=hint))
         else:
-            checks.append(Check(name="permissions", ok=True, message=f"On {path} nothing is missing."))
+            checks.append(Check(name="permissions", ok=True, message=f"On {grant.path} nothing is missing."))
     return checks
 
 
-def _held(granted: Mapping[str, Mapping[str, bool]], path: str) -> Collection[str]:
-    """Privileges on a path: its own, or those that the longest path above it passes on, as PVE inherits them."""
-    best = ""
-    for candidate in granted:
-        if (path == candidate or candidate == "/" or path.startswith(candidate + "/")) and len(
-            candidate
-        ) > len(best):
-            best = candidate
-    return [name for name, propagated in granted.get(best, {}).items() if propagated or best == path]
+def privileges_of(node: Node) -> list[privileges.Grant]:
+    """What a node's token needs."""
+    return privileges.grants(
+        node=node.name, vm_storage=node.vm_storage, iso_storage=node.iso_storage, bridge=node.bridge
+    )
 
 
 def _storage(node: Node, storages: Mapping[str, reads.Storage]) -> Check:
