@@ -7,6 +7,7 @@ import sys
 
 from jotunheim.ansible import runner
 from jotunheim.exceptions.repository import StoreUnavailableError
+from jotunheim.jobs import node as node_jobs
 from jotunheim.jobs import server as server_jobs
 from jotunheim.jobs.queue import Queue
 from jotunheim.jobs.worker import Worker
@@ -17,7 +18,7 @@ from jotunheim.services import access
 from jotunheim.settings import Settings
 
 _FOR_OWNER_ONLY = 0o077
-KINDS = {kind.type: kind for kind in server_jobs.KINDS}
+KINDS = {kind.type: kind for kind in (*server_jobs.KINDS, *node_jobs.KINDS)}
 
 
 def api_context(settings: Settings) -> Context:

@@ -82,7 +82,7 @@ class Settings(BaseModel):
     sweep_seconds: float = Field(default=3.0, gt=0, allow_inf_nan=False)
     """How often a worker looks for jobs whose wake-up or worker was lost."""
     drift_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
-    """How often a worker asks the nodes which servers run, and stops suspended ones that do."""
+    """How often a worker asks each node what it has and which servers run, and stops suspended ones that do."""
     drain_seconds: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """How long a worker that was told to stop lets its runs finish."""
     job_timeout_seconds: int = Field(default=3600, ge=10)
@@ -94,6 +94,8 @@ class Settings(BaseModel):
     vmid_first: int = Field(default=1000, ge=100, le=999_999_999)
     vmid_last: int = Field(default=999_999, ge=100, le=999_999_999)
     """The range that VMIDs are taken from."""
+    placement_policy: str = Field(default="spread", pattern="^(spread|pack)$")
+    """How a node is chosen among several, where a location says nothing else."""
     pve_connect_timeout_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     pve_read_timeout_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     max_body_bytes: int = Field(default=1_048_576, ge=1024)

@@ -201,7 +201,7 @@ def print_privileges(
     node: Annotated[str, typer.Argument(metavar="NAME", help="The node's name in Proxmox VE.")],
     token_id: Annotated[
         str, typer.Option(metavar="USER@REALM!NAME", help="The API token to make.")
-    ] = "jotunheim@pve!service",
+    ] = "jotunheim@pve!service",  # noqa: S107 - a name, no secret
     vm_storage: Annotated[str, typer.Option(metavar="STORAGE", help="Where disks are put.")] = "local-lvm",
     iso_storage: Annotated[str, typer.Option(metavar="STORAGE", help="Where ISO images are put.")] = "local",
     bridge: Annotated[str, typer.Option(help="Network bridge of the servers.")] = "vmbr0",

@@ -2,12 +2,14 @@
 
 from jotunheim.data.fields import View
 from jotunheim.data.job import ClientJobView, EventView, JobView
+from jotunheim.data.node.state import StorageView, UsageView
 from jotunheim.data.node.view import (
     AddressPoolView,
     AddressView,
     LocationView,
     NodeTest,
     NodeView,
+    TemplateGroupView,
     TemplateView,
 )
 from jotunheim.data.server.view import ClientServerView, ServerView, SnapshotView
@@ -60,6 +62,43 @@ class NodeTestAnswer(View):
     """What trying out a node showed."""
 
     test: NodeTest
+
+
+class StorageList(View):
+    """A page of a node's storages."""
+
+    storages: list[StorageView]
+    meta: Meta
+
+
+class UsageList(View):
+    """How a node was used, the oldest first."""
+
+    usage: list[UsageView]
+    resolution_seconds: int
+
+
+class TemplateGroupAnswer(View):
+    """One template group."""
+
+    template_group: TemplateGroupView
+
+
+class TemplateGroupList(View):
+    """A page of template groups."""
+
+    template_groups: list[TemplateGroupView]
+    meta: Meta
+
+
+class TemplatesSynced(View):
+    """What a node's templates are now, and which of them are new."""
+
+    templates: list[TemplateView]
+    added: list[int]
+    """Ids of templates that were not known."""
+    missing: list[int]
+    """Ids of templates that the node has no more."""
 
 
 class TemplateAnswer(View):

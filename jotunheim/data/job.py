@@ -22,6 +22,7 @@ class JobType(StrEnum):
     SNAPSHOT_CREATE = "snapshot.create"
     SNAPSHOT_ROLLBACK = "snapshot.rollback"
     SNAPSHOT_DELETE = "snapshot.delete"
+    NODE_SYNC = "node.sync"
 
 
 CLONING = frozenset({JobType.BUILD, JobType.REBUILD})

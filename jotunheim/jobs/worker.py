@@ -28,7 +28,8 @@ from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.turns import Budgets
-from jotunheim.services.servers import delete, drift
+from jotunheim.services.nodes import sync
+from jotunheim.services.servers import delete
 from jotunheim.settings import Settings
 
 # Queue polling: quick after work, and rare enough to be idle when idle.
@@ -85,7 +86,7 @@ class Worker:
                 (LOOK_SECONDS, self._leases.look),
                 (self._settings.sweep_seconds, self.sweep),
                 (self._settings.sweep_seconds, self.sweep_expired),
-                (self._settings.drift_seconds, self.sweep_drift),
+                (min(self._settings.drift_seconds, self._settings.sweep_seconds), self.sweep_nodes),
             )
         ]
         self._draining = consumer.stop_flag.is_set
@@ -115,9 +116,9 @@ class Worker:
         for job in delete.delete_expired():
             self._queue.wake(job.id)
 
-    def sweep_drift(self) -> None:
-        """Ask the nodes which servers run, and stop suspended ones that do."""
-        for job in drift.sweep(self._keyring, self._settings):
+    def sweep_nodes(self) -> None:
+        """Ask the nodes whose time has come what they have; stop suspended servers that run there."""
+        for job in sync.sweep(self._keyring, self._settings):
             self._queue.wake(job.id)
 
     def work(self) -> None:

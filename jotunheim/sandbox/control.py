@@ -261,7 +261,7 @@ class ControlServer:
         return {"total": storage.total, "other_used": storage.other_used, "shared": storage.shared}
 
     async def change_node(self, request: web.Request) -> dict[str, Any]:
-        """Take a node offline or back, set its bridges."""
+        """Take a node offline or back, set its bridges and memory."""
         node = self.world.state.nodes.get(request.match_info["name"])
         if node is None:
             raise ControlError(404, f"no node {request.match_info['name']}")
@@ -270,7 +270,14 @@ class ControlServer:
             node.online = change.online
         if change.bridges is not None:
             node.bridges = change.bridges
-        return {"name": node.name, "online": node.online, "bridges": node.bridges}
+        if change.memory is not None:
+            node.memory = change.memory
+        return {
+            "name": node.name,
+            "online": node.online,
+            "bridges": node.bridges,
+            "memory": node.memory,
+        }
 
     async def revoke_token(self, request: web.Request) -> dict[str, Any]:
         """Delete an API token: `user@realm!name`."""

@@ -50,10 +50,12 @@ class StorageChange(_Body):
 
 
 class NodeChange(_Body):
-    """A node's reachability and bridges."""
+    """A node's reachability, bridges and memory."""
 
     online: bool | None = None
     bridges: list[str] | None = None
+    memory: int | None = Field(None, ge=1)
+    """Bytes."""
 
 
 class ResetRequest(_Body):

@@ -24,7 +24,7 @@ class Node:
     ip: str
     online: bool = True
     cpus: int = 2
-    memory: int = 64 * GIB
+    memory: int = 1024 * GIB
     started: float = field(default_factory=lambda: time.time() - 3600)
     bridges: list[str] = field(default_factory=lambda: ["vmbr0"])
 

@@ -48,7 +48,7 @@ def retry_job(id_: uuid.UUID, owner: Actor | None = None) -> JobView:
     with transaction():
         job = _find(id_, owner)
         server = _server_of(job)
-        if server is None and not job.check_only:
+        if server is None and job.server_uuid is not None and not job.check_only:
             raise ConflictError("The server of this job is gone.")
         if server is not None:
             _assert_repeatable(job, server)

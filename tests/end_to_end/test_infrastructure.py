@@ -49,7 +49,7 @@ def path_of(service: Service, kind: str) -> str:
 def test_each_changes_what_is_named_and_nothing_else(service: Service) -> None:
     for kind, change in (
         ("location", {"name": "Frankfurt", "short_code": "fra1"}),
-        ("node", {"memory_overcommit": 2.0, "max_concurrent_clones": 5, "bridge": "vmbr0"}),
+        ("node", {"max_concurrent_clones": 5, "bridge": "vmbr0", "labels": {"disk": "nvme"}}),
         ("template", {"name": "debian-12", "default_user": None, "os_family": "linux"}),
         ("pool", {"name": "wan", "vlan": 7, "nameservers": ["10.99.1.3", "fd00::1"], "gateway": None}),
     ):

@@ -251,6 +251,8 @@ def test_answers_are_as_described(service: Service) -> None:
     service.finished(created["job"]["id"])
     rows = {"locations": "location", "nodes": "node", "templates": "template", "address-pools": "pool"}
     ids = {what: str(service.ids[name]) for what, name in rows.items()}
+    group = service.create("template-groups", {"name": "described"})["template_group"]
+    ids["template-groups"] = str(group["id"])
     ids |= {"servers": created["server"]["id"], "jobs": created["job"]["id"]}
     seen = 0
     for path, methods in document["paths"].items():

@@ -128,7 +128,8 @@ class Sandbox:
 
     def do(self, method: str, path: str, /, **params: Any) -> Any:
         """A change by the hypervisor's administrator, which must succeed."""
-        answer = self.api.request(method, path, json=params)
+        how = {"params": params} if method == "DELETE" else {"json": params}
+        answer = self.api.request(method, path, **how)
         assert answer.is_success, (path, answer.status_code, answer.text)
         return answer.json()["data"]
 

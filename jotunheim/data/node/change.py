@@ -11,14 +11,17 @@ from jotunheim.data.fields import (
     ShortText,
     StorageId,
 )
+from jotunheim.data.node.policy import PlacementPolicy
 from jotunheim.data.node.spec import (
     Clones,
     DefaultUser,
+    Labels,
     Nameservers,
     NodeIds,
     OsFamily,
     Overcommit,
     Port,
+    Position,
     ShortCode,
     TlsSpec,
     TokenId,
@@ -30,8 +33,12 @@ from jotunheim.data.node.spec import (
 class LocationChange(Change):
     """A change of a location."""
 
+    NULLABLE = frozenset({"placement_policy"})
+
     name: ShortText | None = None
     short_code: ShortCode | None = None
+    placement_policy: PlacementPolicy | None = None
+    """Null: as the setting says."""
 
 
 class NodeChange(Change):
@@ -53,6 +60,8 @@ class NodeChange(Change):
     memory_overcommit: Overcommit | None = None
     disk_overcommit: Overcommit | None = None
     max_concurrent_clones: Clones | None = None
+    labels: Labels | None = None
+    """All of them."""
 
 
 class DrainRequest(Shape):
@@ -64,12 +73,29 @@ class DrainRequest(Shape):
 class TemplateChange(Change):
     """A change of a template; servers that exist keep what they were made from."""
 
-    NULLABLE = frozenset({"default_user"})
+    NULLABLE = frozenset({"group_id", "default_user", "minimum_memory_bytes"})
 
     name: ShortText | None = None
+    group_id: Id | None = None
     os_family: OsFamily | None = None
     default_user: DefaultUser | None = None
     minimum_disk_bytes: MebiBytes | None = None
+    minimum_memory_bytes: MebiBytes | None = None
+    hidden: bool | None = None
+    position: Position | None = None
+
+
+class TemplateGroupChange(Change):
+    """A change of a template group; servers that exist keep what they were made from."""
+
+    NULLABLE = frozenset({"default_user", "minimum_disk_bytes", "minimum_memory_bytes"})
+
+    name: ShortText | None = None
+    default_user: DefaultUser | None = None
+    minimum_disk_bytes: MebiBytes | None = None
+    minimum_memory_bytes: MebiBytes | None = None
+    hidden: bool | None = None
+    position: Position | None = None
 
 
 class AddressPoolChange(Change):

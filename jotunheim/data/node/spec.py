@@ -13,12 +13,15 @@ from jotunheim.data.fields import (
     Host,
     Id,
     IpAddress,
+    LabelKey,
+    LabelValue,
     MebiBytes,
     Shape,
     ShortText,
     StorageId,
     Vmid,
 )
+from jotunheim.data.node.policy import PlacementPolicy
 
 MAX_POOL_ADDRESSES = 65_536
 _SHA256_FINGERPRINT = re.compile(r"([0-9A-F]{2}:){31}[0-9A-F]{2}")
@@ -58,6 +61,8 @@ TokenId = Annotated[
 TokenSecret = Annotated[SecretStr, AfterValidator(_token_secret)]
 Overcommit = Annotated[float, Field(ge=0.1, le=100)]
 Clones = Annotated[int, Field(ge=1, le=100)]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=64)]
+Position = Annotated[int, Field(ge=0, le=1_000_000)]
 OsFamily = Literal["linux", "windows"]
 DefaultUser = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 Vlan = Annotated[int, Field(ge=1, le=4094)]
@@ -70,6 +75,8 @@ class LocationSpec(Shape):
 
     name: ShortText
     short_code: ShortCode
+    placement_policy: PlacementPolicy | None = None
+    """How a node is chosen among several; None: as the setting `placement_policy` says."""
 
 
 class TlsSpec(Shape):
@@ -112,6 +119,8 @@ class NodeSpec(Shape):
     memory_overcommit: Overcommit = 1.0
     disk_overcommit: Overcommit = 1.0
     max_concurrent_clones: Clones = 2
+    labels: Labels = {}
+    """What servers can ask for with `node_labels`, e.g. `{"disk": "nvme"}`."""
 
 
 class TemplateSpec(Shape):
@@ -120,13 +129,34 @@ class TemplateSpec(Shape):
     name: ShortText
     node_id: Id
     vmid: Vmid
-    group_id: None = None
-    """Template groups come with a later version; only null is accepted."""
+    group_id: Id | None = None
+    """The logical template that it is on this node."""
     os_family: OsFamily = "linux"
     default_user: DefaultUser | None = None
-    """Account that cloud-init sets up; None: the one that the template names."""
+    """Account that cloud-init sets up; None: the group's, or the one that the image names."""
     minimum_disk_bytes: MebiBytes | None = None
     """None: read from the node, if it answers."""
+    minimum_memory_bytes: MebiBytes | None = None
+    hidden: bool = False
+    """Owners are not offered it."""
+    position: Position = 0
+    """Where it stands in lists: `?sort=position`."""
+
+
+class TemplateGroupSpec(Shape):
+    """One logical template, which stands on several nodes. What it says holds for all its templates."""
+
+    name: ShortText
+    os_family: OsFamily = "linux"
+    default_user: DefaultUser | None = None
+    """For templates that say none."""
+    minimum_disk_bytes: MebiBytes | None = None
+    """A template's own minimum counts as well."""
+    minimum_memory_bytes: MebiBytes | None = None
+    hidden: bool = False
+    """Owners are not offered any of them."""
+    position: Position = 0
+    """Where it stands in lists: `?sort=position`."""
 
 
 class AddressPoolSpec(Shape):

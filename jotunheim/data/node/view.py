@@ -4,6 +4,8 @@ import uuid
 from datetime import datetime
 
 from jotunheim.data.fields import View
+from jotunheim.data.node.policy import PlacementPolicy
+from jotunheim.data.node.state import NodeStateView
 
 
 class LocationView(View):
@@ -12,6 +14,7 @@ class LocationView(View):
     id: int
     name: str
     short_code: str
+    placement_policy: PlacementPolicy | None
     created_at: datetime
     updated_at: datetime
 
@@ -43,6 +46,9 @@ class NodeView(View):
     max_concurrent_clones: int
     drained: bool
     """Whether it takes no new servers."""
+    labels: dict[str, str]
+    state: NodeStateView
+    """What it told last."""
     created_at: datetime
     updated_at: datetime
 
@@ -78,6 +84,29 @@ class TemplateView(View):
     os_family: str
     default_user: str | None
     minimum_disk_bytes: int | None
+    minimum_memory_bytes: int | None
+    hidden: bool
+    position: int
+    missing_since: datetime | None
+    """Since when its node has it no more; servers are not made from it."""
+    created_at: datetime
+    updated_at: datetime
+
+
+class TemplateGroupView(View):
+    """A template group."""
+
+    id: int
+    name: str
+    os_family: str
+    default_user: str | None
+    minimum_disk_bytes: int | None
+    minimum_memory_bytes: int | None
+    hidden: bool
+    position: int
+    template_ids: list[int]
+    node_ids: list[int]
+    """Where it stands."""
     created_at: datetime
     updated_at: datetime
 

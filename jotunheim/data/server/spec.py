@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from jotunheim.data.fields import (
     DnsName,
@@ -61,7 +61,12 @@ class ServerSpec(Shape):
     node_id: Id | None = None
     """None: a node is chosen."""
     location_id: Id | None = None
-    template_id: Id
+    node_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
+    """Only nodes that have all of these labels."""
+    template_group_id: Id | None = None
+    """Instead of a template: whichever of the group is on the chosen node."""
+    template_id: Annotated[Id | None, Field(validate_default=True)] = None
+    """One that belongs to a group stands for the group, unless `node_id` says which."""
     cpu: Annotated[int, Field(ge=1, le=512)] = 1
     """Cores."""
     memory_bytes: Annotated[MebiBytes, Field(ge=16 * MIB)] = DEFAULT_MEMORY_BYTES
@@ -83,3 +88,13 @@ class ServerSpec(Shape):
     limits: Limits = Limits()
     profiles: Annotated[list[str], Field(max_length=0)] = []
     """Profiles come with a later version; only an empty list is accepted."""
+
+    @field_validator("template_id")
+    @classmethod
+    def _one_template(cls, value: int | None, info: ValidationInfo) -> int | None:
+        group_id = info.data.get("template_group_id")
+        if value is None and group_id is None:
+            raise ValueError("is missing; give it or template_group_id")
+        if value is not None and group_id is not None:
+            raise ValueError("must not be given together with template_group_id")
+        return value

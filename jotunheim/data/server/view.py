@@ -90,6 +90,8 @@ class ServerView(View):
     expires_at: datetime | None
     protected: bool
     limits: dict[str, Any]
+    missing_since: datetime | None
+    """Since when no node of its cluster has its VM; it may have been deleted by hand."""
     created_at: datetime
     updated_at: datetime
 

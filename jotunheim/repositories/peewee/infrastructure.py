@@ -1,6 +1,10 @@
 """Locations, nodes and templates: where servers can be, and what they are made from."""
 
+from collections.abc import Collection, Iterable
+from typing import Any
+
 from peewee import (
+    JOIN,
     AutoField,
     BigIntegerField,
     BooleanField,
@@ -8,6 +12,7 @@ from peewee import (
     FloatField,
     ForeignKeyField,
     IntegerField,
+    JSONField,
     TextField,
 )
 
@@ -20,6 +25,8 @@ class Location(Versioned, Table):
     id = AutoField()
     name = CharField()
     short_code = CharField(unique=True)
+    placement_policy = CharField(max_length=16, null=True)
+    """How a node is chosen among several: a `PlacementPolicy`; None: as the setting says."""
     created_at = UtcField(default=now)
     updated_at = UtcField(default=now)
 
@@ -57,6 +64,8 @@ class Node(Versioned, Table):
     max_concurrent_clones = IntegerField()
     drained = BooleanField(default=False)
     """It takes no new servers."""
+    labels = JSONField(default=dict)
+    """What servers can ask for, e.g. `{"disk": "nvme"}`."""
     created_at = UtcField(default=now)
     updated_at = UtcField(default=now)
 
@@ -71,6 +80,17 @@ class Node(Versioned, Table):
             self.delete_instance()
 
     @classmethod
+    def named(cls, names: Iterable[str]) -> "list[Node]":
+        """The nodes with these names."""
+        return list(cls.select().where(cls.name.in_(list(names))))
+
+    @classmethod
+    def ids_by_name(cls, names: Iterable[str]) -> dict[str, int]:
+        """Ids of those of these nodes that there are, by name."""
+        query = cls.select(cls.name, cls.id).where(cls.name.in_(list(names)))
+        return {node.name: node.id for node in query}
+
+    @classmethod
     def names_in(cls, location: Location, limit: int) -> tuple[list[str], int]:
         """Names of some nodes in a location, and how many there are."""
         query = cls.select(cls.name).where(cls.location == location).order_by(cls.name)
@@ -82,11 +102,40 @@ class Node(Versioned, Table):
         return f"node/{self.id}/token"
 
 
+class TemplateGroup(Versioned, Table):
+    """One logical template: on each node at most one PVE template stands for it."""
+
+    id = AutoField()
+    name = CharField(unique=True)
+    os_family = CharField(max_length=16)
+    default_user = CharField(null=True)
+    minimum_disk_bytes = BigIntegerField(null=True)
+    minimum_memory_bytes = BigIntegerField(null=True)
+    hidden = BooleanField(default=False)
+    """Owners are not offered it."""
+    position = IntegerField(default=0)
+    """Where it stands in lists for people."""
+    created_at = UtcField(default=now)
+    updated_at = UtcField(default=now)
+
+    @classmethod
+    def exists(cls, id_: int) -> bool:
+        """Whether there is a group with this id."""
+        return bool(cls.select().where(cls.id == id_).exists())
+
+    def remove(self) -> None:
+        """Delete the group. Raises InUseError when a template belongs to it."""
+        with unused(f"A template belongs to group {self.name}."):
+            self.delete_instance()
+
+
 class Template(Versioned, Table):
     """A PVE template on one node that servers are cloned from."""
 
     id = AutoField()
     name = CharField()
+    group = ForeignKeyField(TemplateGroup, backref="templates", null=True, on_delete="RESTRICT")
+    group_id: int | None
     node = ForeignKeyField(Node, backref="templates", on_delete="RESTRICT")
     node_id: int
     vmid = IntegerField()
@@ -95,11 +144,18 @@ class Template(Versioned, Table):
     storage = CharField(null=True)
     """Where its system disk is; None: the node did not say."""
     minimum_disk_bytes = BigIntegerField(null=True)
+    minimum_memory_bytes = BigIntegerField(null=True)
+    hidden = BooleanField(default=False)
+    """Owners are not offered it."""
+    position = IntegerField(default=0)
+    """Where it stands in lists for people."""
+    missing_since = UtcField(null=True)
+    """Since when the node has no such template; None: it has it, as far as we know."""
     created_at = UtcField(default=now)
     updated_at = UtcField(default=now)
 
     class Meta:
-        indexes = ((("node", "vmid"), True),)
+        indexes = ((("node", "vmid"), True), (("group", "node"), True))
 
     def remove(self) -> None:
         """Delete the template. Raises InUseError when a server was made from it."""
@@ -107,13 +163,70 @@ class Template(Versioned, Table):
             self.delete_instance()
 
     @classmethod
+    def on(cls, node: Node) -> "list[Template]":
+        """The templates of a node."""
+        return list(cls.select().where(cls.node == node))
+
+    @classmethod
+    def record_presence(cls, node: Node, present: Collection[int], absent: Collection[int]) -> None:
+        """Note which templates of a node are there.
+
+        Args:
+            present: VMIDs that the node has.
+            absent: ids of templates that it has not, or that are no templates any more.
+        """
+        gone = cls.id.in_(list(absent))
+        cls.update(missing_since=now()).where(gone & cls.missing_since.is_null()).execute()
+        back = (cls.node == node) & cls.vmid.in_(list(present)) & ~gone & cls.missing_since.is_null(False)
+        cls.update(missing_since=None).where(back).execute()
+
+    @classmethod
     def names_on(cls, node: Node, limit: int) -> tuple[list[str], int]:
         """Names of some templates on a node, and how many there are."""
         query = cls.select(cls.name).where(cls.node == node).order_by(cls.name)
         return [template.name for template in query.limit(limit)], query.count()
 
+    @property
+    def user(self) -> str | None:
+        """The account that cloud-init sets up; None: the one that the image names."""
+        return self.default_user or (self.group.default_user if self.group else None)
+
+    @property
+    def least_disk_bytes(self) -> int | None:
+        """The smallest system disk that a server needs for it; None: not known."""
+        return _greatest(self.minimum_disk_bytes, self.group.minimum_disk_bytes if self.group else None)
+
+    @property
+    def least_memory_bytes(self) -> int | None:
+        """The least memory that a server needs for it; None: any will do."""
+        return _greatest(self.minimum_memory_bytes, self.group.minimum_memory_bytes if self.group else None)
+
+    @classmethod
+    def with_places(cls) -> Any:
+        """A select of templates, with node, location and group joined."""
+        query = cls.select(cls, Node, Location, TemplateGroup).join(Node).join(Location).switch(cls)
+        return query.join(TemplateGroup, JOIN.LEFT_OUTER)
+
     @classmethod
     def with_node(cls, id_: int) -> "Template | None":
         """The template with its node, in one query; None when there is none."""
-        found: Template | None = cls.select(cls, Node).join(Node).where(cls.id == id_).first()
+        found: Template | None = cls.with_places().where(cls.id == id_).first()
         return found
+
+    @classmethod
+    def by_group(cls, groups: Iterable[TemplateGroup]) -> "dict[int, list[Template]]":
+        """The templates of groups, by group id; one query."""
+        found: dict[int, list[Template]] = {}
+        for template in cls.select().where(cls.group.in_([group.id for group in groups])).order_by(cls.node):
+            assert template.group_id is not None
+            found.setdefault(template.group_id, []).append(template)
+        return found
+
+    @classmethod
+    def of_group(cls, group_id: int) -> "list[Template]":
+        """The templates of a group, with their nodes."""
+        return list(cls.with_places().where(cls.group == group_id).order_by(cls.node))
+
+
+def _greatest(*values: int | None) -> int | None:
+    return max((value for value in values if value), default=None)

@@ -142,6 +142,13 @@ class Job(Table):
         return found
 
     @classmethod
+    def live_on(cls, node: Node, type_: str) -> "Job | None":
+        """A job of a type about a node and no server that is queued or running."""
+        about = (cls.node == node) & cls.server_uuid.is_null() & (cls.type == type_)
+        found: Job | None = cls.select().where(about & cls.status.in_(LIVE)).first()
+        return found
+
+    @classmethod
     def abandoned_among(cls, job_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
         """Those of these jobs that run, and whose leases have expired."""
         return {job.id for job in cls.select(cls.id).where(cls.id.in_(list(job_ids)) & abandoned(now()))}

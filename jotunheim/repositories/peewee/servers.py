@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,12 +16,21 @@ from peewee import (
     JSONField,
     TextField,
     UUIDField,
+    fn,
 )
 
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.repositories.peewee.accounts import User
-from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, database, now, serialize
+from jotunheim.repositories.peewee.database import (
+    Table,
+    UtcField,
+    Versioned,
+    database,
+    now,
+    serialize,
+    unique,
+)
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
 
 TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
@@ -34,6 +44,17 @@ TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
     ServerStatus.DELETE_FAILED: frozenset({ServerStatus.DELETING}),
 }
 """From each status to those that may follow it."""
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """What the servers on one node with disks on one storage may use."""
+
+    node_id: int
+    storage: str | None
+    memory_bytes: int
+    disk_bytes: int
+    servers: int
 
 
 class Server(Versioned, Table):
@@ -73,6 +94,10 @@ class Server(Versioned, Table):
     suspension_reason = CharField(null=True)
     suspended_from = JSONField(null=True)
     """While suspended: what it was before, `{"power": "running"}`; None until that has been read."""
+    storage = CharField(null=True)
+    """Where its disks are."""
+    missing_since = UtcField(null=True)
+    """Since when no node of its cluster has its VM, as far as syncs have seen."""
     scratch_vmid = IntegerField(null=True, unique=True)
     """While it is rebuilt: the VMID under which the new disk is made."""
     created_at = UtcField(default=now)
@@ -89,7 +114,7 @@ class Server(Versioned, Table):
     @property
     def account(self) -> str:
         """The account inside the guest that gets keys and password."""
-        chosen: str | None = self.cloud_init.get("user") or self.template.default_user
+        chosen: str | None = self.cloud_init.get("user") or self.template.user
         return chosen or ("Administrator" if self.template.os_family == "windows" else "root")
 
     @property
@@ -128,14 +153,35 @@ class Server(Versioned, Table):
         return list(query)
 
     @classmethod
-    def nodes(cls) -> list[Node]:
-        """The nodes that have servers."""
-        return list(Node.select().where(Node.id.in_(cls.select(cls.node))).order_by(Node.id))
-
-    @classmethod
     def on(cls, node: Node) -> "list[Server]":
         """The servers of a node."""
         return list(cls.select().where(cls.node == node))
+
+    @classmethod
+    def reserved_on(cls, node_ids: Iterable[int]) -> list[Reserved]:
+        """What the servers on nodes may use, whatever they are doing; one query."""
+        query: Any = (
+            cls.select(
+                cls.node,
+                cls.storage,
+                fn.SUM(cls.memory_bytes),
+                fn.COALESCE(fn.SUM(cls.disk_bytes), 0),
+                fn.COUNT(cls.id),
+            )
+            .where(cls.node.in_(list(node_ids)))
+            .group_by(cls.node, cls.storage)
+            .tuples()
+        )
+        return [
+            Reserved(node, storage, int(memory), int(disk), servers)
+            for node, storage, memory, disk, servers in query
+        ]
+
+    @classmethod
+    def elsewhere(cls, node: Node, vmids: Iterable[int]) -> "list[Server]":
+        """Servers that have these VMIDs and are recorded on another node, with that node."""
+        query = cls.select(cls, Node).join(Node).where(cls.vmid.in_(list(vmids)) & (cls.node != node))
+        return list(query)
 
     def mark_building(self) -> None:
         """A build begins, or begins again after a failed one."""
@@ -174,6 +220,27 @@ class Server(Versioned, Table):
         if self.power != power:  # not `change`: nothing that a caller may set was changed
             Server.update(power=power).where(Server.id == self.id).execute()
             self.power = power
+
+    def follow(self, node: Node, vmid: int) -> None:
+        """Its VM is on another node now, perhaps under another VMID.
+
+        Raises:
+            UniquenessError: another server has that VMID.
+        """
+        with unique(f"VM {vmid} of node {node.name} is server {self.name}, and another server has its VMID."):
+            self.change(node=node, vmid=vmid, missing_since=None)
+
+    def note_missing(self) -> None:
+        """No node of its cluster has its VM."""
+        since = self.missing_since or now()
+        Server.update(missing_since=since, power=Power.UNKNOWN).where(Server.id == self.id).execute()
+        self.missing_since, self.power = since, Power.UNKNOWN
+
+    @classmethod
+    def note_present(cls, node: Node, vmids: Iterable[int]) -> None:
+        """Its node has these VMs."""
+        back = (cls.node == node) & cls.vmid.in_(list(vmids)) & cls.missing_since.is_null(False)
+        cls.update(missing_since=None).where(back).execute()
 
     def suspend(self, reason: str) -> None:
         """From now on the owner cannot start it; what it was before is read by the job that stops it."""

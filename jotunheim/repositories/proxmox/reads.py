@@ -69,11 +69,6 @@ def vm_status(client: ProxmoxClient, node: str, vmid: int) -> str:
     return str(client.get(api_path("nodes", node, "qemu", vmid, "status", "current"))["status"])
 
 
-def vm_statuses(client: ProxmoxClient, node: str) -> dict[int, str]:
-    """`running` or `stopped` by VMID, for the VMs of a node that the token may see."""
-    return {int(vm["vmid"]): str(vm["status"]) for vm in client.get(api_path("nodes", node, "qemu"))}
-
-
 def snapshots(client: ProxmoxClient, node: str, vmid: int) -> list[Snapshot]:
     """A VM's snapshots, the oldest first, without PVE's entry for the present state."""
     listed = client.get(api_path("nodes", node, "qemu", vmid, "snapshot"))

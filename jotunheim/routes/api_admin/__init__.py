@@ -1,9 +1,19 @@
 """The operators' API: `/api/v1/admin`. Everything, for tokens of administrators."""
 
-from jotunheim.routes.api_admin import infrastructure, jobs, networks, requests, servers
+from jotunheim.routes.api_admin import (
+    infrastructure,
+    jobs,
+    networks,
+    node_state,
+    requests,
+    servers,
+    templates,
+)
 
 operations = [
     *infrastructure.operations.found,
+    *node_state.operations.found,
+    *templates.operations.found,
     *networks.operations.found,
     *servers.operations.found,
     *requests.operations.found,

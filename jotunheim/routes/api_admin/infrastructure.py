@@ -1,4 +1,4 @@
-"""Locations, nodes and templates."""
+"""Locations and nodes."""
 
 from jotunheim.data.answers import (
     LocationAnswer,
@@ -6,14 +6,12 @@ from jotunheim.data.answers import (
     NodeAnswer,
     NodeList,
     NodeTestAnswer,
-    TemplateAnswer,
-    TemplateList,
 )
-from jotunheim.data.node.change import DrainRequest, LocationChange, NodeChange, TemplateChange
-from jotunheim.data.node.spec import LocationSpec, NodeSpec, TemplateSpec
+from jotunheim.data.node.change import DrainRequest, LocationChange, NodeChange
+from jotunheim.data.node.spec import LocationSpec, NodeSpec
 from jotunheim.data.node.view import NodeTest
 from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
-from jotunheim.services.nodes import locations, nodes, templates
+from jotunheim.services.nodes import locations, nodes
 
 operations = Operations("/admin", role="admin")
 
@@ -86,8 +84,9 @@ def change_node(call: Call[NodeChange, NoQuery]) -> Reply:
 def delete_node(call: Call[None, NoQuery]) -> Reply:
     """Forget a node without servers, templates and address pools of its own; the host is not touched."""
     found = nodes.find(call.path["id"], call.if_match)
+    answer = NodeAnswer(node=nodes.view(found))
     nodes.delete_node(found)
-    return Reply(NodeAnswer(node=nodes.view(found)))
+    return Reply(answer)
 
 
 @operations.post(
@@ -110,61 +109,3 @@ def _try_out(call: Call[None, NoQuery]) -> NodeTest:
 def test_node(call: Call[None, NoQuery]) -> Reply:
     """Connect to a node and check certificate, token, permissions and storage."""
     return Reply(NodeTestAnswer(test=call.prepared))
-
-
-@operations.get("/templates", scope="nodes:read", answer=TemplateList, query=ListQuery)
-def list_templates(call: Call[None, ListQuery]) -> Reply:
-    """List templates."""
-    found = templates.list_templates(call.query.wanted_page())
-    return Reply(TemplateList.model_validate({"templates": found.items, "meta": found.meta()}))
-
-
-def _read_template_disk(call: Call[TemplateSpec, NoQuery]) -> templates.TemplateDisk | None:
-    return templates.read_disk(call.body, call.context.keyring, call.context.settings)
-
-
-@operations.post(
-    "/templates",
-    scope="nodes:write",
-    body=TemplateSpec,
-    answer=TemplateAnswer,
-    status=201,
-    prepare=_read_template_disk,
-)
-def create_template(call: Call[TemplateSpec, NoQuery]) -> Reply:
-    """Add a template; its disk size is read from the node, if that answers."""
-    return Reply(TemplateAnswer(template=templates.create_template(call.body, call.prepared)))
-
-
-@operations.get("/templates/{id:row}", scope="nodes:read", answer=TemplateAnswer)
-def read_template(call: Call[None, NoQuery]) -> Reply:
-    """Show a template."""
-    found = templates.find(call.path["id"])
-    return Reply(TemplateAnswer(template=templates.view(found)), etag=found.version)
-
-
-def _read_template_disk_again(call: Call[TemplateChange, NoQuery]) -> templates.TemplateDisk | None:
-    found = templates.find(call.path["id"])
-    return templates.read_disk_again(found, call.body, call.context.keyring, call.context.settings)
-
-
-@operations.patch(
-    "/templates/{id:row}",
-    scope="nodes:write",
-    body=TemplateChange,
-    answer=TemplateAnswer,
-    prepare=_read_template_disk_again,
-)
-def change_template(call: Call[TemplateChange, NoQuery]) -> Reply:
-    """Change a template."""
-    found = templates.find(call.path["id"], call.if_match)
-    templates.change_template(found, call.body, call.prepared)
-    return Reply(TemplateAnswer(template=templates.view(found)), etag=found.version)
-
-
-@operations.delete("/templates/{id:row}", scope="nodes:write", answer=TemplateAnswer)
-def delete_template(call: Call[None, NoQuery]) -> Reply:
-    """Forget a template that no server was made from; the VM is not touched."""
-    found = templates.find(call.path["id"], call.if_match)
-    templates.delete_template(found)
-    return Reply(TemplateAnswer(template=templates.view(found)))

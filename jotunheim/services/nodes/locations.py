@@ -1,6 +1,7 @@
 """Locations: adding, showing, changing and deleting them."""
 
 from jotunheim.data.node.change import LocationChange
+from jotunheim.data.node.policy import PlacementPolicy
 from jotunheim.data.node.spec import LocationSpec
 from jotunheim.data.node.view import LocationView
 from jotunheim.data.paging import Page, Paged
@@ -17,7 +18,7 @@ def create_location(spec: LocationSpec) -> LocationView:
         UniquenessError: the short code is taken.
     """
     with unique(f"There is a location {spec.short_code} already."):
-        return view(Location.create(name=spec.name, short_code=spec.short_code))
+        return view(Location.create(**spec.model_dump()))
 
 
 def list_locations(page: Page) -> Paged[LocationView]:
@@ -57,6 +58,7 @@ def view(location: Location) -> LocationView:
         id=location.id,
         name=location.name,
         short_code=location.short_code,
+        placement_policy=PlacementPolicy(location.placement_policy) if location.placement_policy else None,
         created_at=location.created_at,
         updated_at=location.updated_at,
     )

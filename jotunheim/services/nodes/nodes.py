@@ -1,7 +1,10 @@
 """Nodes: adding, showing, changing, draining, deleting and trying them out."""
 
+from collections.abc import Sequence
+
 from jotunheim.data.node.change import NodeChange
 from jotunheim.data.node.spec import NodeSpec
+from jotunheim.data.node.state import NodeStateView
 from jotunheim.data.node.view import NodeTest, NodeView, TlsView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
@@ -12,7 +15,7 @@ from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import Endpoint, TlsPolicy
-from jotunheim.services.nodes import resources
+from jotunheim.services.nodes import resources, state
 from jotunheim.services.nodes.checks import run_checks
 from jotunheim.settings import Settings
 
@@ -41,6 +44,7 @@ def create_node(spec: NodeSpec, keyring: Keyring) -> NodeView:
             memory_overcommit=spec.memory_overcommit,
             disk_overcommit=spec.disk_overcommit,
             max_concurrent_clones=spec.max_concurrent_clones,
+            labels=spec.labels,
         )
         Secret.put(keyring, node.token_reference, spec.token_secret.get_secret_value())
     return view(node)
@@ -49,7 +53,7 @@ def create_node(spec: NodeSpec, keyring: Keyring) -> NodeView:
 def list_nodes(page: Page) -> Paged[NodeView]:
     """A page of all nodes."""
     rows, total = paginate(Node.select(), page, [Node.id, Node.name])
-    return Paged([view(row) for row in rows], page, total)
+    return Paged(views(rows), page, total)
 
 
 def find(id_: int, if_match: str | None = None) -> Node:
@@ -135,6 +139,16 @@ def endpoint(node: Node, keyring: Keyring, settings: Settings) -> Endpoint:
 
 def view(node: Node) -> NodeView:
     """A node as the API shows it."""
+    return views([node])[0]
+
+
+def views(nodes: Sequence[Node]) -> list[NodeView]:
+    """Nodes as the API shows them."""
+    states = state.views(nodes)
+    return [_view(node, states[node.id]) for node in nodes]
+
+
+def _view(node: Node, told: NodeStateView) -> NodeView:
     return NodeView(
         id=node.id,
         name=node.name,
@@ -153,6 +167,8 @@ def view(node: Node) -> NodeView:
         disk_overcommit=node.disk_overcommit,
         max_concurrent_clones=node.max_concurrent_clones,
         drained=node.drained,
+        labels=node.labels,
+        state=told,
         created_at=node.created_at,
         updated_at=node.updated_at,
     )

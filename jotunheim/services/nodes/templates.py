@@ -1,6 +1,7 @@
-"""Templates: adding, showing, changing and deleting them."""
+"""Templates: adding, showing, changing and deleting them, and finding those that a node has."""
 
-import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from jotunheim.data.node.change import TemplateChange
@@ -9,30 +10,33 @@ from jotunheim.data.node.view import TemplateView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import ProxmoxRequestError, ProxmoxVmNotFoundError
+from jotunheim.exceptions.service import NodeUnavailableError
 from jotunheim.repositories.peewee.database import unique
-from jotunheim.repositories.peewee.infrastructure import Node, Template
+from jotunheim.repositories.peewee.infrastructure import Node, Template, TemplateGroup
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.repositories.proxmox import ProxmoxClient, api_path
-from jotunheim.services.nodes import resources
+from jotunheim.repositories.proxmox import ProxmoxClient, facts
+from jotunheim.repositories.proxmox import template as proxmox_template
+from jotunheim.repositories.proxmox.template import TemplateFacts
+from jotunheim.services.nodes import resources, sync
 from jotunheim.services.nodes.nodes import endpoint
 from jotunheim.settings import Settings
 
-_SIZE = re.compile(r"(?:^|,)size=(\d+)([KMGT]?)(?:,|$)")
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
 
 @dataclass(frozen=True)
-class TemplateDisk:
-    """The disk that a template boots from; None: its configuration does not say."""
+class Synced:
+    """The templates of a node; ids of those that were not known, and of those that it has no more."""
 
-    storage: str | None
-    size_bytes: int | None
+    templates: list[TemplateView]
+    added: list[int]
+    missing: list[int]
 
 
-def read_disk(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> TemplateDisk | None:
-    """Ask the node about the template's disk. Takes seconds: call it outside of a transaction.
+def ask(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> TemplateFacts | None:
+    """Ask the node about a template. Takes seconds: call it outside of a transaction.
+
+    A node that was never asked what it has, is now: then it is known what its servers can get before the first one.
 
     Returns:
         None when the node does not answer; that is no reason to refuse the template.
@@ -40,60 +44,98 @@ def read_disk(spec: TemplateSpec, keyring: Keyring, settings: Settings) -> Templ
     Raises:
         DataValidationError: no such node, or the node says that the VM is missing or no template.
     """
-    return _read_disk(_node(spec), spec.vmid, keyring, settings)
+    node = _node(spec)
+    told = _ask(node, spec.vmid, keyring, settings)
+    if told is not None:
+        sync.first(node, keyring, settings)
+    return told
 
 
-def read_disk_again(
+def ask_again(
     template: Template, change: TemplateChange, keyring: Keyring, settings: Settings
-) -> TemplateDisk | None:
-    """As `read_disk`, of a template that is recorded, if the change needs to know it."""
+) -> TemplateFacts | None:
+    """As `ask`, of a template that is recorded, if the change needs to know it."""
     if change.minimum_disk_bytes is None:
         return None
-    return _read_disk(template.node, template.vmid, keyring, settings)
+    return _ask(template.node, template.vmid, keyring, settings)
 
 
-def _read_disk(node: Node, vmid: int, keyring: Keyring, settings: Settings) -> TemplateDisk | None:
+def ask_all(node: Node, keyring: Keyring, settings: Settings) -> Mapping[int, TemplateFacts]:
+    """The templates that a node has, by VMID. Takes seconds: call it outside of a transaction.
+
+    Raises:
+        NodeUnavailableError: it gives no usable answer.
+    """
     try:
         with ProxmoxClient(endpoint(node, keyring, settings)) as client:
-            config = client.get(api_path("nodes", node.name, "qemu", vmid, "config"))
-    except ProxmoxVmNotFoundError as error:
-        raise DataValidationError([FieldProblem("vmid", error.message)]) from None
-    except ProxmoxRequestError:
-        return None
-    if not config.get("template"):
-        raise DataValidationError([FieldProblem("vmid", f"VM {vmid} of node {node.name} is not a template")])
-    return _boot_disk(config)
+            told = {
+                vmid: proxmox_template.read(client, node.name, vmid)
+                for vmid in facts.template_vmids(client, node.name)
+            }
+    except ProxmoxRequestError as error:
+        raise NodeUnavailableError(
+            f"Node {node.name} gives no usable answer: {error.message}", hint=error.hint
+        ) from None
+    return {vmid: template for vmid, template in told.items() if template.is_template}
 
 
-def create_template(spec: TemplateSpec, disk: TemplateDisk | None) -> TemplateView:
+def create_template(spec: TemplateSpec, told: TemplateFacts | None) -> TemplateView:
     """Add a template.
 
     Args:
-        disk: what the node told of its disk.
+        told: what the node told of it.
 
     Raises:
-        DataValidationError: no such node, or the minimum is smaller than the disk.
-        UniquenessError: this VM is a template of ours already.
+        DataValidationError: no such node or group, or the minimum is smaller than the disk.
+        UniquenessError: this VM is a template of ours already, or the group has one on this node.
     """
     node = _node(spec)
-    size_bytes = disk.size_bytes if disk else None
-    _assert_room(spec.minimum_disk_bytes, disk)
-    with unique(f"VM {spec.vmid} of node {node.name} is a template already."):
+    _assert_room(spec.minimum_disk_bytes, told)
+    _assert_group(spec.group_id, spec.os_family)
+    columns = spec.model_dump(exclude={"node_id", "minimum_disk_bytes"})
+    with _unique(node, spec.vmid):
         template: Template = Template.create(
-            name=spec.name,
             node=node,
-            vmid=spec.vmid,
-            os_family=spec.os_family,
-            default_user=spec.default_user,
-            storage=disk.storage if disk else None,
-            minimum_disk_bytes=spec.minimum_disk_bytes or size_bytes,
+            storage=told.storage if told else None,
+            minimum_disk_bytes=spec.minimum_disk_bytes or (told.size_bytes if told else None),
+            **columns,
         )
     return view(template)
 
 
+def record_all(node: Node, told: Mapping[int, TemplateFacts]) -> Synced:
+    """Add the templates of a node that are not known, hidden, and note what became of the others.
+
+    A minimum size that the template's disk has outgrown grows with it.
+    """
+    known = {template.vmid: template for template in Template.on(node)}
+    added = []
+    for vmid in sorted(told.keys() - known.keys()):
+        found = told[vmid]
+        template = Template.create(
+            name=found.name,
+            node=node,
+            vmid=vmid,
+            os_family=found.os_family,
+            storage=found.storage,
+            minimum_disk_bytes=found.size_bytes,
+            hidden=True,
+        )
+        added.append(template.id)
+    for vmid in sorted(told.keys() & known.keys()):
+        template, found = known[vmid], told[vmid]
+        least = max(template.minimum_disk_bytes or 0, found.size_bytes or 0) or None
+        if (template.storage, template.minimum_disk_bytes) != (found.storage, least):
+            template.change(storage=found.storage, minimum_disk_bytes=least)
+    absent = [template.id for vmid, template in known.items() if vmid not in told]
+    Template.record_presence(node, told, absent)
+    return Synced([view(template) for template in Template.on(node)], added, absent)
+
+
 def list_templates(page: Page) -> Paged[TemplateView]:
     """A page of all templates."""
-    rows, total = paginate(Template.select(), page, [Template.id, Template.name, Template.vmid])
+    sortable = [Template.id, Template.name, Template.vmid, Template.position]
+    rows, total = paginate(Template.select(), page, sortable)
     return Paged([view(row) for row in rows], page, total)
 
 
@@ -102,17 +144,22 @@ def find(id_: int, if_match: str | None = None) -> Template:
     return resources.find(Template, "template", id_, if_match)
 
 
-def change_template(template: Template, change: TemplateChange, disk: TemplateDisk | None) -> None:
+def change_template(template: Template, change: TemplateChange, told: TemplateFacts | None) -> None:
     """Change a template.
 
     Args:
-        disk: what the node told of its disk.
+        told: what the node told of it.
 
     Raises:
-        DataValidationError: the minimum is smaller than the disk.
+        DataValidationError: there is no such group, or the minimum is smaller than the disk.
+        UniquenessError: the group has another template on the same node.
     """
-    _assert_room(change.minimum_disk_bytes, disk)
-    template.change(**change.given())
+    _assert_room(change.minimum_disk_bytes, told)
+    columns = change.given()
+    group_id = columns.get("group_id", template.group_id)
+    _assert_group(group_id, columns.get("os_family", template.os_family))
+    with _unique(template.node, template.vmid):
+        template.change(**columns)
 
 
 def delete_template(template: Template) -> None:
@@ -126,32 +173,6 @@ def delete_template(template: Template) -> None:
     template.remove()
 
 
-def _assert_room(minimum_bytes: int | None, disk: TemplateDisk | None) -> None:
-    size_bytes = disk.size_bytes if disk else None
-    if minimum_bytes and size_bytes and minimum_bytes < size_bytes:
-        problem = f"must be at least {size_bytes}, the size of the template's disk"
-        raise DataValidationError([FieldProblem("minimum_disk_bytes", problem)])
-
-
-def _node(spec: TemplateSpec) -> Node:
-    node: Node | None = Node.get_or_none(Node.id == spec.node_id)
-    if node is None:
-        raise DataValidationError([FieldProblem("node_id", f"there is no node {spec.node_id}")])
-    return node
-
-
-def _boot_disk(config: dict[str, object]) -> TemplateDisk:
-    """The first disk in a VM's boot order, from its volume id and its `size=`."""
-    order = re.search(r"order=([\w;]+)", str(config.get("boot", "")))
-    for device in order[1].split(";") if order else []:
-        value = str(config.get(device, ""))
-        storage, colon, _ = value.partition(":")
-        if colon and "media=cdrom" not in value:
-            size = _SIZE.search(value)
-            return TemplateDisk(storage, int(size[1]) * _UNITS[size[2]] if size else None)
-    return TemplateDisk(None, None)
-
-
 def view(template: Template) -> TemplateView:
     """A template as the API shows it."""
     return TemplateView(
@@ -159,10 +180,59 @@ def view(template: Template) -> TemplateView:
         name=template.name,
         node_id=template.node_id,
         vmid=template.vmid,
-        group_id=None,
+        group_id=template.group_id,
         os_family=template.os_family,
         default_user=template.default_user,
         minimum_disk_bytes=template.minimum_disk_bytes,
+        minimum_memory_bytes=template.minimum_memory_bytes,
+        hidden=template.hidden,
+        position=template.position,
+        missing_since=template.missing_since,
         created_at=template.created_at,
         updated_at=template.updated_at,
     )
+
+
+def _ask(node: Node, vmid: int, keyring: Keyring, settings: Settings) -> TemplateFacts | None:
+    try:
+        with ProxmoxClient(endpoint(node, keyring, settings)) as client:
+            told = proxmox_template.read(client, node.name, vmid)
+    except ProxmoxVmNotFoundError as error:
+        raise DataValidationError([FieldProblem("vmid", error.message)]) from None
+    except ProxmoxRequestError:
+        return None
+    if not told.is_template:
+        raise DataValidationError([FieldProblem("vmid", f"VM {vmid} of node {node.name} is not a template")])
+    return told
+
+
+def _assert_room(minimum_bytes: int | None, told: TemplateFacts | None) -> None:
+    size_bytes = told.size_bytes if told else None
+    if minimum_bytes and size_bytes and minimum_bytes < size_bytes:
+        problem = f"must be at least {size_bytes}, the size of the template's disk"
+        raise DataValidationError([FieldProblem("minimum_disk_bytes", problem)])
+
+
+def _assert_group(group_id: int | None, os_family: str) -> None:
+    if group_id is None:
+        return
+    group: TemplateGroup | None = TemplateGroup.get_or_none(TemplateGroup.id == group_id)
+    if group is None:
+        raise DataValidationError([FieldProblem("group_id", f"there is no template group {group_id}")])
+    if group.os_family != os_family:
+        problem = f"template group {group.name} is {group.os_family}, and this template {os_family}"
+        raise DataValidationError([FieldProblem("group_id", problem)])
+
+
+def _unique(node: Node, vmid: int) -> AbstractContextManager[None]:
+    return unique(
+        f"VM {vmid} of node {node.name} is a template already.",
+        group=f"The group has another template on node {node.name}.",
+    )
+
+
+def _node(spec: TemplateSpec) -> Node:
+    node: Node | None = Node.get_or_none(Node.id == spec.node_id)
+    if node is None:
+        raise DataValidationError([FieldProblem("node_id", f"there is no node {spec.node_id}")])
+    return node

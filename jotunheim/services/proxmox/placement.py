@@ -1,51 +1,214 @@
-"""Chooses the node for a server."""
+"""Chooses the node for a server: who has the template, may take it, and has room; then by policy.
 
+The caller's transaction stores the server, and with it what it may use; `serialize` lets one such decision follow the other,
+so that no two servers get the same room.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jotunheim.data.node.policy import PlacementPolicy
+from jotunheim.data.node.state import NodeStatus
 from jotunheim.data.server.spec import ServerSpec
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.service import PlacementError
-from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
+from jotunheim.repositories.peewee.database import serialize
+from jotunheim.repositories.peewee.infrastructure import Location, Node, Template, TemplateGroup
+from jotunheim.repositories.peewee.node_state import NodeState, NodeStorage
+from jotunheim.services.proxmox import capacity
+from jotunheim.services.proxmox.capacity import Room
+from jotunheim.settings import Settings
+
+SHOWN_NODES = 50
+"""For so many nodes an error says why they cannot take a server."""
 
 
-def place(spec: ServerSpec) -> tuple[Node, Template]:
-    """The node that a server will be on, and the template there.
+@dataclass(frozen=True)
+class Place:
+    """A node that can take a server, and the template that it would be made from there."""
 
-    A template stands on one node, so it decides; the wishes of the spec must agree with it.
+    node: Node
+    template: Template
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is known of a node."""
+
+    state: NodeState
+    storage: NodeStorage | None
+    room: Room
+
+
+def places(spec: ServerSpec, settings: Settings) -> list[Place]:
+    """The nodes that can take a server, the best one first.
+
+    A template that belongs to a group stands for all of the group, unless the spec names a node.
 
     Raises:
         DataValidationError: the spec names what does not exist or does not fit together.
-        PlacementError: the node takes no new servers.
+        PlacementError: no node can take it; the details say of each why not.
     """
-    template = Template.with_node(spec.template_id)
+    templates = _templates(spec)
+    _assert_sizes(spec, templates)
+    serialize("placement")
+    nodes = [template.node for template in templates]
+    states, disks, rooms = NodeState.of(nodes), NodeStorage.for_disks(nodes), capacity.rooms(nodes)
+    fitting, reasons = [], {}
+    for template in templates:
+        node = template.node
+        told = _Told(states[node.id], disks.get(node.id), rooms[node.id])
+        reason = next(_obstacles(spec, template, told), None)
+        if reason is None:
+            fitting.append(Place(node, template))
+        else:
+            reasons[node.name] = reason
+    if not fitting:
+        raise none_left(reasons)
+    fullest_first = _policy(fitting, settings) is PlacementPolicy.PACK
+
+    def rank(place: Place) -> tuple[float, int, int]:
+        room, sign = rooms[place.node.id], -1 if fullest_first else 1
+        load = room.load_with(spec.memory_bytes, disk_bytes(spec, place.template) or 0)
+        return sign * load, sign * room.servers, place.node.id
+
+    return sorted(fitting, key=rank)
+
+
+def none_left(reasons: dict[str, str]) -> PlacementError:
+    """The error that no node can take a server.
+
+    Args:
+        reasons: why not, by the node's name.
+    """
+    details = [FieldProblem(name, reason) for name, reason in list(reasons.items())[:SHOWN_NODES]]
+    if len(reasons) == 1:
+        name, reason = next(iter(reasons.items()))
+        return PlacementError(f"Node {name} cannot take the server: it {reason}.", details=details)
+    return PlacementError(
+        f"None of {len(reasons)} nodes can take the server.",
+        details=details,
+        hint="Ask for less, or make room on a node, or add one with this template.",
+    )
+
+
+def disk_bytes(spec: ServerSpec, template: Template) -> int | None:
+    """The size of the system disk; None: nobody knows that of the template."""
+    return spec.disk_bytes or template.least_disk_bytes
+
+
+def assert_growth(node: Node, *, memory_bytes: int, disk_bytes: int) -> None:
+    """Make sure that a server of a node may grow by so much.
+
+    Raises:
+        PlacementError: its node has not the room.
+    """
+    if memory_bytes <= 0 and disk_bytes <= 0:
+        return
+    serialize("placement")
+    room = capacity.rooms([node])[node.id]
+    reason = next(_shortages(room, max(0, memory_bytes), max(0, disk_bytes)), None)
+    if reason is not None:
+        raise none_left({node.name: reason})
+
+
+def _templates(spec: ServerSpec) -> list[Template]:
+    """The templates that the server could be made from, with their nodes."""
     problems = []
-    if template is None:
+    template = Template.with_node(spec.template_id) if spec.template_id is not None else None
+    if spec.template_id is not None and template is None:
         problems.append(FieldProblem("template_id", f"there is no template {spec.template_id}"))
+    if spec.template_group_id is not None and not TemplateGroup.exists(spec.template_group_id):
+        problems.append(
+            FieldProblem("template_group_id", f"there is no template group {spec.template_group_id}")
+        )
     if spec.node_id is not None and not Node.exists(spec.node_id):
         problems.append(FieldProblem("node_id", f"there is no node {spec.node_id}"))
     if spec.location_id is not None and not Location.exists(spec.location_id):
         problems.append(FieldProblem("location_id", f"there is no location {spec.location_id}"))
-    if template is not None and not problems:
-        node = template.node
-        if spec.node_id not in (None, node.id):
-            problems.append(
-                FieldProblem("node_id", f"template {template.id} is on node {node.id} ({node.name})")
-            )
-        if spec.location_id not in (None, node.location_id):
-            problems.append(
-                FieldProblem(
-                    "location_id", f"template {template.id} is in location {node.location_id}, on {node.name}"
-                )
-            )
-        minimum = template.minimum_disk_bytes
-        if spec.disk_bytes is not None and minimum is not None and spec.disk_bytes < minimum:
-            problems.append(
-                FieldProblem("disk_bytes", f"must be at least {minimum}, the size of the template's disk")
-            )
-    if problems or template is None:
+    if problems:
         raise DataValidationError(problems)
-    if template.node.drained:
-        raise PlacementError(
-            f"Node {template.node.name} is drained: it takes no new servers.",
-            details=[FieldProblem("template_id", f"template {template.id} is only on that node")],
-            hint="Undo the drain of the node, or take a template of another one.",
+    group_id = template.group_id if template is not None else spec.template_group_id
+    if group_id is None:
+        assert template is not None
+        what, found = f"template {template.id}", [template]
+    else:
+        what, found = f"template group {group_id}", Template.of_group(group_id)
+    there = [
+        template
+        for template in found
+        if spec.node_id in (None, template.node_id) and spec.location_id in (None, template.node.location_id)
+    ]
+    if not there:
+        raise DataValidationError(list(_not_there(spec, what, found)))
+    return there
+
+
+def _not_there(spec: ServerSpec, what: str, found: Sequence[Template]) -> Iterator[FieldProblem]:
+    """Which wishes the places of the templates contradict."""
+    if not found:
+        yield FieldProblem("template_group_id", f"{what} has no templates")
+        return
+    nodes = ", ".join(f"{template.node_id} ({template.node.name})" for template in found)
+    if spec.node_id is not None and spec.node_id not in {template.node_id for template in found}:
+        yield FieldProblem("node_id", f"{what} is on node {nodes}")
+    locations = sorted({template.node.location_id for template in found})
+    if spec.location_id is not None and spec.location_id not in locations:
+        yield FieldProblem("location_id", f"{what} is in location {', '.join(map(str, locations))}")
+    elif spec.location_id is not None and spec.node_id is not None:
+        yield FieldProblem("location_id", f"node {spec.node_id} is not in location {spec.location_id}")
+
+
+def _assert_sizes(spec: ServerSpec, templates: Sequence[Template]) -> None:
+    """Raise DataValidationError when the server is too small for all of its templates."""
+    problems = []
+    disk = min(template.least_disk_bytes or 0 for template in templates)
+    if spec.disk_bytes is not None and spec.disk_bytes < disk:
+        problems.append(
+            FieldProblem("disk_bytes", f"must be at least {disk}, the size of the template's disk")
         )
-    return template.node, template
+    memory = min(template.least_memory_bytes or 0 for template in templates)
+    if spec.memory_bytes < memory:
+        problems.append(FieldProblem("memory_bytes", f"must be at least {memory}, as the template says"))
+    if problems:
+        raise DataValidationError(problems)
+
+
+def _obstacles(spec: ServerSpec, template: Template, told: _Told) -> Iterator[str]:
+    """Why a node cannot take the server, in words that follow its name."""
+    node = template.node
+    lacking = [f"{key}={value}" for key, value in spec.node_labels.items() if node.labels.get(key) != value]
+    if lacking:
+        yield f"has not the labels {', '.join(lacking)}"
+    if node.drained:
+        yield "is drained: it takes no new servers"
+    if told.state.status == NodeStatus.OFFLINE:
+        yield f"is offline since {told.state.status_since:%Y-%m-%d %H:%M:%S} UTC"
+    if template.missing_since is not None:
+        yield f"has no template {template.vmid} any more"
+    if told.state.synced_at is not None and not told.state.lacking:
+        if told.storage is None:
+            yield f"has no storage {node.vm_storage}"
+        elif not told.storage.active or "images" not in told.storage.content:
+            yield f"cannot put disks on its storage {node.vm_storage}"
+    if spec.memory_bytes < (template.least_memory_bytes or 0):
+        yield f"has a template that needs {template.least_memory_bytes} bytes of memory"
+    if spec.disk_bytes is not None and spec.disk_bytes < (template.least_disk_bytes or 0):
+        yield f"has a template that needs a disk of {template.least_disk_bytes} bytes"
+    yield from _shortages(told.room, spec.memory_bytes, disk_bytes(spec, template) or 0)
+
+
+def _shortages(room: Room, memory_bytes: int, disk_bytes: int) -> Iterator[str]:
+    available = room.memory_available
+    if available is not None and memory_bytes > available:
+        yield f"has {available} bytes of memory left, and {memory_bytes} are needed"
+    available = room.disk_available
+    if available is not None and disk_bytes > available:
+        yield f"has {available} bytes of disk space left, and {disk_bytes} are needed"
+
+
+def _policy(fitting: Sequence[Place], settings: Settings) -> PlacementPolicy:
+    """The location's, if all nodes are in one that has its own; else the setting."""
+    policies = {place.node.location.placement_policy for place in fitting}
+    chosen = policies.pop() if len(policies) == 1 else None
+    return PlacementPolicy(chosen or settings.placement_policy)

@@ -23,6 +23,7 @@ from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.services.networks import addresses
+from jotunheim.services.proxmox import placement
 from jotunheim.services.servers import plans
 from jotunheim.services.servers.delete import assert_not_going
 from jotunheim.services.servers.plans import Manner
@@ -62,7 +63,7 @@ def configure(server: Server, change: ServerChange, actor: Actor, manner: Manner
         ConflictError: the same, while it is not ready.
         DataValidationError: the change does not fit the server.
         UniquenessError: the owner has another server with this name or external id.
-        PlacementError: the pools have too few addresses.
+        PlacementError: the pools have too few addresses, or the node too little room.
         ConflictError: an address that a plan has shown is somebody else's by now.
     """
     given = change.model_fields_set - {"restart"}
@@ -82,6 +83,7 @@ def configure(server: Server, change: ServerChange, actor: Actor, manner: Manner
             before = Address.ids_of(server)
             wanted = _addresses(server, change.addresses, manner.planned)
             after = _columns(server, change)
+            _assert_room(server, after)
             parameters = {
                 "fields": fields,
                 "restart": change.restart,
@@ -100,7 +102,7 @@ def record_again(server: Server, parameters: Mapping[str, Any]) -> None:
     Raises:
         ConflictError: what it would change was changed otherwise meanwhile.
         UniquenessError: the owner has another server with this name meanwhile.
-        PlacementError: an address that it had is somebody else's by now.
+        PlacementError: an address that it had is somebody else's by now, or the room on its node is.
     """
     before, after = set(parameters["addresses_before"]), set(parameters["addresses_after"])
     addressed = "addresses" in parameters["fields"]
@@ -111,6 +113,7 @@ def record_again(server: Server, parameters: Mapping[str, Any]) -> None:
     if changed or (addressed and not before <= set(Address.ids_of(server)) <= before | after):
         raise ConflictError("The server was changed otherwise meanwhile.", hint="Ask for the change anew.")
     with unique("The owner has another server of this name by now."):
+        _assert_room(server, parameters["after"])
         server.change(**parameters["after"])
         if addressed:
             addresses.take(server, parameters["addresses_after"])
@@ -176,6 +179,18 @@ def _validate(server: Server, change: ServerChange) -> None:
         )
     if problems:
         raise DataValidationError(problems)
+
+
+def _assert_room(server: Server, after: Mapping[str, Any]) -> None:
+    """Make sure that the server's node has room for what it shall have more than now."""
+    more = {
+        name: (after.get(name) or 0) - (getattr(server, name) or 0)
+        for name in ("memory_bytes", "disk_bytes")
+        if name in after
+    }
+    placement.assert_growth(
+        server.node, memory_bytes=more.get("memory_bytes", 0), disk_bytes=more.get("disk_bytes", 0)
+    )
 
 
 def _limits(server: Server, change: ServerChange) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from jotunheim.data.job import JobType
 from jotunheim.data.server.spec import ServerSpec
 from jotunheim.data.server.view import ServerView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.service import PlacementError
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.addresses import Address
-from jotunheim.repositories.peewee.database import now, previewed, unique
+from jotunheim.repositories.peewee.database import now, previewed, transaction, unique
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Label, Server
@@ -49,7 +50,7 @@ def create_server(
     Raises:
         DataValidationError: the spec names what does not exist or does not fit together.
         UniquenessError: the owner has a server with this name or external id.
-        PlacementError: no VMID or no address is free.
+        PlacementError: no node can take it, or no VMID or no address is free.
         ConflictError: the server would not be the one that the plan has shown.
     """
     generated = password.generate() if _needs_password(spec, manner.planned) else None
@@ -103,19 +104,41 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
         owner_id = shown["owner"]  # whoever applies the plan
     if not User.exists(owner_id):
         raise DataValidationError([FieldProblem("owner_id", f"there is no user {owner_id}")])
-    node, template = placement.place(spec)
+    if shown:
+        spec = spec.model_copy(update={"node_id": shown["node"]})
+    vmid = _vmid(shown, settings)
+    reasons = {}
+    for place in placement.places(spec, settings):
+        try:
+            with transaction():
+                server = _insert(spec, place, owner_id, vmid, shown)
+                _give_addresses(server, spec, planned)
+                return server
+        except PlacementError as error:
+            reasons[place.node.name] = error
+    if len(reasons) == 1:
+        raise next(iter(reasons.values()))
+    raise placement.none_left(
+        {name: f"is short of addresses: {error.message}" for name, error in reasons.items()}
+    )
+
+
+def _insert(
+    spec: ServerSpec, place: placement.Place, owner_id: int, vmid: int, shown: Mapping[str, Any]
+) -> Server:
     lifetime = spec.expires_in_seconds
     server: Server = Server.create(
         id=uuid.UUID(shown["id"]) if shown else uuid.uuid4(),
-        vmid=_vmid(shown, settings),
+        vmid=vmid,
         name=spec.name,
         hostname=spec.hostname or spec.name,
         owner=owner_id,
-        node=node,
-        template=template,
+        node=place.node,
+        template=place.template,
+        storage=place.node.vm_storage,
         cpu=spec.cpu,
         memory_bytes=spec.memory_bytes,
-        disk_bytes=spec.disk_bytes or template.minimum_disk_bytes,
+        disk_bytes=placement.disk_bytes(spec, place.template),
         ssh_keys=spec.ssh_keys,
         tags=list(dict.fromkeys(spec.tags)),
         limits=spec.limits.model_dump(),
@@ -125,13 +148,16 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
         expires_at=None if lifetime is None else now() + timedelta(seconds=lifetime),
     )
     Label.attach(server, spec.labels)
+    return server
+
+
+def _give_addresses(server: Server, spec: ServerSpec, planned: Mapping[str, Any] | None) -> None:
     if planned is None:
-        addresses.allocate(server, node, spec.addresses)
-        return server
+        addresses.allocate(server, server.node, spec.addresses)
+        return
     with plans.pinned("addresses"):
         for id_ in planned["addresses"]:  # one by one: the first one is the first interface's
             addresses.take(server, [id_])
-    return server
 
 
 def _vmid(shown: Mapping[str, Any], settings: Settings) -> int:

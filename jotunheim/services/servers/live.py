@@ -1,8 +1,6 @@
 """What a server's node says about it right now. Asked outside of transactions: an answer takes its time."""
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +14,6 @@ from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, reads, state
 from jotunheim.services.nodes.nodes import endpoint
 from jotunheim.settings import Settings
-
-NODES_AT_ONCE = 8
-POWERS_SECONDS = 10.0
-
-log = logging.getLogger(__name__)
 
 
 def snapshots(server: Server, keyring: Keyring, settings: Settings) -> list[SnapshotView]:
@@ -65,33 +58,6 @@ def state_of(node: Node, watched: Mapping[str, Any], keyring: Keyring, settings:
     """
     with _asking(node, endpoint(node, keyring, settings)) as client:
         return state.read(client, node.name, **watched)
-
-
-def powers(
-    nodes: Sequence[Node], keyring: Keyring, settings: Settings
-) -> Iterator[tuple[Node, dict[int, Power]]]:
-    """Whether the VMs of nodes run, by VMID; several nodes are asked at a time, each within ten seconds.
-
-    A node that gives no usable answer is logged and left out.
-    """
-    settings = settings.model_copy(
-        update={"pve_read_timeout_seconds": min(settings.pve_read_timeout_seconds, POWERS_SECONDS)}
-    )
-    # Read here: the store's connections belong to threads.
-    endpoints = [endpoint(node, keyring, settings) for node in nodes]
-
-    def ask(node: Node, where: Endpoint) -> dict[int, Power] | None:
-        try:
-            with _asking(node, where) as client:
-                return {vmid: Power(status) for vmid, status in reads.vm_statuses(client, node.name).items()}
-        except NodeUnavailableError as error:
-            log.warning("%s", error.message)
-            return None
-
-    with ThreadPoolExecutor(NODES_AT_ONCE) as pool:
-        for node, found in zip(nodes, pool.map(ask, nodes, endpoints), strict=True):
-            if found is not None:
-                yield node, found
 
 
 @contextmanager

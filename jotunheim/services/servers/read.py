@@ -94,6 +94,7 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
             expires_at=server.expires_at,
             protected=server.protected,
             limits=server.limits,
+            missing_since=server.missing_since,
             created_at=server.created_at,
             updated_at=server.updated_at,
         )

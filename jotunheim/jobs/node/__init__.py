@@ -1,0 +1,5 @@
+"""Jobs about nodes."""
+
+from jotunheim.jobs.node import sync
+
+KINDS = (sync.KIND,)

@@ -1,0 +1,42 @@
+"""What nodes tell about themselves: asking them, their storages, and how they were used."""
+
+from pydantic import AwareDatetime
+
+from jotunheim.data.answers import JobAnswer, StorageList, UsageList
+from jotunheim.repositories.peewee.node_state import RESOLUTIONS
+from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.services import jobs
+from jotunheim.services.nodes import nodes, state, sync
+
+operations = Operations("/admin", role="admin")
+
+
+class UsageQuery(NoQuery):
+    """Which part of a node's history is wanted."""
+
+    resolution_seconds: int = min(RESOLUTIONS)
+    """60, kept for a day, or 1800, kept for 30 days."""
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+
+@operations.post("/nodes/{id:row}/sync", scope="nodes:write", answer=JobAnswer, status=202)
+def sync_node(call: Call[None, NoQuery]) -> Reply:
+    """Ask a node what it has: processors, memory, storages, bridges, templates and VMs. Workers do so every minute, too."""
+    job = sync.enqueue(nodes.find(call.path["id"]), call.actor)
+    return Reply(JobAnswer(job=jobs.view(job)), location=f"/api/v1/admin/jobs/{job.id}", wakes=(job.id,))
+
+
+@operations.get("/nodes/{id:row}/storages", scope="nodes:read", answer=StorageList, query=ListQuery)
+def list_storages(call: Call[None, ListQuery]) -> Reply:
+    """List a node's storages, as it told last."""
+    found = state.list_storages(nodes.find(call.path["id"]), call.query.wanted_page())
+    return Reply(StorageList.model_validate({"storages": found.items, "meta": found.meta()}))
+
+
+@operations.get("/nodes/{id:row}/usage", scope="nodes:read", answer=UsageList, query=UsageQuery)
+def read_usage(call: Call[None, UsageQuery]) -> Reply:
+    """Show how a node was used: mean processor load, memory, disk space and running VMs, the oldest first."""
+    query = call.query
+    found = state.usage(nodes.find(call.path["id"]), query.resolution_seconds, query.since, query.until)
+    return Reply(UsageList(usage=found, resolution_seconds=query.resolution_seconds))
