@@ -18,11 +18,13 @@ from jotunheim.cli import (
     database,
     jobs,
     locations,
+    node_requests,
     nodes,
     pools,
     server_requests,
     servers,
     snapshots,
+    template_groups,
     templates,
 )
 from jotunheim.cli.asking import typed
@@ -47,6 +49,8 @@ for command in (demo, init, up, serve, worker, sandbox):
     app.command()(command)
 for server_command in (configure, *server_requests.COMMANDS):
     servers.app.command()(server_command)
+for name, node_command in node_requests.COMMANDS.items():
+    nodes.app.command(name)(node_command)
 for name, group in (
     ("db", database.app),
     ("user", accounts.users),
@@ -54,6 +58,7 @@ for name, group in (
     ("location", locations.app),
     ("node", nodes.app),
     ("template", templates.app),
+    ("template-group", template_groups.app),
     ("pool", pools.app),
     ("server", servers.app),
     ("snapshot", snapshots.app),

@@ -91,7 +91,7 @@ def conclude(
     """Tell of the job that was queued, follow it if that is wanted, and print the answer.
 
     Args:
-        answer: the API's, with `server` and `job`.
+        answer: the API's, with `job`, and `server` if it is about one.
         title: what is being done, e.g. `Configuring web-1`.
         told: the first line for a person; None: the title and the job's id.
         show: prints for a person what came of it, from the answer as it stands when the job is over.
@@ -148,8 +148,10 @@ def _followed(api: "Api", answer: Document, title: str, manner: Manner) -> Docum
             with Checklist() as checklist:
                 board = JobBoard(api, checklist, {job_id: title})
                 ended = wait_for(api, [job_id], manner.timeout_seconds, board)
+        now: Document = {"job": ended[job_id]}
         # A preview changed nothing, and the server of a previewed creation is not there.
-        server = answer["server"] if manner.check else _server_now(api, answer["server"]["id"])
+        if "server" in answer and not manner.check:
+            now["server"] = _server_now(api, answer["server"]["id"])
     except KeyboardInterrupt:
         raise CommandError(
             "Interrupted; the job goes on.",
@@ -161,7 +163,7 @@ def _followed(api: "Api", answer: Document, title: str, manner: Manner) -> Docum
     except CommandError as error:
         error.document = answer
         raise
-    answer = answer | {"server": server, "job": ended[job_id]}
+    answer = answer | now
     failure = failure_of(ended[job_id])
     if failure:
         failure.document = answer

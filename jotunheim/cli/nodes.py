@@ -1,13 +1,15 @@
-"""`jotunheim node …`: the Proxmox VE hosts that servers are placed on."""
+"""`jotunheim node add|change|delete|list`: the Proxmox VE hosts that servers are placed on.
+
+What they tell, and what can be asked of them, stands in `node_requests`.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jotunheim.cli.errors import CommandError, ExitCode
-from jotunheim.cli.options import Json, given, node_token_secret, read_file
-from jotunheim.cli.output import Columns, print_json, print_lines, print_record, print_rows
+from jotunheim.cli.options import Json, either, given, node_token_secret, parse_pairs, read_file
+from jotunheim.cli.output import Columns, print_record, print_rows
 
 app = typer.Typer(no_args_is_help=True, help="Nodes: the Proxmox VE hosts that servers are placed on.")
 
@@ -22,6 +24,7 @@ COLUMNS: Columns = {
     ),
     "storage": lambda node: node["vm_storage"],
     "bridge": lambda node: node["bridge"],
+    "status": lambda node: node["state"]["status"],
     "new servers": lambda node: "no: drained" if node["drained"] else "yes",
 }
 _OPTIONS = {
@@ -40,6 +43,7 @@ _OPTIONS = {
     "memory_overcommit": "--memory-overcommit",
     "disk_overcommit": "--disk-overcommit",
     "max_concurrent_clones": "--max-concurrent-clones",
+    "labels": "--label",
 }
 
 
@@ -65,6 +69,10 @@ DiskOvercommit = Annotated[
     float | None, typer.Option(metavar="FACTOR", help="Disk space to give away, times what there is.")
 ]
 Clones = Annotated[int | None, typer.Option(metavar="N", help="Clones that may run at once.")]
+Label = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="What servers can ask for with --node-label; repeatable."),
+]
 NodeArgument = Annotated[str, typer.Argument(metavar="ID|NAME")]
 
 
@@ -85,6 +93,7 @@ def add(
     memory_overcommit: MemoryOvercommit = None,
     disk_overcommit: DiskOvercommit = None,
     max_concurrent_clones: Clones = None,
+    label: Label = None,
     as_json: Json = False,
 ) -> None:
     """Add a node. `jotunheim node test` then tells whether it can be used."""
@@ -107,6 +116,7 @@ def add(
         "memory_overcommit": memory_overcommit,
         "disk_overcommit": disk_overcommit,
         "max_concurrent_clones": max_concurrent_clones,
+        "labels": parse_pairs("--label", label) if label else None,
     }
     with Api.from_environment() as api:
         body |= given(left_to_the_service) | {"location_id": location_id(api, location)}
@@ -137,6 +147,8 @@ def change(
     memory_overcommit: MemoryOvercommit = None,
     disk_overcommit: DiskOvercommit = None,
     max_concurrent_clones: Clones = None,
+    label: Label = None,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="Take all its labels away.")] = False,
     as_json: Json = False,
 ) -> None:
     """Change a node. A new token is used from the next run on; revoke the old one when running jobs have ended."""
@@ -162,26 +174,14 @@ def change(
             "max_concurrent_clones": max_concurrent_clones,
         }
     )
+    labels = either(label, "--label", no_labels, "--no-labels")
+    if labels is not None:
+        body["labels"] = parse_pairs("--label", labels)
     options = {**_OPTIONS, "name": "--name"}
     with Api.from_environment() as api:
         if location is not None:
             body["location_id"] = location_id(api, location)
         answer = api.patch(f"/nodes/{node_id(api, node)}", body, options)
-    print_record("node", answer["node"], COLUMNS, as_json=as_json)
-
-
-@app.command()
-def drain(
-    node: NodeArgument,
-    undo: Annotated[bool, typer.Option("--undo", help="Let it take new servers again.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Let a node take no new servers; those that it has stay."""
-    from jotunheim.cli.client import Api
-    from jotunheim.cli.references import node_id
-
-    with Api.from_environment() as api:
-        answer = api.post(f"/nodes/{node_id(api, node)}/drain", {"drained": not undo})
     print_record("node", answer["node"], COLUMNS, as_json=as_json)
 
 
@@ -194,29 +194,6 @@ def delete(node: NodeArgument, as_json: Json = False) -> None:
     with Api.from_environment() as api:
         answer = api.delete(f"/nodes/{node_id(api, node)}")
     print_record("node", answer["node"], COLUMNS, as_json=as_json)
-
-
-@app.command("privileges")
-def print_privileges(
-    node: Annotated[str, typer.Argument(metavar="NAME", help="The node's name in Proxmox VE.")],
-    token_id: Annotated[
-        str, typer.Option(metavar="USER@REALM!NAME", help="The API token to make.")
-    ] = "jotunheim@pve!service",  # noqa: S107 - a name, no secret
-    vm_storage: Annotated[str, typer.Option(metavar="STORAGE", help="Where disks are put.")] = "local-lvm",
-    iso_storage: Annotated[str, typer.Option(metavar="STORAGE", help="Where ISO images are put.")] = "local",
-    bridge: Annotated[str, typer.Option(help="Network bridge of the servers.")] = "vmbr0",
-    as_json: Json = False,
-) -> None:
-    """Print the commands that make a token with no more privileges than are needed; run them on the node as root."""
-    from jotunheim.services.nodes import privileges
-
-    wanted = privileges.grants(node=node, vm_storage=vm_storage, iso_storage=iso_storage, bridge=bridge)
-    if as_json:
-        print_json(
-            {"grants": [{"path": grant.path, "privileges": sorted(grant.privileges)} for grant in wanted]}
-        )
-    else:
-        print_lines(privileges.commands(wanted, token_id))
 
 
 def _tls(ca_file: Path | None, fingerprint: str | None) -> dict[str, Any]:
@@ -234,29 +211,3 @@ def list_(as_json: Json = False) -> None:
 
     with Api.from_environment() as api:
         print_rows("nodes", api.all("/nodes", "nodes"), COLUMNS, as_json=as_json)
-
-
-@app.command("test")
-def try_out(node: NodeArgument, as_json: Json = False) -> None:
-    """Connect to a node and check certificate, token, permissions and storage."""
-    from jotunheim.cli.client import Api
-    from jotunheim.cli.references import node_id
-
-    with Api.from_environment() as api:
-        result = api.post(f"/nodes/{node_id(api, node)}/test")["test"]
-    if not as_json:
-        version = f", Proxmox VE {result['version']}" if result["version"] else ""
-        print_lines([f"Node {node}{version}"])
-        for check in result["checks"]:
-            print_lines([f"  {'ok    ' if check['ok'] else 'failed'}  {check['name']}: {check['message']}"])
-    if not result["ok"]:
-        failed = next(check for check in result["checks"] if not check["ok"])
-        raise CommandError(
-            failed["message"],
-            code=result["code"] or "failed",
-            exit_code=ExitCode.UNREACHABLE if result["code"] == "node_unavailable" else ExitCode.FAILED,
-            hint=failed["hint"],
-            document={"test": result},
-        )
-    if as_json:
-        print_json({"test": result})

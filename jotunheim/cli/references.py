@@ -26,13 +26,27 @@ def pool_id(api: Api, reference: str) -> int:
     return chosen
 
 
+def template_group_id(api: Api, reference: str) -> int:
+    """Id of a template group, by id or name."""
+    if reference.isdecimal():
+        return int(reference)
+    groups = api.all("/template-groups", "template_groups")
+    chosen: int = _only("template-group", reference, groups, ("name",))["id"]
+    return chosen
+
+
 def template_id(api: Api, reference: str, on_node: int | None = None) -> int:
-    """Id of a template, by id or name; several nodes may have one of the same name."""
+    """Id of a template, by id or name; several nodes may have one of the same name, of one group any will do."""
     if reference.isdecimal():
         return int(reference)
     found = [
         template for template in api.all("/templates", "templates") if on_node in (None, template["node_id"])
     ]
+    matching = [template for template in found if template["name"] == reference]
+    if len({template["group_id"] for template in matching} - {None}) == 1 and all(
+        template["group_id"] for template in matching
+    ):
+        found = matching[:1]
     chosen: int = _only("template", reference, found, ("name",))["id"]
     return chosen
 

@@ -96,7 +96,9 @@ _OPTIONS = {
     "owner_id": "--owner",
     "node_id": "--node",
     "location_id": "--location",
+    "node_labels": "--node-label",
     "template_id": "--template",
+    "template_group_id": "--template-group",
     "cpu": "--cpu",
     "memory_bytes": "--memory",
     "disk_bytes": "--disk",
@@ -116,11 +118,19 @@ _OPTIONS = {
 @app.command()
 def create(
     name: Annotated[str, typer.Option(help="Name, unique among its owner's servers.")],
-    template: Annotated[str, typer.Option(metavar="ID|NAME", help="What to clone.")],
+    template: Annotated[
+        str | None, typer.Option(metavar="ID|NAME", help="What to clone; of a group any will do.")
+    ] = None,
+    template_group: Annotated[
+        str | None, typer.Option(metavar="ID|NAME", help="Whichever template of it is on the chosen node.")
+    ] = None,
     hostname: Annotated[str | None, typer.Option(help="Host name inside; by default the name.")] = None,
     owner: Annotated[int | None, typer.Option(metavar="ID", help="Whose it is; by default yours.")] = None,
     node: Annotated[str | None, typer.Option(metavar="ID|NAME", help="By default one is chosen.")] = None,
     location: Annotated[str | None, typer.Option(metavar="ID|CODE", help="Where it shall be.")] = None,
+    node_label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only nodes that have it; repeatable.")
+    ] = None,
     cpu: Annotated[int | None, typer.Option(metavar="CORES")] = None,
     memory: Annotated[
         int | None, typer.Option(parser=parse_size, metavar="SIZE", help="For example 2GiB.")
@@ -153,10 +163,13 @@ def create(
 ) -> None:
     """Create a server. Without keys and password, a password is generated and shown once."""
     from jotunheim.cli.client import Api
-    from jotunheim.cli.references import location_id, node_id, template_id
+    from jotunheim.cli.references import location_id, node_id, template_group_id, template_id
 
     manner = Manner(wait, timeout, check, plan, as_json)
+    if (template is None) == (template_group is None):
+        raise typer.BadParameter("give it or --template-group.", param_hint="--template")
     labels = parse_pairs("--label", label or [])
+    node_labels = parse_pairs("--node-label", node_label or [])
     keys = parse_ssh_keys(ssh_key or [])
     password = secret_from_stdin("--password-stdin") if password_stdin else None
     with Api.from_environment() as api:
@@ -167,7 +180,9 @@ def create(
             "owner_id": owner,
             "node_id": on_node,
             "location_id": location_id(api, location) if location else None,
-            "template_id": template_id(api, template, on_node),
+            "node_labels": node_labels,
+            "template_id": template_id(api, template, on_node) if template else None,
+            "template_group_id": template_group_id(api, template_group) if template_group else None,
             "cpu": cpu,
             "memory_bytes": memory,
             "disk_bytes": disk,

@@ -6,6 +6,7 @@ from jotunheim.data.node.state import StorageView, UsageView
 from jotunheim.data.node.view import (
     AddressPoolView,
     AddressView,
+    ClientTemplateView,
     LocationView,
     NodeTest,
     NodeView,
@@ -111,6 +112,13 @@ class TemplateList(View):
     """A page of templates."""
 
     templates: list[TemplateView]
+    meta: Meta
+
+
+class ClientTemplateList(View):
+    """A page of the templates that a server can be rebuilt from."""
+
+    templates: list[ClientTemplateView]
     meta: Meta
 
 

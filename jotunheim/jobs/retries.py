@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.repository import ProxmoxVmNotFoundError, VmMovedError
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,16 @@ BACKOFFS: Mapping[str, Backoff] = {
     "task_timeout": Backoff(first=1, factor=1, attempts=2),
 }
 
+MOVED = frozenset({ProxmoxVmNotFoundError.code, VmMovedError.code})
+"""What a run says when the VM is not on the server's node."""
+
 # Jobs that failed together, because of one node, do not all come back in the same moment.
 _JITTER = (0.75, 1.25)
+
+
+def may_have_moved(error: JotunheimError, attempt: int, max_attempts: int) -> bool:
+    """Whether the VM may be on another node of the cluster, where the job would succeed."""
+    return error.code in MOVED and attempt < max_attempts
 
 
 def pause(error: JotunheimError, attempt: int, max_attempts: int, base_seconds: float) -> float | None:

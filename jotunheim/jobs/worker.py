@@ -197,6 +197,8 @@ class Worker:
         told = JobError(code=error.code, message=error.message, retryable=error.retryable, hint=error.hint)
         pause = retries.pause(error, job.attempt, job.max_attempts, self._settings.retry_base_seconds)
         try:
+            if pause is None and retries.may_have_moved(error, job.attempt, job.max_attempts):
+                pause = 0 if sync.relocate(job, self._keyring, self._settings) else None
             with transaction():
                 if context.stop.is_set():
                     job.hand_over()

@@ -165,6 +165,35 @@ def test_owners_act_on_their_own_servers(
     assert http.get(f"{path}/jobs").json()["meta"]["pagination"]["total_entries"] >= 5
 
 
+def test_owners_rebuild_from_what_they_are_offered(
+    service: Service, owner: tuple[int, httpx.Client], mine: dict[str, Any]
+) -> None:
+    _, http = owner
+    path, template = f"/client/servers/{mine['id']}", service.ids["template"]
+
+    def offered() -> list[int]:
+        shown = http.get(f"{path}/templates").json()["templates"]
+        assert not keys(shown) & NOT_FOR_OWNERS | {"node_id"} & keys(shown)
+        return [entry["id"] for entry in shown]
+
+    assert offered() == [template]
+    group = service.create("template-groups", {"name": "offered"})["template_group"]["id"]
+    for change in ({"hidden": True}, {"hidden": False, "group_id": group}):
+        service.ask(f"templates/{template}", change, "PATCH")
+    assert offered() == [template]
+    service.ask(f"template-groups/{group}", {"hidden": True}, "PATCH")
+    assert offered() == []
+    for id_ in (template, 999):
+        answer = http.post(f"{path}/rebuild?check=true", json={"template_id": id_})
+        assert (answer.status_code, answer.json()["error"]["details"]) == (
+            422,
+            [{"field": "template_id", "message": f"there is no template {id_}"}],
+        )
+    done(service, http.post(f"{path}/rebuild?check=true", json={}))  # the same again
+    service.ask(f"templates/{template}", {"group_id": None}, "PATCH")
+    done(service, http.post(f"{path}/rebuild?check=true", json={"template_id": template}))
+
+
 def test_a_suspended_server_shows_why_and_cannot_be_started_by_its_owner(
     service: Service, owner: tuple[int, httpx.Client], mine: dict[str, Any]
 ) -> None:

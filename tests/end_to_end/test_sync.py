@@ -90,6 +90,19 @@ def test_the_node_that_it_came_to_finds_it_too(cluster: Cluster) -> None:
     assert cluster.service.server(server["id"])["node"]["name"] == "pve1"
 
 
+def test_a_job_finds_a_vm_that_moved_before_anybody_noticed(cluster: Cluster) -> None:
+    server = cluster.built("hurried", node_id=cluster.nodes["pve1"], start=False)
+    path = f"servers/{server['id']}"
+    cluster.task("POST", f"/nodes/pve1/qemu/{server['vmid']}/migrate", target="pve2")
+    job = cluster.service.done(f"{path}/power", {"action": "start"})
+    assert job["attempt"] == 2
+    assert cluster.service.server(server["id"])["node"]["name"] == "pve2"
+    cluster.service.done(f"{path}/power", {"action": "stop"})
+    cluster.task("POST", f"/nodes/pve2/qemu/{server['vmid']}/migrate", target="pve1")
+    cluster.service.done(path, {"purge": True}, "DELETE")
+    assert server["vmid"] not in cluster.sandbox.vmids()
+
+
 def test_a_strange_vm_with_its_vmid_is_not_taken_for_it(cluster: Cluster) -> None:
     server = cluster.built("replaced", node_id=cluster.nodes["pve1"], start=False)
     vmid = server["vmid"]

@@ -93,6 +93,17 @@ class TemplateView(View):
     updated_at: datetime
 
 
+class ClientTemplateView(View):
+    """A template as an owner sees it who may rebuild a server from it."""
+
+    id: int
+    name: str
+    os_family: str
+    default_user: str | None
+    minimum_disk_bytes: int | None
+    minimum_memory_bytes: int | None
+
+
 class TemplateGroupView(View):
     """A template group."""
 

@@ -187,6 +187,17 @@ class Template(Versioned, Table):
         return [template.name for template in query.limit(limit)], query.count()
 
     @property
+    def is_offered(self) -> bool:
+        """Whether owners may use it."""
+        return not self.hidden and not (self.group and self.group.hidden) and self.missing_since is None
+
+    @classmethod
+    def offered_on(cls, node: Node) -> Any:
+        """A select of the templates of a node that owners may use."""
+        shown = ~cls.hidden & (cls.group.is_null() | ~TemplateGroup.hidden)
+        return cls.with_places().where((cls.node == node) & shown & cls.missing_since.is_null())
+
+    @property
     def user(self) -> str | None:
         """The account that cloud-init sets up; None: the one that the image names."""
         return self.default_user or (self.group.default_user if self.group else None)

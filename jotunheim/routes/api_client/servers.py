@@ -7,6 +7,7 @@ from jotunheim.data.answers import (
     ClientServerJob,
     ClientServerJobPassword,
     ClientServerList,
+    ClientTemplateList,
     SshKeysAnswer,
 )
 from jotunheim.data.job import ClientJobView, JobType
@@ -16,11 +17,11 @@ from jotunheim.data.server.requests import (
 )
 from jotunheim.data.server.view import ClientServerView
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.routes.operation import Call, JobQuery, NoQuery, Operations, Reply
+from jotunheim.routes.operation import Call, JobQuery, ListQuery, NoQuery, Operations, Reply
 from jotunheim.routes.queries import ServerListQuery
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services import jobs
-from jotunheim.services.servers import configure, read
+from jotunheim.services.servers import configure, read, rebuild
 from jotunheim.services.servers.requests import Asked, find
 
 operations = Operations("/client", role="client")
@@ -63,6 +64,15 @@ def read_server(call: Call[None, NoQuery]) -> Reply:
     """Show one of your servers."""
     server = _own(call)
     return Reply(ClientServerAnswer(server=ClientServerView.of(read.view(server))), etag=server.version)
+
+
+@operations.get(
+    "/servers/{id:uuid}/templates", scope="servers:read", answer=ClientTemplateList, query=ListQuery
+)
+def list_templates(call: Call[None, ListQuery]) -> Reply:
+    """List the templates that one of your servers can be rebuilt from."""
+    found = rebuild.list_templates(_own(call), call.query.wanted_page())
+    return Reply(ClientTemplateList.model_validate({"templates": found.items, "meta": found.meta()}))
 
 
 @operations.get("/servers/{id:uuid}/ssh-keys", scope="servers:read", answer=SshKeysAnswer)

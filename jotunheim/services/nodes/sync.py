@@ -124,6 +124,30 @@ def look(node: Node, keyring: Keyring, settings: Settings) -> Seen:
     return Seen(asked_at, told, whereabouts.find(node, where, told, asked_at))
 
 
+def relocate(job: Job, keyring: Keyring, settings: Settings) -> bool:
+    """Look for the VM of a running job's server elsewhere in its cluster, and let the record follow it.
+
+    Returns:
+        Whether it was found, so that the job can be tried there.
+
+    Raises:
+        LeaseLostError: the job belongs to another worker now.
+    """
+    server = Server.with_places({}).where(Server.id == job.server_id).first()
+    if server is None:
+        return False
+    try:
+        place = whereabouts.find_one(server, _endpoint(server.node, keyring, settings))
+    except ProxmoxRequestError as error:
+        log.warning("Where server %s is now cannot be found out: %s", server.name, error.message)
+        return False
+    if place is None:
+        return False
+    with transaction():
+        job.assert_lease()
+        return whereabouts.follow_one(server, place)
+
+
 def record(node: Node, seen: Seen) -> Outcome:
     """Write down what a node told, let the records of servers that moved follow, and see to what drifted."""
     told = seen.facts

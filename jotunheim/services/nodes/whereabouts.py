@@ -85,28 +85,54 @@ def find(node: Node, where: Endpoint, told: facts.Facts, asked_at: datetime) -> 
     return Strays(found, frozenset(missing), frozenset(absent))
 
 
+def find_one(server: Server, where: Endpoint) -> Place | None:
+    """Where in the cluster of its node a server's VM is; None: on its node, or nowhere.
+
+    Raises:
+        ProxmoxRequestError: the node gives no usable answer.
+    """
+    with ProxmoxClient(where) as client:
+        if not facts.is_absent(client, server.node.name, server.vmid):
+            return None
+        return _place_of(client, server, facts.whereabouts(client))
+
+
+def follow_one(server: Server, place: Place) -> bool:
+    """Let the record of a server follow its VM. Within a transaction.
+
+    Returns:
+        Whether it did: not if we do not know the node, or if another server has the VMID.
+    """
+    target = next(iter(Node.named([place.node])), None)
+    if target is None:
+        log.warning("Server %s is on node %s now, which we do not know.", server.name, place.node)
+        return False
+    before = server.node.name
+    try:
+        with transaction():
+            server.follow(target, place.vmid)
+    except UniquenessError as error:
+        log.warning("%s", error.message)
+        return False
+    log.info("Server %s moved from node %s to %s.", server.name, before, target.name)
+    return True
+
+
 def follow(strays: Strays, asked_at: datetime) -> list[Moved]:
     """Let the records of servers follow their VMs, if we know the nodes. Within a transaction."""
     moved = []
-    nodes = {node.name: node for node in Node.named({place.node for place in strays.found.values()})}
     for server in _still(strays.found, asked_at):
         place, before = strays.found[server.id], server.node.name
-        target = nodes.get(place.node)
-        if target is None:
-            log.warning("Server %s is on node %s now, which we do not know.", server.name, place.node)
-            continue
-        try:
-            with transaction():
-                server.follow(target, place.vmid)
-        except UniquenessError as error:
-            log.warning("%s", error.message)
-            continue
-        log.info("Server %s moved from node %s to %s.", server.name, before, place.node)
-        moved.append(
-            Moved(
-                server_id=server.id, name=server.name, from_node=before, to_node=place.node, vmid=place.vmid
+        if follow_one(server, place):
+            moved.append(
+                Moved(
+                    server_id=server.id,
+                    name=server.name,
+                    from_node=before,
+                    to_node=place.node,
+                    vmid=place.vmid,
+                )
             )
-        )
     return moved
 
 

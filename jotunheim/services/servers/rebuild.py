@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
+from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
+from jotunheim.data.node.view import ClientTemplateView
+from jotunheim.data.paging import Page, Paged
 from jotunheim.data.server.requests import RebuildRequest
 from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.infrastructure import Template
+from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.proxmox import vmids
@@ -45,7 +49,7 @@ def rebuild(
             f"The server has {len(existing)} snapshots, and they hold the disk that would go.",
             details=[FieldProblem("destroy_snapshots", "must be true to destroy them with the disk")],
         )
-    template = _template(server, wanted.template_id)
+    template = _template(server, wanted.template_id, actor)
     scratch_vmid = server.scratch_vmid or _scratch_vmid(manner, settings)
     parameters = {
         "template_id": template.id,
@@ -67,16 +71,42 @@ def _scratch_vmid(manner: Manner, settings: Settings) -> int:
         return vmids.take(manner.planned["scratch_vmid"])
 
 
-def _template(server: Server, id_: int | None) -> Template:
+def list_templates(server: Server, page: Page) -> Paged[ClientTemplateView]:
+    """A page of the templates that a server's owner can rebuild it from."""
+    sortable = [Template.position, Template.id, Template.name]
+    rows, total = paginate(Template.offered_on(server.node), page, sortable)
+    shown = [
+        ClientTemplateView(
+            id=row.id,
+            name=row.name,
+            os_family=row.os_family,
+            default_user=row.user,
+            minimum_disk_bytes=row.least_disk_bytes,
+            minimum_memory_bytes=row.least_memory_bytes,
+        )
+        for row in rows
+    ]
+    return Paged(shown, page, total)
+
+
+def _template(server: Server, id_: int | None, actor: Actor) -> Template:
+    """What the new disk is made from; of a group the one that is on the server's node."""
     template = Template.with_node(id_ or server.template.id)
+    if template is not None and template.node_id != server.node_id and template.group_id is not None:
+        there = [other for other in Template.of_group(template.group_id) if other.node_id == server.node_id]
+        template = there[0] if there else template
     problem = None
-    if template is None:
+    if template is None or (id_ is not None and actor.role != ADMIN and not template.is_offered):
         problem = f"there is no template {id_}"
-    elif template.node_id != server.node.id:
+    elif template.node_id != server.node_id:
         problem = f"template {template.id} is on another node than the server"
-    elif template.minimum_disk_bytes and (server.disk_bytes or 0) < template.minimum_disk_bytes:
+    elif template.missing_since is not None:
+        problem = f"its node has no template {template.id} any more"
+    elif (server.disk_bytes or 0) < (template.least_disk_bytes or 0):
+        problem = f"needs a disk of {template.least_disk_bytes} bytes, and the server has {server.disk_bytes}"
+    elif server.memory_bytes < (template.least_memory_bytes or 0):
         problem = (
-            f"needs a disk of {template.minimum_disk_bytes} bytes, and the server has {server.disk_bytes}"
+            f"needs {template.least_memory_bytes} bytes of memory, and the server has {server.memory_bytes}"
         )
     if problem or template is None:
         raise DataValidationError([FieldProblem("template_id", str(problem))])
