@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run, remote
+from tests.cli.conftest import Ran, Run, remote
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
@@ -172,3 +172,70 @@ def test_addresses_are_listed_and_reserved(empty: Run) -> None:
     assert empty("pool", "reserve", "lan", "10.9.0.1").status == 2
     bad = empty("pool", "reserve", "lan", "../..", "--for", "x")
     assert bad.status == 1
+
+
+def test_what_a_node_tells(service: Service, run: Run) -> None:
+    def command(*arguments: str) -> Ran:
+        done = run(*arguments, **remote(service))
+        assert done.status == 0, done.err
+        return done
+
+    synced = command("node", "sync", "pve1", "--wait", "--json").document["job"]
+    assert (synced["type"], synced["status"], synced["result"]["missing"]) == ("node.sync", "succeeded", [])
+    assert "ok" in command("node", "sync", "pve1", "--wait").out
+    shown = command("node", "show", "pve1").out
+    assert "online" in shown
+    assert "1 TiB" in shown
+    assert "vmstore" in command("node", "storages", "pve1").out
+    assert command("node", "usage", "pve1", "--json").document["usage"]
+    assert "%" in command("node", "usage", "pve1", "--by-half-hours").out
+
+
+def test_template_groups_from_the_command_line(empty: Run, sandbox: Sandbox) -> None:
+    add_node(
+        empty, sandbox, "--fingerprint", sandbox.fingerprint, JOTUNHEIM_NODE_TOKEN_SECRET=sandbox.token_secret
+    )
+    assert empty("template-group", "add", "debian", "--minimum-memory", "512MiB").status == 0
+    synced = empty("template", "sync", "pve1", "--json").document
+    (template,) = synced["templates"]
+    assert (template["vmid"], template["hidden"], synced["missing"]) == (9000, True, [])
+    assert empty("template", "sync", "pve1", "--json").document["added"] == []
+    changed = empty("template", "change", template["name"], "--group", "debian", "--shown", "--json")
+    assert (changed.document["template"]["group_id"], changed.document["template"]["hidden"]) == (1, False)
+    refused = empty("template-group", "delete", "debian")
+    assert (refused.status, template["name"] in refused.err) == (1, True)
+    small = ["--name", "small", "--template-group", "debian", "--memory", "256MiB"]
+    refused = empty("server", "create", *small)
+    assert (refused.status, "--memory" in refused.err) == (1, True)
+    assert (
+        empty("server", "create", "--name", "x", "--template-group", "debian", "--template", "1").status == 2
+    )
+    assert empty("server", "create", "--name", "x").status == 2
+    unlabelled = ["--name", "fast", "--template", template["name"], "--node-label", "disk=nvme"]
+    refused = empty("server", "create", *unlabelled, "--json")
+    assert (refused.status, refused.document["error"]["code"]) == (1, "placement_error")
+    labelled = empty("node", "change", "pve1", "--label", "disk=nvme", "--json")
+    assert labelled.document["node"]["labels"] == {"disk": "nvme"}
+    assert empty("server", "create", *unlabelled).status == 0
+    assert empty("node", "change", "pve1", "--no-labels", "--json").document["node"]["labels"] == {}
+    emptied = empty("template-group", "change", "debian", "--no-minimum-memory", "--name", "d12", "--json")
+    assert emptied.document["template_group"]["minimum_memory_bytes"] is None
+    assert empty("template", "change", "1", "--no-group").status == 0
+    assert empty("template-group", "delete", "d12").status == 0
+
+
+def test_how_a_location_places(empty: Run) -> None:
+    added = empty("location", "add", "lab", "--placement", "pack", "--json")
+    assert added.document["location"]["placement_policy"] == "pack"
+    changed = empty("location", "change", "lab", "--no-placement", "--json")
+    assert changed.document["location"]["placement_policy"] is None
+
+
+def test_the_commands_that_make_a_token_need_no_service(run: Run) -> None:
+    printed = run("node", "privileges", "pve7", "--vm-storage", "fast")
+    assert printed.status == 0
+    lines = printed.out.splitlines()
+    assert lines[0] == "pveum user add jotunheim@pve"
+    assert "pveum acl modify /storage/fast --tokens 'jotunheim@pve!service' --roles JotunheimStorage" in lines
+    grants = run("node", "privileges", "pve7", "--json").document["grants"]
+    assert {"path": "/nodes/pve7", "privileges": ["Sys.Audit"]} in grants
