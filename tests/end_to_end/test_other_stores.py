@@ -67,6 +67,25 @@ def test_requests_at_once_share_nothing_on_postgresql(postgresql_service: Servic
     assert len(set(addresses)) == len(addresses) == 10
 
 
+def test_requests_at_once_oversubscribe_nothing_on_postgresql(postgresql_service: Service) -> None:
+    service, size = postgresql_service, 30 * 2**30
+    path = f"nodes/{service.ids['node']}"
+    node = service.ask(path, {"memory_overcommit": 0.1}, "PATCH")["node"]
+    fit = node["state"]["memory_available_bytes"] // size
+    assert fit in (2, 3)
+    barrier = threading.Barrier(20)
+
+    def create(number: int) -> int:
+        barrier.wait()
+        spec = {"name": f"pg-large-{number}", "template_id": service.ids["template"], "memory_bytes": size}
+        return service.http.post("/admin/servers", json={**spec, "start": False}).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        codes = sorted(pool.map(create, range(20)))
+    assert codes == [202] * fit + [409] * (20 - fit)
+    service.ask(path, {"memory_overcommit": 1.0}, "PATCH")
+
+
 def test_what_is_deleted_while_it_is_asked_for_is_not_half_there(
     postgresql_service: Service, sandbox: Sandbox
 ) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from peewee import (
+    JOIN,
     BigIntegerField,
     BooleanField,
     CharField,
@@ -71,13 +72,22 @@ class NodeState(Table):
             period: how long ago they were asked.
             after_failure: the same, for nodes that could not be asked then.
         """
-        at, due = now(), []
-        late = (cls.asked_at < at - period) | ((cls.failures > 0) & (cls.asked_at < at - after_failure))
-        for node in Node.select().order_by(Node.id):
+        at = now()
+        late = cls.asked_at.is_null() | (cls.asked_at < at - period)
+        late |= (cls.failures > 0) & (cls.asked_at < at - after_failure)
+        due: Any = Node.select().join(cls, JOIN.LEFT_OUTER).where(late).order_by(Node.id)
+        claimed = []
+        for node in due:
             cls.insert(node=node).on_conflict_ignore().execute()
-            if cls.update(asked_at=at).where((cls.node == node) & (cls.asked_at.is_null() | late)).execute():
-                due.append(node)
-        return due
+            if cls.update(asked_at=at).where((cls.node == node) & late).execute():
+                claimed.append(node)
+        return claimed
+
+    @classmethod
+    def ask_again(cls, node: Node) -> None:
+        """Let the node be asked at once, since it is reached in another way now; until then nothing is known of how it is."""
+        columns = {"asked_at": None, "failures": 0, "error": None, "status": NodeStatus.UNKNOWN}
+        cls.update(status_since=now(), **columns).where(cls.node == node).execute()
 
     def record(self, **facts: object) -> None:
         """The node has told us all."""

@@ -11,6 +11,7 @@ from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.addresses import AddressPool
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
+from jotunheim.repositories.peewee.node_state import NodeState
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Server
@@ -18,6 +19,9 @@ from jotunheim.repositories.proxmox import Endpoint, TlsPolicy
 from jotunheim.services.nodes import resources, state
 from jotunheim.services.nodes.checks import run_checks
 from jotunheim.settings import Settings
+
+_WAYS = frozenset({"name", "host", "port", "token_id", "tls_ca_pem", "tls_fingerprint", "vm_storage"})
+"""What decides how a node is reached, and what of it counts."""
 
 
 def create_node(spec: NodeSpec, keyring: Keyring) -> NodeView:
@@ -81,6 +85,8 @@ def change_node(node: Node, change: NodeChange, keyring: Keyring) -> None:
         node.change(**columns)
         if secret is not None:
             Secret.put(keyring, node.token_reference, secret.get_secret_value())
+        if secret is not None or not _WAYS.isdisjoint(columns):
+            NodeState.ask_again(node)
 
 
 def drain_node(node: Node, *, drained: bool) -> None:

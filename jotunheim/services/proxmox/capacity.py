@@ -18,8 +18,11 @@ from jotunheim.repositories.peewee.servers import Reserved, Server
 
 @dataclass(frozen=True)
 class Room:
-    """A node's memory and disk space in bytes. None: not known."""
+    """A node's memory and disk space in bytes, from what it told last. None: not known."""
 
+    state: NodeState
+    storage: NodeStorage | None
+    """Where disks are put."""
     memory_limit: int | None
     memory_reserved: int
     disk_limit: int | None
@@ -97,6 +100,8 @@ def _room(
     ]
     total, used = (storage.total_bytes, storage.used_bytes) if storage else (None, None)
     return Room(
+        state=state,
+        storage=storage,
         memory_limit=_times(state.memory_bytes, node.memory_overcommit),
         memory_reserved=sum(part.memory_bytes for part in own) + (state.foreign_memory_bytes or 0),
         disk_limit=_times(total, node.disk_overcommit),

@@ -14,7 +14,6 @@ from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.service import PlacementError
 from jotunheim.repositories.peewee.database import serialize
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template, TemplateGroup
-from jotunheim.repositories.peewee.node_state import NodeState, NodeStorage
 from jotunheim.services.proxmox import capacity
 from jotunheim.services.proxmox.capacity import Room
 from jotunheim.settings import Settings
@@ -31,15 +30,6 @@ class Place:
     template: Template
 
 
-@dataclass(frozen=True)
-class _Told:
-    """What is known of a node."""
-
-    state: NodeState
-    storage: NodeStorage | None
-    room: Room
-
-
 def places(spec: ServerSpec, settings: Settings) -> list[Place]:
     """The nodes that can take a server, the best one first.
 
@@ -52,13 +42,11 @@ def places(spec: ServerSpec, settings: Settings) -> list[Place]:
     templates = _templates(spec)
     _assert_sizes(spec, templates)
     serialize("placement")
-    nodes = [template.node for template in templates]
-    states, disks, rooms = NodeState.of(nodes), NodeStorage.for_disks(nodes), capacity.rooms(nodes)
+    rooms = capacity.rooms([template.node for template in templates])
     fitting, reasons = [], {}
     for template in templates:
         node = template.node
-        told = _Told(states[node.id], disks.get(node.id), rooms[node.id])
-        reason = next(_obstacles(spec, template, told), None)
+        reason = next(_obstacles(spec, template, rooms[node.id]), None)
         if reason is None:
             fitting.append(Place(node, template))
         else:
@@ -174,7 +162,7 @@ def _assert_sizes(spec: ServerSpec, templates: Sequence[Template]) -> None:
         raise DataValidationError(problems)
 
 
-def _obstacles(spec: ServerSpec, template: Template, told: _Told) -> Iterator[str]:
+def _obstacles(spec: ServerSpec, template: Template, room: Room) -> Iterator[str]:
     """Why a node cannot take the server, in words that follow its name."""
     node = template.node
     lacking = [f"{key}={value}" for key, value in spec.node_labels.items() if node.labels.get(key) != value]
@@ -182,20 +170,20 @@ def _obstacles(spec: ServerSpec, template: Template, told: _Told) -> Iterator[st
         yield f"has not the labels {', '.join(lacking)}"
     if node.drained:
         yield "is drained: it takes no new servers"
-    if told.state.status == NodeStatus.OFFLINE:
-        yield f"is offline since {told.state.status_since:%Y-%m-%d %H:%M:%S} UTC"
+    if room.state.status == NodeStatus.OFFLINE:
+        yield f"is offline since {room.state.status_since:%Y-%m-%d %H:%M:%S} UTC"
     if template.missing_since is not None:
         yield f"has no template {template.vmid} any more"
-    if told.state.synced_at is not None and not told.state.lacking:
-        if told.storage is None:
+    if room.state.synced_at is not None and not room.state.lacking:
+        if room.storage is None:
             yield f"has no storage {node.vm_storage}"
-        elif not told.storage.active or "images" not in told.storage.content:
+        elif not room.storage.active or "images" not in room.storage.content:
             yield f"cannot put disks on its storage {node.vm_storage}"
     if spec.memory_bytes < (template.least_memory_bytes or 0):
         yield f"has a template that needs {template.least_memory_bytes} bytes of memory"
     if spec.disk_bytes is not None and spec.disk_bytes < (template.least_disk_bytes or 0):
         yield f"has a template that needs a disk of {template.least_disk_bytes} bytes"
-    yield from _shortages(told.room, spec.memory_bytes, disk_bytes(spec, template) or 0)
+    yield from _shortages(room, spec.memory_bytes, disk_bytes(spec, template) or 0)
 
 
 def _shortages(room: Room, memory_bytes: int, disk_bytes: int) -> Iterator[str]:

@@ -29,9 +29,10 @@ def settle(node: Node, powers: Mapping[int, Power], asked_at: datetime) -> list[
         power = powers.get(server.vmid)
         if power is None or server.status != ServerStatus.READY:
             continue
-        with transaction():
-            if not Job.busy_since(server, asked_at):  # else the answer may be older than our record
-                server.record_power(power)
+        if power != server.power:
+            with transaction():
+                if not Job.busy_since(server, asked_at):  # else the answer may be older than our record
+                    server.record_power(power)
         if server.is_suspended and power is Power.RUNNING:
             job = _stop_again(server, asked_at)
             jobs += [job] if job else []
