@@ -23,7 +23,7 @@ from typing import Any
 
 import ansible_runner
 
-from jotunheim.ansible import bounded, failures, inventory, paths, processes
+from jotunheim.ansible import bounded, failures, inventory, paths, processes, terminal
 from jotunheim.ansible.events import Kind, TaskEvent, masked, translate
 from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.exceptions.service import ServerDeploymentError
@@ -48,6 +48,7 @@ _INHERITED = (
     "REQUESTS_CA_BUNDLE",
 )
 
+terminal.install()
 log = logging.getLogger(__name__)
 _warm: WarmAnsible | None = None
 
