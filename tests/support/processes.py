@@ -71,15 +71,21 @@ def end(process: Process, log: Path, *, seconds: float = 20) -> None:
             process.stdout.close()
 
 
-def wait_for(probe: Callable[[], Found | None], what: str, *, seconds: float = 20) -> Found:
+def wait_for(
+    probe: Callable[[], Found | None], what: str, *, seconds: float = 20, pause: float = 0.02
+) -> Found:
     """The first answer of a probe that is not None and not False.
 
     The longer it takes the less often it is asked: each question costs time that others need.
+
+    Args:
+        seconds: the longest that it may take.
+        pause: the shortest between two questions; longer where none of the first answers can be the one.
     """
     began = time.monotonic()
     while (waited := time.monotonic() - began) < seconds:
         found = probe()
         if found:
             return found
-        time.sleep(min(0.2, max(0.02, waited / 8)))
+        time.sleep(min(0.2, max(pause, waited / 8)))
     raise AssertionError(f"waited {seconds} s for {what}")

@@ -203,7 +203,7 @@ class Service:
             job: dict[str, Any] = self.read(f"jobs/{job_id}")["job"]
             return job if job["status"] in ("succeeded", "failed", "cancelled") else None
 
-        return wait_for(over, f"job {job_id}", seconds=seconds)
+        return wait_for(over, f"job {job_id}", seconds=seconds, pause=0.1)
 
     def built(self, name: str, **spec: Any) -> dict[str, Any]:
         """A server that was created and built."""
