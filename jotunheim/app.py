@@ -1,5 +1,8 @@
 """The HTTP API as one Starlette application."""
 
+from functools import cache
+from typing import Any
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -7,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
-from jotunheim import bootstrap
+from jotunheim.bootstrap import api
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.http import on_http_exception, on_jotunheim_error
 from jotunheim.routes import api_admin, api_client, health, openapi, operation
@@ -18,17 +21,21 @@ from jotunheim.settings import Settings
 def create_app(settings: Settings) -> Starlette:
     """Build the application. Raises SecretError when the secret key is missing, before it serves anything."""
     operations = [*api_admin.operations, *api_client.operations]
-    described = openapi.document(operations)
-    page = openapi.page(described)
 
-    async def document(request: Request) -> JSONResponse:
+    # Made when somebody asks: few do, and the start would wait for it.
+    @cache
+    def described() -> dict[str, Any]:
+        return openapi.document(operations)
+
+    def document(request: Request) -> JSONResponse:
         del request
-        return JSONResponse(described)
+        return JSONResponse(described())
 
-    async def docs(request: Request) -> HTMLResponse:
+    def docs(request: Request) -> HTMLResponse:
         del request
         return HTMLResponse(
-            page, headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+            openapi.page(described()),
+            headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
         )
 
     app = Starlette(
@@ -45,5 +52,5 @@ def create_app(settings: Settings) -> Starlette:
         },
     )
     app.router.redirect_slashes = False  # a path is right or it is not; redirects would trust the Host header
-    app.state.context = bootstrap.api_context(settings)
+    app.state.context = api.context(settings)
     return app

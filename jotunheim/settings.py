@@ -6,7 +6,6 @@ names and bad values are refused with the name of the setting; a typing error ne
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -162,6 +161,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def _from_file(file: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(file.read_text())
     except OSError as error:

@@ -23,7 +23,7 @@ from typing import Any
 
 import ansible_runner
 
-from jotunheim.ansible import bounded, failures, inventory, paths, processes
+from jotunheim.ansible import bounded, failures, inventory, paths, processes, terminal
 from jotunheim.ansible.events import Kind, TaskEvent, masked, translate
 from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.exceptions.service import ServerDeploymentError
@@ -48,6 +48,7 @@ _INHERITED = (
     "REQUESTS_CA_BUNDLE",
 )
 
+terminal.install()
 log = logging.getLogger(__name__)
 _warm: WarmAnsible | None = None
 
@@ -157,8 +158,12 @@ class RunResult:
         return found
 
 
-def keep_warm() -> WarmAnsible:
-    """Use a loaded Ansible for all runs of this process from now on; start it, too. Until then they load it anew."""
+def keep_warm(drivers: Sequence[str] = ()) -> WarmAnsible:
+    """Use a loaded Ansible for all runs of this process from now on; start it, too. Until then they load it anew.
+
+    Args:
+        drivers: those that the plugins need to find the store, of `jotunheim.drivers`.
+    """
     global _warm
     with tempfile.TemporaryDirectory() as name:
         sample = Run("none.yml", (), Path(name), 1, lambda _: None, lambda: False, {})
@@ -166,7 +171,7 @@ def keep_warm() -> WarmAnsible:
             sample, Path(name) / "run.json", lambda _: False, sample.is_cancelled
         ).config.env
     own = {name for name in environment if name.startswith(("AWX_", "JOTUNHEIM_"))}
-    _warm = WarmAnsible({name: value for name, value in environment.items() if name not in own})
+    _warm = WarmAnsible({name: value for name, value in environment.items() if name not in own}, drivers)
     return _warm
 
 

@@ -11,7 +11,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from jotunheim.cli.output import console, seconds, visible
+from jotunheim.cli.output import seconds, visible
+from jotunheim.cli.tables import console
 
 REFRESHES_PER_SECOND = 8
 _MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "dim"), "lost": ("-", "dim")}

@@ -6,6 +6,7 @@ import typer
 
 from jotunheim.cli.options import Json, secret_from_stdin
 from jotunheim.cli.output import print_json, print_lines
+from jotunheim.cli.store import drivers_of
 
 
 def init(
@@ -20,11 +21,14 @@ def init(
 
     Makes state directory, secret key, database and the first administrator, and prints a token once.
     """
-    from jotunheim import bootstrap, settings
+    from jotunheim import settings
 
     password = secret_from_stdin("--admin-password-stdin") if admin_password_stdin else None
     loaded = settings.load()
-    token = bootstrap.initialize(loaded, admin_email, password)
+    with drivers_of(loaded):
+        from jotunheim.bootstrap.store import initialize
+
+    token = initialize(loaded, admin_email, password)
     if as_json:
         print_json({"admin_token": token})
         return

@@ -11,28 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 Document = dict[str, Any]
 """A JSON object of the API."""
 Columns = Mapping[str, Callable[[Document], object]]
 """Headings, and how each value is found in a row."""
 
-# Piped output keeps one line a row, however long; people's tools cut it as they like.
-PIPE_WIDTH = 1000
 _UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A console that takes text as it is."""
-    file = sys.stderr if stderr else sys.stdout
-    made = Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=True)
-    if not made.is_terminal:
-        made.width = PIPE_WIDTH
-    return made
 
 
 def visible(value: object) -> str:
@@ -54,9 +39,10 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def print_lines(lines: Iterable[str], *, stderr: bool = False) -> None:
     """Print lines for a person."""
-    target = console(stderr=stderr)
+    target = sys.stderr if stderr else sys.stdout
     for line in lines:
-        target.print(Text(visible(line)))
+        target.write(visible(line) + "\n")
+    target.flush()
 
 
 def print_rows(key: str, rows: list[Document], columns: Columns, *, as_json: bool) -> None:
@@ -64,15 +50,12 @@ def print_rows(key: str, rows: list[Document], columns: Columns, *, as_json: boo
     if as_json:
         print_json({key: rows})
         return
-    table = _plain_table()
-    for heading in columns:
-        table.add_column(heading.upper(), overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(find(row)) for find in columns.values()))
-    if rows:
-        print_table(table)
-    else:
+    if not rows:
         print_lines([f"There are no {key.replace('_', ' ')} yet."])
+        return
+    from jotunheim.cli import tables
+
+    tables.print_table(tables.table_of(rows, columns))
 
 
 def print_record(key: str, record: Document, columns: Columns, *, as_json: bool) -> None:
@@ -80,48 +63,9 @@ def print_record(key: str, record: Document, columns: Columns, *, as_json: bool)
     if as_json:
         print_json({key: record})
         return
-    print_table(record_table({heading: find(record) for heading, find in columns.items()}))
+    from jotunheim.cli import tables
 
-
-def print_table(table: Table) -> None:
-    """Print a table; without trailing blanks when nobody looks at columns."""
-    target = console()
-    if target.is_terminal:
-        target.print(table)
-        return
-    with target.capture() as capture:
-        target.print(table)
-    print_lines(line.rstrip() for line in capture.get().splitlines())
-
-
-def record_table(values: Mapping[str, object]) -> Table:
-    """A table of names and values; empty values are left out."""
-    table = _plain_table()
-    table.show_header = False
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in values.items():
-        if value not in (None, "", [], {}):
-            table.add_row(Text(name), _cell(value))
-    return table
-
-
-def _plain_table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-
-
-def _cell(value: object) -> Text:
-    match value:
-        case None:
-            return Text("-")
-        case bool():
-            return Text("yes" if value else "no")
-        case list():
-            return Text(", ".join(visible(item) for item in value))
-        case dict():
-            return Text(", ".join(f"{visible(name)}={visible(item)}" for name, item in value.items()))
-        case _:
-            return Text(visible(value))
+    tables.print_table(tables.record_table({heading: find(record) for heading, find in columns.items()}))
 
 
 def size(value: int | None) -> str | None:

@@ -9,7 +9,7 @@ import typer
 from jotunheim.cli.errors import CommandError
 from jotunheim.cli.options import Json
 from jotunheim.cli.output import print_json
-from jotunheim.cli.store import require_schema
+from jotunheim.cli.store import drivers_of, require_schema
 
 if TYPE_CHECKING:
     from jotunheim.settings import Settings
@@ -27,11 +27,14 @@ def serve(as_json: Json = False) -> None:
     """Run the API. With --json, prints a line with its URL when it listens."""
     import uvicorn
 
-    from jotunheim import bootstrap, settings
-    from jotunheim.app import create_app
+    from jotunheim import settings
+    from jotunheim.bootstrap.logs import configure_logging
 
     loaded = settings.load()
-    bootstrap.configure_logging(loaded)
+    configure_logging(loaded)
+    with drivers_of(loaded):
+        from jotunheim.app import create_app
+
     app = create_app(loaded)
     require_schema()
     listening = _listen(loaded.listen)
@@ -51,11 +54,14 @@ def serve(as_json: Json = False) -> None:
 
 def worker(concurrency: Concurrency = None, as_json: Json = False) -> None:
     """Run a worker. SIGTERM lets its runs finish for `drain_seconds`; another worker goes on with the rest."""
-    from jotunheim import bootstrap
+    from jotunheim.bootstrap.logs import configure_logging
 
     loaded = _settings(concurrency)
-    bootstrap.configure_logging(loaded)
-    made = bootstrap.worker(loaded)
+    configure_logging(loaded)
+    with drivers_of(loaded):
+        from jotunheim.bootstrap.worker import build
+
+    made = build(loaded)
     require_schema()
     if as_json:
         print_json({"concurrency": loaded.worker_concurrency})

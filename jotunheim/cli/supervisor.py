@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jotunheim.bootstrap.logs import configure_logging
 from jotunheim.cli.errors import ExitCode
 from jotunheim.lifeline import die_with_parent
 from jotunheim.settings import Settings
@@ -84,10 +85,7 @@ class Supervisor:
     def _run(self) -> int:
         api = start(["serve", "--json"], stdout=subprocess.PIPE)
         assert api.stdout is not None
-        # Imported while the API starts: it brings all of the service along.
-        from jotunheim import bootstrap
-
-        bootstrap.configure_logging(self._settings)
+        configure_logging(self._settings)
         line = api.stdout.readline()
         told = json.loads(line) if line else {}
         if "url" not in told:  # it has said why

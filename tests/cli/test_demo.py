@@ -47,6 +47,7 @@ def test_demo_shows_a_server_and_its_line_works_after_the_end(tmp_path: Path) ->
     assert ran.status == 0, ran.err
     assert directory.stat().st_mode & 0o077 == 0
     assert processes_of(directory) == []
+    assert "jtn_" not in ran.out, "the token of a service that is gone"
 
     [line] = [line for line in ran.out.splitlines() if line.startswith("JOTUNHEIM_CONFIG=")]
     assert "ansible-playbook" in line
@@ -58,34 +59,32 @@ def test_demo_shows_a_server_and_its_line_works_after_the_end(tmp_path: Path) ->
     assert "failed=0 " in replayed.stdout
 
 
-def test_demo_of_several_servers_as_a_document_in_a_shell_with_other_settings(tmp_path: Path) -> None:
-    foreign = {"JOTUNHEIM_DATABASE_URL": "sqlite:////nonexistent/db", "JOTUNHEIM_LISTEN": "127.0.0.1:1"}
-    ran = run_process("demo", "--count", "2", "--state-dir", str(tmp_path / "demo"), "--json", **foreign)
-    assert ran.status == 0, ran.err
-    document = ran.document
-    assert [server["name"] for server in document["servers"]] == ["web-1", "web-2"]
-    for server, vm, job in zip(document["servers"], document["vms"], document["jobs"], strict=True):
-        assert (server["status"], vm["status"]["status"], job["status"]) == ("ready", "running", "succeeded")
-        assert vm["config"]["smbios1"] == f"uuid={server['id']}"
-        assert vm["config"]["ipconfig0"].startswith(f"ip={server['addresses'][0]['address']}/24")
-    assert {counts["changed"] for counts in document["replay"]["recap"].values()} == {0}
-    assert "token" not in document
-    replayed = paste(document["replay"]["command"], **foreign)
-    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
-    assert replayed.stdout.count("changed=0 ") == 2
-
-
-def test_a_kept_demo_serves_until_ctrl_c_and_keeps_others_out(tmp_path: Path) -> None:
+def test_a_kept_demo_of_several_servers_ignores_settings_serves_until_ctrl_c_and_keeps_others_out(
+    tmp_path: Path,
+) -> None:
     directory, log = tmp_path / "demo", tmp_path / "log"
-    process = start([JOTUNHEIM, "demo", "--keep", "--state-dir", str(directory), "--json"], log)
+    foreign = {"JOTUNHEIM_DATABASE_URL": "sqlite:////nonexistent/db", "JOTUNHEIM_LISTEN": "127.0.0.1:1"}
+    options = ["--keep", "--count", "2", "--state-dir", str(directory), "--json"]
+    process = start([JOTUNHEIM, "demo", *options], log, foreign)
     try:
         assert process.stdout is not None
         document = Ran(0, process.stdout.readline(), "").document
+        assert [server["name"] for server in document["servers"]] == ["web-1", "web-2"]
+        for server, vm, job in zip(document["servers"], document["vms"], document["jobs"], strict=True):
+            assert (server["status"], vm["status"]["status"], job["status"]) == (
+                "ready",
+                "running",
+                "succeeded",
+            )
+            assert vm["config"]["smbios1"] == f"uuid={server['id']}"
+            assert vm["config"]["ipconfig0"].startswith(f"ip={server['addresses'][0]['address']}/24")
+        assert {counts["changed"] for counts in document["replay"]["recap"].values()} == {0}
+
         remote = {"JOTUNHEIM_URL": document["url"], "JOTUNHEIM_TOKEN": document["token"]}
-        assert len(run_process("server", "list", "--json", **remote).document["servers"]) == 1
+        assert len(run_process("server", "list", "--json", **remote).document["servers"]) == 2
         assert "sandbox" not in document["replay"]["command"]
-        replayed = paste(document["replay"]["command"])
-        assert "changed=0 " in replayed.stdout, replayed.stdout + replayed.stderr
+        replayed = paste(document["replay"]["command"], **foreign)
+        assert replayed.stdout.count("changed=0 ") == 2, replayed.stdout + replayed.stderr
 
         second = run_process("demo", "--state-dir", str(directory))
         assert second.status == 2

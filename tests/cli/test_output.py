@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
-from jotunheim.cli import output
+from jotunheim.cli import output, tables
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_json_is_one_line_of_ascii(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_console_reads_no_markup() -> None:
-    made = output.console()
+    made = tables.console()
     assert isinstance(made, Console)
     with made.capture() as capture:
         made.print("[red]x[/red]")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jotunheim import bootstrap
+from jotunheim.bootstrap import worker
 from tests.faults.cases import CASES, Case, Scene, Stage
 from tests.faults.plan import AFTER, BEFORE, DURING
 from tests.faults.troubles import any_request, changing, starting_a_task
@@ -17,7 +17,7 @@ MEETS = {BEFORE: any_request, AFTER: changing, DURING: starting_a_task}
 
 
 def test_every_kind_of_job_has_a_case() -> None:
-    assert {case.type for case in CASES} == bootstrap.KINDS.keys()
+    assert {case.type for case in CASES} == worker.KINDS.keys()
 
 
 def test_a_killed_workers_job_is_finished_as_if_nothing_had_happened(

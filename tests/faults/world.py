@@ -7,14 +7,13 @@ SQLite's backup, while both go on running.
 import re
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import wait_for
+from tests.support.processes import Process, wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
@@ -83,7 +82,7 @@ class World:
     service: Service
     sandbox: Sandbox
     directory: Path
-    worker: subprocess.Popen[str] | None = None
+    worker: Process | None = None
     worker_settings: Mapping[str, str] = field(default_factory=dict)
     _logs_read: dict[str, int] = field(default_factory=dict)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.repositories.proxmox import tasks
-from tests.playbooks.pve_playbooks import Playbooks, Sandbox
+from tests.playbooks.pve_playbooks import ENVIRONMENT, Playbooks, Sandbox
 from tests.playbooks.pve_rebuilds import Scene, stage
 from tests.support import sandbox as support
 
@@ -26,9 +27,24 @@ def sandbox(sandbox_process: Sandbox) -> Iterator[Sandbox]:
     sandbox_process.check_requests()
 
 
+@pytest.fixture(scope="session")
+def warm_ansible() -> Iterator[WarmAnsible]:
+    """A loaded Ansible: starting it anew would take most of the time of these tests."""
+    warm = WarmAnsible(ENVIRONMENT)
+    warm.start()
+    yield warm
+    warm.close()
+
+
 @pytest.fixture
-def playbooks(sandbox: Sandbox, tmp_path: Path) -> Playbooks:
-    """Playbooks against the stand-in."""
+def playbooks(sandbox: Sandbox, tmp_path: Path, warm_ansible: WarmAnsible) -> Playbooks:
+    """Playbooks against the stand-in, in a loaded Ansible."""
+    return Playbooks(sandbox, tmp_path, warm_ansible)
+
+
+@pytest.fixture
+def by_hand(sandbox: Sandbox, tmp_path: Path) -> Playbooks:
+    """Playbooks against the stand-in, as a person runs them."""
     return Playbooks(sandbox, tmp_path)
 
 

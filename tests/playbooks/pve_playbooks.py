@@ -14,12 +14,23 @@ from uuid import UUID
 import requests
 import yaml
 
+from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, TlsPolicy, api_path
 from tests.support import pve_schema
 
 ROOT = Path(__file__).parents[2]
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 TASK_POLL = "/tasks/UPID:"
+ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "PYTHONPATH": str(ROOT),
+    "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+    "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "jotunheim" / "collections"),
+    "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
+    "ANSIBLE_CALLBACKS_ENABLED": "json_lines",
+    "ANSIBLE_LOCALHOST_WARNING": "0",
+}
+"""What all runs have in common."""
 
 
 class Sandbox:
@@ -172,42 +183,6 @@ class Run:
         return error
 
 
-JOURNAL = """
-import contextlib, json, os, pathlib, sys, time, types
-from jotunheim.exceptions.repository import LeaseLostError
-class Journal:
-    def __init__(self, host):
-        self.file = pathlib.Path(os.environ["JOTUNHEIM_RUN_FILE"]) / host
-    @contextlib.contextmanager
-    def changing(self):
-        if (self.file.parent / "lost").exists():
-            raise LeaseLostError("The job belongs to another worker now.")
-        yield
-    def remember(self, operation, upid):
-        with self.file.open("a") as notes:
-            notes.write(f"{operation} {upid}\\n")
-    def recall(self, operation):
-        notes = self.file.read_text().splitlines() if self.file.exists() else []
-        found = [upid for name, _, upid in (note.rpartition(" ") for note in notes) if name == operation]
-        return found[-1] if found else None
-    def plan_made(self):
-        return None
-    def plan_applied(self):
-        return None
-    def note(self, about, things):
-        with self.file.with_suffix(".plans").open("a") as plans:
-            plans.write(json.dumps([about, time.time(), things]) + "\\n")
-    def noted(self, about):
-        file = self.file.with_suffix(".plans")
-        plans = map(json.loads, file.read_text().splitlines() if file.exists() else [])
-        return [(at, things) for name, at, things in plans if name == about]
-journal = types.ModuleType("jotunheim.repositories.peewee.journal")
-journal.open_journal = Journal
-sys.modules["jotunheim.repositories.peewee.journal"] = journal
-"""
-"""A stand-in for the store's journal, as `sitecustomize`: notes in files, a lost lease as a file."""
-
-
 class Unsafe(str):
     """A string that becomes `!unsafe` in the inventory, as all that callers say."""
 
@@ -223,10 +198,15 @@ _Dumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!u
 
 @dataclass
 class Playbooks:
-    """Writes an inventory and runs playbooks with it."""
+    """Writes an inventory and runs playbooks with it.
+
+    Attributes:
+        warm: forks Ansible for runs whose environment is the usual one; None: each run is `ansible-playbook` by hand.
+    """
 
     sandbox: Sandbox
     folder: Path
+    warm: WarmAnsible | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def server(self, number: int = 1, **changes: Any) -> dict[str, Any]:
@@ -275,7 +255,11 @@ class Playbooks:
         return file
 
     def command(self, playbook: str | Path, inventory: Path, *arguments: str) -> list[str]:
-        return [str(ANSIBLE_PLAYBOOK), "-i", str(inventory), str(ROOT / "playbooks" / playbook), *arguments]
+        ansible_playbook = self.warm.command(self._environment()) if self.warm else None
+        return [
+            *(ansible_playbook or [str(ANSIBLE_PLAYBOOK)]),
+            *("-i", str(inventory), str(ROOT / "playbooks" / playbook), *arguments),
+        ]
 
     def start(self, playbook: str | Path, inventory: Path, *arguments: str) -> "subprocess.Popen[str]":
         """Start a playbook in its own process group."""
@@ -323,24 +307,16 @@ class Playbooks:
 
     def with_journal(self) -> Path:
         """Run as under the service, with a journal. Returns the folder with its notes, one file per host."""
-        site, notes = self.folder / "site", self.folder / "journal"
-        site.mkdir()
+        notes = self.folder / "journal"
         notes.mkdir()
-        (site / "sitecustomize.py").write_text(JOURNAL)
-        self.environment = {"PYTHONPATH": f"{site}:{ROOT}", "JOTUNHEIM_RUN_FILE": str(notes)}
+        self.environment = {"JOTUNHEIM_RUN_FILE": str(notes)}
         return notes
 
     def _environment(self) -> dict[str, str]:
         return {
+            **ENVIRONMENT,
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
-            "LANG": "C.UTF-8",
-            "PYTHONPATH": str(ROOT),
-            "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "jotunheim" / "collections"),
-            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
-            "ANSIBLE_CALLBACKS_ENABLED": "json_lines",
-            "ANSIBLE_LOCALHOST_WARNING": "0",
             "RESULTS_FILE": str(self.folder / "results"),
             **self.environment,
         }

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.sandbox.crypt import sha256_crypt
 from tests.playbooks.pve_playbooks import Playbooks, Run, Sandbox, Unsafe
 from tests.support import sandbox as support
@@ -74,9 +75,9 @@ def guest_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]
 
 
 def test_with_an_agent_the_guest_has_it_at_once_or_says_why_not(
-    guest_process: Sandbox, tmp_path: Path
+    guest_process: Sandbox, tmp_path: Path, warm_ansible: WarmAnsible
 ) -> None:
-    sandbox, playbooks = guest_process, Playbooks(guest_process, tmp_path)
+    sandbox, playbooks = guest_process, Playbooks(guest_process, tmp_path, warm_ansible)
     sandbox.own_server()
     sandbox.start(1101)
     wait_for(lambda: (sandbox.vm(1101)["guest"] or {}).get("phase") == "ready", "the guest to boot")

@@ -68,22 +68,22 @@ def test_artefacts_of_ansible_runner(
 
 
 def test_a_wrong_value_is_not_shown_by_argument_validation(
-    playbooks: Playbooks, by_reference: dict[str, Any]
+    by_hand: Playbooks, by_reference: dict[str, Any]
 ) -> None:
-    playbooks.environment = dict(CANARIES)
+    by_hand.environment = dict(CANARIES)
     wrong = {
         "pve_config_cores": "many",
         "pve_api_port": "{{ pve_api_token_secret }}",
         "pve_uuid": "{{ pve_cloudinit_password }}",
         "pve_api_token_id": "{{ pve_api_token_secret }}",
     }
-    inventory = playbooks.inventory(
+    inventory = by_hand.inventory(
         **{
             f"web_{number}": by_reference | {name: value}
             for number, (name, value) in enumerate(wrong.items())
         }
     )
-    run = playbooks.run("server_build.yml", inventory, "-vvv", "--diff")
+    run = by_hand.run("server_build.yml", inventory, "-vvv", "--diff")
     assert run.code != 0
     for canary in CANARIES.values():
         assert canary not in run.output + repr(run.results)

@@ -32,9 +32,9 @@ def foreign_vm(sandbox: Sandbox, vmid: int) -> None:
 
 class TestBuild:
     def test_a_template_becomes_the_server_that_was_asked_for_once(
-        self, playbooks: Playbooks, sandbox: Sandbox
+        self, by_hand: Playbooks, sandbox: Sandbox
     ) -> None:
-        run = playbooks.build()
+        run = by_hand.build()
         assert run.code == 0, run.output
         vm = sandbox.vm(1101)
         config = vm["config"]
@@ -61,7 +61,7 @@ class TestBuild:
         assert sandbox.requests() == BUILD_REQUESTS
         before = sandbox.vm(1101)
         sandbox.forget_requests()
-        again = playbooks.build()
+        again = by_hand.build()
         assert again.code == 0
         assert again.changed == []
         assert again.diffs == {}
@@ -281,13 +281,13 @@ class TestRecovery:
         assert "qm unlock 1101" in run.error["hint"]
 
 
-def test_the_example_inventory_builds_by_hand(playbooks: Playbooks, sandbox: Sandbox) -> None:
+def test_the_example_inventory_builds_by_hand(by_hand: Playbooks, sandbox: Sandbox) -> None:
     ready = sandbox.ready
-    playbooks.environment = {
+    by_hand.environment = {
         "PVE_TOKEN_SECRET": ready["token_secret"],
         "PVE_FINGERPRINT": ready["fingerprint"],
     }
-    run = playbooks.run(
+    run = by_hand.run(
         "server_build.yml",
         Path(__file__).parents[2] / "inventory" / "example",
         *("-e", f"pve_api_host={sandbox.host}", "-e", f"pve_api_port={sandbox.port}"),

@@ -2,7 +2,6 @@
 
 import json
 import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import httpx
 
 from jotunheim.services.nodes import privileges
 from tests.support import pve_schema
-from tests.support.processes import JOTUNHEIM, end, start
+from tests.support.processes import JOTUNHEIM, Process, end, start, start_jotunheim
 
 PATIENCE = 30.0
 """Seconds for an answer, on a machine that has much to do."""
@@ -27,7 +26,7 @@ TOKEN_ID = "jotunheim@pve!service"
 class Sandbox:
     """One sandbox process, as its ready line describes it."""
 
-    process: subprocess.Popen[str]
+    process: Process
     ready: dict[str, Any]
     control: httpx.Client
     api: httpx.Client
@@ -42,8 +41,10 @@ class Sandbox:
         """Start a sandbox on free ports."""
         log = directory / "sandbox.log"
         options = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--guests", guests]
-        process = start(
-            [JOTUNHEIM, "sandbox", *options, "--time-scale", str(time_scale), "--nodes", str(nodes)], log
+        arguments = ["sandbox", *options, "--time-scale", str(time_scale), "--nodes", str(nodes)]
+        # Guests are descendants of the sandbox, which tests tell by its command line.
+        process = (
+            start_jotunheim(arguments, log, {}) if guests == "none" else start([JOTUNHEIM, *arguments], log)
         )
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.processes import JOTUNHEIM, end, free_port, start, wait_for
+from tests.support.processes import Process, end, free_port, start_jotunheim, wait_for
 from tests.support.sandbox import Sandbox
 
 QUICK = {
@@ -37,15 +36,14 @@ def _initialised() -> tuple[TemporaryDirectory[str], str]:
 
 
 def _initialise(environment: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        [JOTUNHEIM, "init", "--admin-email", "admin@example.com", "--json"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return str(json.loads(done.stdout)["admin_token"])
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "init.log"
+        process = start_jotunheim(["init", "--admin-email", "admin@example.com", "--json"], log, environment)
+        assert process.stdout is not None
+        with process.stdout as printed:
+            document = printed.read()
+        assert process.wait() == 0, log.read_text()
+    return str(json.loads(document)["admin_token"])
 
 
 @dataclass
@@ -56,7 +54,7 @@ class Service:
     environment: Mapping[str, str]
     token: str
     http: httpx.Client
-    workers: list[subprocess.Popen[str]] = field(default_factory=list)
+    workers: list[Process] = field(default_factory=list)
     ids: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -78,7 +76,7 @@ class Service:
             shutil.copytree(_initialised()[0].name, state, dirs_exist_ok=True)
             token = _initialised()[1]
         log = state / "serve.log"
-        api = start([JOTUNHEIM, "serve"], log, environment)
+        api = start_jotunheim(["serve"], log, environment)
         client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}/api/v1",
             headers={"Authorization": f"Bearer {token}"},
@@ -104,13 +102,13 @@ class Service:
         except httpx.TransportError:
             return False
 
-    def start_worker(self, **settings: str) -> subprocess.Popen[str]:
+    def start_worker(self, **settings: str) -> Process:
         """Start a worker; it ends with the service."""
-        process = start([JOTUNHEIM, "worker"], self.state / "worker.log", {**self.environment, **settings})
+        process = start_jotunheim(["worker"], self.state / "worker.log", {**self.environment, **settings})
         self.workers.append(process)
         return process
 
-    def kill_worker(self, process: subprocess.Popen[str]) -> None:
+    def kill_worker(self, process: Process) -> None:
         """Kill a worker with -9, as the machine would: without its children."""
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -205,7 +203,7 @@ class Service:
             job: dict[str, Any] = self.read(f"jobs/{job_id}")["job"]
             return job if job["status"] in ("succeeded", "failed", "cancelled") else None
 
-        return wait_for(over, f"job {job_id}", seconds=seconds)
+        return wait_for(over, f"job {job_id}", seconds=seconds, pause=0.1)
 
     def built(self, name: str, **spec: Any) -> dict[str, Any]:
         """A server that was created and built."""

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,9 +58,11 @@ class WarmAnsible:
 
     Args:
         environment: what runs have in common: everything that Ansible reads when it is loaded.
+        drivers: those of `jotunheim.drivers` that runs need.
     """
 
     environment: Mapping[str, str]
+    drivers: Sequence[str] = ()
     _parent: _Parent | None = None
     _retired: list[_Parent] = field(default_factory=list)
     _not_before: float = 0.0
@@ -137,7 +139,7 @@ class WarmAnsible:
     def _load_and_stay(self) -> None:
         parent = None
         try:
-            parent = _load(self.environment)
+            parent = _load(self.environment, self.drivers)
         except (OSError, ValueError) as error:
             log.warning("Ansible cannot be kept loaded; each run loads it: %s", error)
         with self._lock:
@@ -150,7 +152,7 @@ class WarmAnsible:
             parent.process.wait()
 
 
-def _load(environment: Mapping[str, str]) -> _Parent:
+def _load(environment: Mapping[str, str], drivers: Sequence[str]) -> _Parent:
     """Start a parent and wait until it is ready.
 
     Raises:
@@ -162,7 +164,15 @@ def _load(environment: Mapping[str, str]) -> _Parent:
     config = directory / "ansible.cfg"
     config.touch()
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "jotunheim.ansible.warm.parent", str(directory), str(os.getpid())],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "jotunheim.ansible.warm.parent",
+            str(directory),
+            str(os.getpid()),
+            *drivers,
+        ],
         env={**environment, "ANSIBLE_CONFIG": str(config), "ANSIBLE_HOME": str(directory / "home")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

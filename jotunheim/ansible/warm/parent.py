@@ -1,6 +1,6 @@
 """The process that has Ansible loaded, and forks a child for every run.
 
-    python -m jotunheim.ansible.warm.parent DIRECTORY WORKER_PID
+    python -m jotunheim.ansible.warm.parent DIRECTORY WORKER_PID DRIVER…
 
 DIRECTORY (0700) gets the socket; it is removed at the end. The parent tells which files it has loaded when it is
 ready, as one line of JSON. SIGTERM, also sent by the kernel when the worker ends, makes it refuse new runs and end with
@@ -57,7 +57,7 @@ def main() -> None:
     # Not SIGKILL, as the directory has to go.
     die_with_parent(int(sys.argv[2]), signal.SIGTERM)
     os.umask(0o077)
-    preload.load()
+    preload.load(drivers=sys.argv[3:])
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(str(directory / "socket"))
     listener.listen(64)

@@ -8,9 +8,11 @@ import contextlib
 import gc
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from jotunheim.ansible.warm import PER_RUN
+from jotunheim.drivers import only
 
 # What runs of our playbooks import, besides what importing these imports. Names that are gone are passed over.
 _MODULES = (
@@ -54,7 +56,6 @@ _MODULES = (
     "jotunheim.repositories.proxmox",
     "passlib.hash",
     "proxmoxer.backends.https",
-    "psycopg",
 )
 
 # Callbacks are named: `all` would load the ones of the service and of ansible-runner, which read a run's environment.
@@ -62,12 +63,15 @@ _CALLBACKS = ("default", "junit", "minimal", "oneline", "tree")
 _CHILDREN_S_CALLBACKS = ("awx_display", "jotunheim_events", "jotunheim_silent")
 
 
-def load() -> None:
-    """Load everything."""
-    for name in _MODULES:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+def load(drivers: Sequence[str]) -> None:
+    """Load everything, with these drivers of `jotunheim.drivers` for the store."""
+    gc.disable()  # all of it stays
+    with only(drivers):
+        for name in (*_MODULES, *drivers):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
     _load_ansible()
+    gc.enable()
     # Children share the memory of what is loaded as long as nobody writes to it.
     gc.collect()
     gc.freeze()

@@ -13,6 +13,7 @@ from jotunheim.cli.demo.hypervisor import Hypervisor
 from jotunheim.cli.demo.machines import Machines
 from jotunheim.cli.demo.replay import Replay
 from jotunheim.cli.output import Document
+from jotunheim.cli.store import drivers_of
 from jotunheim.cli.waiting import failure_of, wait_for
 
 # Long enough to see a clone at work, short enough to watch.
@@ -102,9 +103,11 @@ def tell(
 def _initialize(directory: DemoDirectory, checklist: Checklist) -> str:
     """What `jotunheim init` does; returns the administrator's token."""
     item = checklist.begin("Making key, database and administrator")
-    from jotunheim import bootstrap
+    settings = directory.settings()
+    with drivers_of(settings):
+        from jotunheim.bootstrap.store import initialize
 
-    token = bootstrap.initialize(directory.settings(), ADMIN, None)
+    token = initialize(settings, ADMIN, None)
     checklist.end(item, note=str(directory.path))
     return token
 

@@ -1,10 +1,20 @@
-"""Callback plugin of the tests: every result of a task as one JSON line into the file RESULTS_FILE."""
+"""Callback plugin of the tests: every result of a task as one JSON line into the file RESULTS_FILE.
+
+Where a run has a journal, it is the stand-in's.
+"""
 
 import json
 import os
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
+
+if "JOTUNHEIM_RUN_FILE" in os.environ:
+    # Here, because Ansible loads callbacks before it forks for the first task.
+    from jotunheim.repositories.peewee import journal
+    from tests.playbooks.journal import Journal
+
+    journal.open_journal = Journal  # type: ignore[assignment]
 
 DOCUMENTATION = """
 name: json_lines

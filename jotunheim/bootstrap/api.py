@@ -1,0 +1,17 @@
+"""The API's process."""
+
+from jotunheim.bootstrap.store import use_store
+from jotunheim.jobs.queue import Queue
+from jotunheim.routes.operation import Context
+from jotunheim.settings import Settings
+
+
+def context(settings: Settings) -> Context:
+    """What the API needs; the database is bound as a side effect.
+
+    Raises:
+        SecretError: there is no usable secret key, or it is not the one of this database.
+        StoreUnavailableError: the database cannot be reached.
+    """
+    keyring = use_store(settings)
+    return Context(settings=settings, keyring=keyring, wake=Queue(settings.queue).wake)
