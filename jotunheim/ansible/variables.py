@@ -35,11 +35,11 @@ def connection(server: Server, node: Node, settings: Settings) -> dict[str, Any]
 def pve_clone(server: Server, node: Node) -> dict[str, Any]:
     """What the VM is cloned from: linked where the template is on the node's `vm_storage`, else copied to it."""
     variables: dict[str, Any] = {
-        "pve_clone_template_vmid": server.template.vmid,
+        "pve_clone_template_vmid": server.made_from.vmid,
         "pve_clone_name": _names(server)[0],
         "pve_clone_timeout_seconds": CLONE_TIMEOUT_SECONDS,
     }
-    if server.template.storage not in (None, node.vm_storage):
+    if server.made_from.storage not in (None, node.vm_storage):
         variables |= {"pve_clone_full": True, "pve_clone_storage": node.vm_storage}
     return variables
 
@@ -175,10 +175,10 @@ def pve_rebuild(
     Args:
         keep_scratch: leave it for another attempt when the rebuild is given up.
     """
-    copied = server.template.storage not in (None, node.vm_storage)
+    copied = server.made_from.storage not in (None, node.vm_storage)
     return _given(
         {
-            "pve_rebuild_template_vmid": server.template.vmid,
+            "pve_rebuild_template_vmid": server.made_from.vmid,
             "pve_rebuild_scratch_vmid": scratch_vmid,
             "pve_rebuild_full": copied,
             **({"pve_rebuild_storage": node.vm_storage} if copied else {}),

@@ -11,6 +11,7 @@ from jotunheim.data.node.view import (
     TemplateView,
 )
 from jotunheim.data.server.view import ClientServerView, ServerView, SnapshotView
+from jotunheim.data.ssh_key import SshKeyView, UserSshKeyView
 
 
 class Pagination(View):
@@ -154,6 +155,32 @@ class SshKeysAnswer(View):
     """The public keys that a server's account accepts."""
 
     ssh_keys: list[str]
+
+
+class SshKeyAnswer(View):
+    """One of the caller's keys."""
+
+    ssh_key: SshKeyView
+
+
+class SshKeyList(View):
+    """A page of the caller's keys."""
+
+    ssh_keys: list[SshKeyView]
+    meta: Meta
+
+
+class UserSshKeyAnswer(View):
+    """One key of a user."""
+
+    ssh_key: UserSshKeyView
+
+
+class UserSshKeyList(View):
+    """A page of users' keys."""
+
+    ssh_keys: list[UserSshKeyView]
+    meta: Meta
 
 
 class ClientServerAnswer(View):

@@ -44,7 +44,7 @@ def rebuild(job: Job, context: ActionContext) -> None:
             "password_erased", "The new password is gone; nothing was done.", hint="Ask for a new rebuild."
         )
     made = made_from(job, server)
-    template = server.template
+    template = server.made_from
     server.ssh_keys = asked["ssh_keys"]
     addresses = Address.of([server]).get(server.id, [])
     given = {

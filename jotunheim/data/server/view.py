@@ -71,7 +71,8 @@ class ServerView(View):
     owner_id: int
     node: NodeSummary
     location: LocationSummary
-    template: TemplateSummary
+    template: TemplateSummary | None
+    """None: it was imported."""
     cpu: int
     memory_bytes: int
     disk_bytes: int | None
@@ -83,6 +84,8 @@ class ServerView(View):
     cloud_init: dict[str, Any]
     """What was set for cloud-init; the rest follows from template, addresses and host name."""
     boot_order: list[str] | None
+    iso: str | None
+    """The ISO image in its drive, a volume of the node's `iso_storage`."""
     agent: bool
     labels: dict[str, str]
     tags: list[str]
@@ -112,7 +115,7 @@ class ClientServerView(View):
     power: Power
     job_id: UUID | None
     location: ClientLocation
-    template: TemplateSummary
+    template: TemplateSummary | None
     cpu: int
     memory_bytes: int
     disk_bytes: int | None

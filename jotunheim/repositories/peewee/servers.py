@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from peewee import (
+    JOIN,
     BigIntegerField,
     BooleanField,
     CharField,
@@ -50,7 +51,9 @@ class Server(Versioned, Table):
     owner_id: int
     node = ForeignKeyField(Node, backref="servers", on_delete="RESTRICT")
     node_id: int
-    template = ForeignKeyField(Template, backref="servers", on_delete="RESTRICT")
+    template = ForeignKeyField(Template, backref="servers", null=True, on_delete="RESTRICT")
+    """What it was made from; None: it was imported, and never rebuilt."""
+    template_id: int | None
     cpu = IntegerField()
     memory_bytes = BigIntegerField()
     disk_bytes = BigIntegerField(null=True)
@@ -65,6 +68,8 @@ class Server(Versioned, Table):
     cloud_init = JSONField(default=dict)
     """What was set for cloud-init: a `CloudInitChange` without what it leaves out."""
     boot_order = JSONField(null=True)
+    iso = CharField(null=True)
+    """The image in its drive, a volume of the node's `iso_storage`; None: the drive is empty, or there is none."""
     agent = BooleanField(default=True)
     start_after_build = BooleanField(default=True)
     protected = BooleanField(default=False)
@@ -89,8 +94,17 @@ class Server(Versioned, Table):
     @property
     def account(self) -> str:
         """The account inside the guest that gets keys and password."""
-        chosen: str | None = self.cloud_init.get("user") or self.template.default_user
+        chosen: str | None = self.cloud_init.get("user")
+        if chosen or self.template is None:
+            return chosen or "root"
+        chosen = self.template.default_user
         return chosen or ("Administrator" if self.template.os_family == "windows" else "root")
+
+    @property
+    def made_from(self) -> Template:
+        """The template of a server that is built or rebuilt; it has one."""
+        assert self.template is not None
+        return self.template
 
     @property
     def is_suspended(self) -> bool:
@@ -105,7 +119,8 @@ class Server(Versioned, Table):
     @classmethod
     def with_places(cls, labels: Mapping[str, str]) -> Any:
         """A select of servers that have all these labels, with node, location and template joined."""
-        query = cls.select(cls, Node, Location, Template).join(Node).join(Location).switch(cls).join(Template)
+        query = cls.select(cls, Node, Location, Template).join(Node).join(Location).switch(cls)
+        query = query.join(Template, JOIN.LEFT_OUTER)
         for key, value in labels.items():
             labelled = Label.select(Label.server).where((Label.key == key) & (Label.value == value))
             query = query.where(cls.id.in_(labelled))

@@ -1,11 +1,12 @@
 """The operators' API: `/api/v1/admin`. Everything, for tokens of administrators."""
 
-from jotunheim.routes.api_admin import infrastructure, jobs, networks, requests, servers
+from jotunheim.routes.api_admin import infrastructure, jobs, networks, requests, servers, ssh_keys
 
 operations = [
     *infrastructure.operations.found,
     *networks.operations.found,
     *servers.operations.found,
     *requests.operations.found,
+    *ssh_keys.operations.found,
     *jobs.operations.found,
 ]

@@ -11,10 +11,9 @@ from jotunheim.data.answers import (
 )
 from jotunheim.data.job import ClientJobView, JobType
 from jotunheim.data.server.change import ServerChange
-from jotunheim.data.server.requests import (
-    KeysRequest,
-)
+from jotunheim.data.server.requests import KeysRequest
 from jotunheim.data.server.view import ClientServerView
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.operation import Call, JobQuery, NoQuery, Operations, Reply
 from jotunheim.routes.queries import ServerListQuery
@@ -75,9 +74,12 @@ def list_ssh_keys(call: Call[None, NoQuery]) -> Reply:
     "/servers/{id:uuid}/ssh-keys", JobType.CONFIGURE, method="PUT", body=KeysRequest, answer=ClientServerJob
 )
 def set_ssh_keys(call: Call[KeysRequest, JobQuery]) -> Reply:
-    """Set the public keys of one of your servers; cloud-init applies them at its next start."""
+    """Set the public keys of one of your servers; cloud-init gives them to the guest at its next start."""
     server = _own(call)
-    change = ServerChange(ssh_keys=call.body.ssh_keys)
+    given = call.body.model_dump(exclude_none=True)
+    if not given:
+        raise DataValidationError([FieldProblem("ssh_keys", "must be given, or ssh_key_ids")])
+    change = ServerChange.model_validate(given)
     job = configure.configure(server, change, call.actor, call.manner)
     assert job is not None
     return _queued(Asked(server, job))

@@ -10,13 +10,14 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.spec import ServerSpec
 from jotunheim.data.server.view import ServerView
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.model import DataValidationError, FieldProblem, all_problems
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.services import ssh_keys
 from jotunheim.services.networks import addresses
 from jotunheim.services.proxmox import placement, vmids
 from jotunheim.services.servers import password, plans, read
@@ -52,14 +53,14 @@ def create_server(
         PlacementError: no VMID or no address is free.
         ConflictError: the server would not be the one that the plan has shown.
     """
-    generated = password.generate() if _needs_password(spec, manner.planned) else None
-    secret = spec.password.get_secret_value() if spec.password else generated
     with unique(
         f"There is a server {spec.name} of this owner already.",
         external_id=f"There is a server with the external id {spec.external_id} of this owner already.",
     ):
         with previewed(manner.check):
             server = _record(spec, actor, settings, manner.planned)
+            generated = password.generate() if _needs_password(spec, server, manner.planned) else None
+            secret = spec.password.get_secret_value() if spec.password else generated
             parameters = _as_parameters(server, with_password=secret is not None)
             if secret is not None:
                 Secret.put(keyring, server.password_reference, secret)
@@ -76,7 +77,7 @@ def create_server(
             parameters=parameters,
             check_only=True,
         )
-        plans.settle(manner, job, None, vmid=server.vmid, new=True, template_vmid=server.template.vmid)
+        plans.settle(manner, job, None, vmid=server.vmid, new=True, template_vmid=server.made_from.vmid)
         return Created(shown, job, None)
 
 
@@ -89,11 +90,17 @@ def _enqueue(server: Server, actor: Actor, parameters: Mapping[str, Any], manner
     return job
 
 
-def _needs_password(spec: ServerSpec, planned: Mapping[str, Any] | None) -> bool:
-    """Whether one has to be generated: without a password, and without keys or where a plan has one."""
+def _needs_password(spec: ServerSpec, server: Server, planned: Mapping[str, Any] | None) -> bool:
+    """Whether one has to be generated: without a password, and without keys or where a plan has one.
+
+    On Windows, keys that nobody chose are no way in.
+    """
     if spec.password is not None:
         return False
-    return bool(planned["with_password"]) if planned is not None else not spec.ssh_keys
+    if planned is not None:
+        return bool(planned["with_password"])
+    keys_are_chosen = spec.ssh_keys is not None or spec.ssh_key_ids is not None
+    return not server.ssh_keys or (server.made_from.os_family == "windows" and not keys_are_chosen)
 
 
 def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping[str, Any] | None) -> Server:
@@ -101,9 +108,11 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
     shown: Mapping[str, Any] = planned["server"] if planned is not None else {}
     if shown:
         owner_id = shown["owner"]  # whoever applies the plan
-    if not User.exists(owner_id):
-        raise DataValidationError([FieldProblem("owner_id", f"there is no user {owner_id}")])
-    node, template = placement.place(spec)
+    with all_problems() as collect:
+        collect(_assert_owner, owner_id)
+        keys = collect(ssh_keys.chosen, owner_id, spec.ssh_keys, spec.ssh_key_ids, ssh_keys.kept_by(owner_id))
+        place = collect(placement.place, spec)
+    node, template = place
     lifetime = spec.expires_in_seconds
     server: Server = Server.create(
         id=uuid.UUID(shown["id"]) if shown else uuid.uuid4(),
@@ -116,7 +125,7 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
         cpu=spec.cpu,
         memory_bytes=spec.memory_bytes,
         disk_bytes=spec.disk_bytes or template.minimum_disk_bytes,
-        ssh_keys=spec.ssh_keys,
+        ssh_keys=keys,
         tags=list(dict.fromkeys(spec.tags)),
         limits=spec.limits.model_dump(),
         external_id=spec.external_id,
@@ -132,6 +141,11 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
         for id_ in planned["addresses"]:  # one by one: the first one is the first interface's
             addresses.take(server, [id_])
     return server
+
+
+def _assert_owner(id_: int) -> None:
+    if not User.exists(id_):
+        raise DataValidationError([FieldProblem("owner_id", f"there is no user {id_}")])
 
 
 def _vmid(shown: Mapping[str, Any], settings: Settings) -> int:

@@ -6,11 +6,12 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.requests import RebuildRequest
 from jotunheim.data.server.view import SnapshotView
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.model import DataValidationError, FieldProblem, all_problems
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.infrastructure import Template
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services import ssh_keys
 from jotunheim.services.proxmox import vmids
 from jotunheim.services.servers import password, plans
 from jotunheim.services.servers.plans import Manner
@@ -35,7 +36,7 @@ def rebuild(
     Raises:
         LockedError: a job has the server.
         ConflictError: it is not ready or suspended, or it has snapshots and they were not given up.
-        DataValidationError: the template does not exist or does not fit.
+        DataValidationError: the template does not exist or does not fit, or the owner has no such key.
         PlacementError: no VMID is free.
     """
     assert_free(server)
@@ -45,12 +46,14 @@ def rebuild(
             f"The server has {len(existing)} snapshots, and they hold the disk that would go.",
             details=[FieldProblem("destroy_snapshots", "must be true to destroy them with the disk")],
         )
-    template = _template(server, wanted.template_id)
+    with all_problems() as collect:
+        template = collect(_template, server, wanted.template_id)
+        keys = collect(ssh_keys.chosen, server.owner_id, wanted.ssh_keys, wanted.ssh_key_ids, server.ssh_keys)
     scratch_vmid = server.scratch_vmid or _scratch_vmid(manner, settings)
     parameters = {
         "template_id": template.id,
         "scratch_vmid": scratch_vmid,
-        "ssh_keys": server.ssh_keys if wanted.ssh_keys is None else wanted.ssh_keys,
+        "ssh_keys": keys,
         "destroy_snapshots": wanted.destroy_snapshots,
         "snapshots": [snapshot.name for snapshot in existing],
     }
@@ -68,9 +71,12 @@ def _scratch_vmid(manner: Manner, settings: Settings) -> int:
 
 
 def _template(server: Server, id_: int | None) -> Template:
-    template = Template.with_node(id_ or server.template.id)
+    wanted = id_ or server.template_id
+    template = Template.with_node(wanted) if wanted else None
     problem = None
-    if template is None:
+    if wanted is None:
+        problem = "must be given: the server was imported, and has no template"
+    elif template is None:
         problem = f"there is no template {id_}"
     elif template.node_id != server.node.id:
         problem = f"template {template.id} is on another node than the server"
