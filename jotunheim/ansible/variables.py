@@ -74,6 +74,7 @@ def pve_config(
         "pve_config_description": server.description if wanted("description") else None,
         "pve_config_agent": server.agent if wanted("agent") else None,
         "pve_config_boot_order": server.boot_order if wanted("boot_order") else None,
+        "pve_config_iso": (server.iso or "") if wanted("iso") else None,
         "pve_config_networks": [_network(server, node, addresses)]
         if wanted("network", "addresses")
         else None,

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from jotunheim.cli import (
     accounts,
     database,
+    isos,
     jobs,
     keys,
     locations,
@@ -58,6 +59,7 @@ for name, group in (
     ("template", templates.app),
     ("pool", pools.app),
     ("server", servers.app),
+    ("iso", isos.app),
     ("snapshot", snapshots.app),
     ("job", jobs.app),
 ):

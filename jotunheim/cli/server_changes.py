@@ -58,7 +58,7 @@ _OPTIONS = {
     "protected": "--protected",
     "restart": "--restart",
 }
-_EFFECTS = {
+EFFECTS = {
     "applied": "applied",
     "pending": "pending: Proxmox VE holds it back until a restart",
     "needs_restart": "needs a restart: the VM has it, the guest sees it only then",
@@ -258,7 +258,7 @@ def _show(answer: Document, change: Document) -> None:
     """Say of each field when the change takes effect."""
     result = answer["job"]["result"] or {}
     fields = {field: "applied" for field in change if field != "restart"} | result.get("fields", {})
-    lines = [f"  {field}: {_EFFECTS.get(effect, effect)}" for field, effect in sorted(fields.items())]
+    lines = [f"  {field}: {EFFECTS.get(effect, effect)}" for field, effect in sorted(fields.items())]
     if result.get("restarted"):
         lines.append(
             "The server would be restarted." if answer["job"]["check"] else "The server was restarted."

@@ -79,6 +79,7 @@ RECORD: Columns = {
     "cloud-init": lambda server: server["cloud_init"],
     "ssh keys": lambda server: [_key(key) for key in server["ssh_keys"]],
     "boot order": lambda server: server["boot_order"],
+    "iso image": lambda server: server["iso"]["name"] if server["iso"] else None,
     "guest agent": lambda server: None if server["agent"] else "no",
     "description": lambda server: server["description"],
     "labels": lambda server: server["labels"],

@@ -10,6 +10,7 @@ from jotunheim.data.node.view import (
     NodeView,
     TemplateView,
 )
+from jotunheim.data.server.iso import ClientIsoView, IsoView
 from jotunheim.data.server.view import ClientServerView, ServerView, SnapshotView
 from jotunheim.data.ssh_key import SshKeyView, UserSshKeyView
 
@@ -149,6 +150,20 @@ class SnapshotList(View):
     """A server's snapshots, the oldest first."""
 
     snapshots: list[SnapshotView]
+
+
+class IsoList(View):
+    """A page of the images that a server can be given."""
+
+    isos: list[IsoView]
+    meta: Meta
+
+
+class ClientIsoList(View):
+    """A page of the images that an owner's server can be given."""
+
+    isos: list[ClientIsoView]
+    meta: Meta
 
 
 class SshKeysAnswer(View):

@@ -82,6 +82,20 @@ def _back_up(world: World, servers: Servers) -> None:
     world.settle()
 
 
+MOUNT = {"name": "rescue.iso", "restart": "if_needed"}
+
+
+def _upload_images(world: World, servers: Servers) -> None:
+    """Put an image on the node's storage."""
+    world.sandbox.upload_image("rescue.iso")
+    world.settle()
+
+
+def _mount_image(world: World, servers: Servers) -> None:
+    _upload_images(world, servers)
+    _done(_on("running", "/iso", MOUNT))(world, servers)
+
+
 CHANGE = {
     "name": "renamed",
     "cpu": 3,
@@ -100,6 +114,8 @@ CASES = (
     Case("configure", "server.configure", _on("running", "", CHANGE, "PATCH")),
     Case("configure, guest", "server.configure", _on("running", "", FOR_THE_GUEST, "PATCH")),
     Case("configure, as recorded", "server.configure", _on("stopped", "/configure")),
+    Case("mount an image", "server.configure", _on("running", "/iso", MOUNT), _upload_images),
+    Case("unmount an image", "server.configure", _on("running", "/iso", None, "DELETE"), _mount_image),
     Case("delete, running", "server.delete", _on("running", "", {"backups": "delete"}, "DELETE"), _back_up),
     Case("delete, stopped", "server.delete", _on("stopped", "", None, "DELETE")),
     Case("password, now", "server.password", _on("running", "/password"), anew=True),

@@ -26,6 +26,9 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "cloud_init": ("ciuser", "nameserver", "searchdomain"),
     "boot_order": ("boot",),
     "agent": ("agent",),
+    "iso": tuple(
+        f"{bus}{number}" for bus, count in (("ide", 4), ("sata", 6), ("scsi", 31)) for number in range(count)
+    ),
 }
 """The settings of the VM that each field of a change is made of."""
 ALL = frozenset(SETTINGS) - {"disk_bytes"} | {"onboot"}

@@ -96,3 +96,12 @@ class ServerChange(Change):
     protected: bool | None = None
     expires_in_seconds: ExpirySeconds | None = None
     """From now on; null: never."""
+
+
+class IsoChange(ServerChange):
+    """The image in the drive; asked for by requests of its own, which look whether the node has it."""
+
+    NULLABLE = ServerChange.NULLABLE | {"iso"}
+
+    iso: str | None = None
+    """A volume; null: none."""

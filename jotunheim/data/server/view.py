@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from jotunheim.data.fields import View
+from jotunheim.data.server.iso import ClientMountedIso, MountedIso
 from jotunheim.data.server.status import Power, ServerStatus
 
 
@@ -84,8 +85,8 @@ class ServerView(View):
     cloud_init: dict[str, Any]
     """What was set for cloud-init; the rest follows from template, addresses and host name."""
     boot_order: list[str] | None
-    iso: str | None
-    """The ISO image in its drive, a volume of the node's `iso_storage`."""
+    iso: MountedIso | None
+    """The image in its CD-ROM drive."""
     agent: bool
     labels: dict[str, str]
     tags: list[str]
@@ -121,6 +122,7 @@ class ClientServerView(View):
     disk_bytes: int | None
     addresses: list[AddressView]
     ssh_keys: list[str]
+    iso: ClientMountedIso | None
     labels: dict[str, str]
     tags: list[str]
     expires_at: datetime | None

@@ -27,6 +27,15 @@ class Snapshot:
     created_at: datetime
 
 
+@dataclass(frozen=True)
+class Image:
+    """An ISO image on a storage."""
+
+    volume: str
+    size_bytes: int
+    created_at: datetime | None
+
+
 def version(client: ProxmoxClient) -> str:
     """PVE's version, e.g. ``8.4.21``. The cheapest call that proves address, certificate and token."""
     return str(client.get("version")["version"])
@@ -89,3 +98,16 @@ def snapshots(client: ProxmoxClient, node: str, vmid: int) -> list[Snapshot]:
         if entry["name"] != "current"
     ]
     return sorted(found, key=lambda snapshot: snapshot.created_at)
+
+
+def images(client: ProxmoxClient, node: str, storage: str) -> list[Image]:
+    """The ISO images on a node's storage, as far as the token has Datastore.Audit."""
+    listed = client.get(api_path("nodes", node, "storage", storage, "content"), content="iso")
+    return [
+        Image(
+            volume=str(entry["volid"]),
+            size_bytes=int(entry.get("size", 0)),
+            created_at=datetime.fromtimestamp(int(entry["ctime"]), UTC) if "ctime" in entry else None,
+        )
+        for entry in listed
+    ]

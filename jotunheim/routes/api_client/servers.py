@@ -3,6 +3,7 @@
 from typing import Any
 
 from jotunheim.data.answers import (
+    ClientIsoList,
     ClientServerAnswer,
     ClientServerJob,
     ClientServerJobPassword,
@@ -15,6 +16,7 @@ from jotunheim.data.server.requests import KeysRequest
 from jotunheim.data.server.view import ClientServerView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.routes.isos import add_isos
 from jotunheim.routes.operation import Call, JobQuery, NoQuery, Operations, Reply
 from jotunheim.routes.queries import ServerListQuery
 from jotunheim.routes.requests import Module, add_requests
@@ -44,9 +46,9 @@ def _queued_with_password(asked: Asked) -> Reply:
     return _queued(asked, ClientServerJobPassword, root_password=asked.root_password)
 
 
-add_requests(
-    Module(operations, _own, _queued, _queued_with_password, ClientServerJob, ClientServerJobPassword)
-)
+MODULE = Module(operations, _own, _queued, _queued_with_password, ClientServerJob, ClientServerJobPassword)
+add_requests(MODULE)
+add_isos(MODULE, ClientIsoList)
 
 
 @operations.get("/servers", scope="servers:read", answer=ClientServerList, query=ServerListQuery)

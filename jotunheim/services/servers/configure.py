@@ -45,6 +45,7 @@ COLUMNS = frozenset(
         "cloud_init",
         "boot_order",
         "agent",
+        "iso",
     }
 )
 """Fields that are columns of the same name, and settings of the VM."""

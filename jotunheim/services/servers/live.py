@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from jotunheim.data.server.iso import IsoView, is_image_name, name_of
 from jotunheim.data.server.status import Power
 from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.repository import ProxmoxRequestError, ProxmoxVmNotFoundError
@@ -41,6 +42,27 @@ def snapshots(server: Server, keyring: Keyring, settings: Settings) -> list[Snap
             created_at=snapshot.created_at,
         )
         for snapshot in found
+    ]
+
+
+def images(server: Server, keyring: Keyring, settings: Settings) -> list[IsoView]:
+    """The ISO images that a server can be given: those on the storage for images of its node.
+
+    Raises:
+        NodeUnavailableError: the node gives no usable answer.
+    """
+    node = server.node
+    with _asking(node, endpoint(node, keyring, settings)) as client:
+        found = reads.images(client, node.name, node.iso_storage)
+    return [
+        IsoView(
+            name=name_of(image.volume),
+            size_bytes=image.size_bytes,
+            created_at=image.created_at,
+            volume=image.volume,
+        )
+        for image in found
+        if is_image_name(name_of(image.volume))
     ]
 
 

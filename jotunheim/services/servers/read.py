@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 
 from jotunheim.data.paging import Page, Paged
+from jotunheim.data.server.iso import MountedIso
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.data.server.view import (
     AddressView,
@@ -87,7 +88,7 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
             network=server.network,
             cloud_init=server.cloud_init,
             boot_order=server.boot_order,
-            iso=server.iso,
+            iso=MountedIso.of(server.iso),
             agent=server.agent,
             labels=labels.get(server.id, {}),
             tags=server.tags,
