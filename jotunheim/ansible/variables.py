@@ -192,6 +192,16 @@ def pve_rebuild(
     )
 
 
+def pve_adopt(found_uuid: str, replaces: str) -> dict[str, Any]:
+    """Which VM is marked.
+
+    Args:
+        found_uuid: the SMBIOS UUID that it had when it was chosen; "": none.
+        replaces: the server whose mark may be replaced; "": nobody's.
+    """
+    return {"pve_adopt_smbios_uuid": found_uuid, "pve_adopt_replaces": replaces}
+
+
 def pve_settle(upids: Iterable[str], *, stop: bool) -> dict[str, Any]:
     """Tasks that a job has begun: whether they are stopped, or only waited for."""
     return {

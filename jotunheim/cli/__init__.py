@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from jotunheim.cli import (
     accounts,
     database,
+    imports,
     isos,
     jobs,
     keys,
@@ -49,6 +50,8 @@ for command in (demo, init, up, serve, worker, sandbox):
     app.command()(command)
 for server_command in (configure, *server_requests.COMMANDS):
     servers.app.command()(server_command)
+servers.app.command("import")(imports.import_)
+nodes.app.command()(imports.unmanaged)
 for name, group in (
     ("db", database.app),
     ("user", accounts.users),

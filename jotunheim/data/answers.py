@@ -10,6 +10,7 @@ from jotunheim.data.node.view import (
     NodeView,
     TemplateView,
 )
+from jotunheim.data.server.importing import UnmanagedView
 from jotunheim.data.server.iso import ClientIsoView, IsoView
 from jotunheim.data.server.view import ClientServerView, ServerView, SnapshotView
 from jotunheim.data.ssh_key import SshKeyView, UserSshKeyView
@@ -100,6 +101,13 @@ class AddressPoolList(View):
     """A page of address pools."""
 
     address_pools: list[AddressPoolView]
+    meta: Meta
+
+
+class UnmanagedList(View):
+    """A page of the machines on a node that are none of our servers."""
+
+    vms: list[UnmanagedView]
     meta: Meta
 
 

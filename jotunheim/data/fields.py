@@ -70,6 +70,14 @@ def _dns_name(value: str) -> str:
     return value
 
 
+def is_dns_name(value: str) -> bool:
+    """Whether a server can have this name."""
+    try:
+        return bool(_dns_name(value))
+    except ValueError:
+        return False
+
+
 def _dns_label(value: str) -> str:
     if not _DNS_LABEL.fullmatch(value):
         raise ValueError(

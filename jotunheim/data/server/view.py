@@ -74,6 +74,8 @@ class ServerView(View):
     location: LocationSummary
     template: TemplateSummary | None
     """None: it was imported."""
+    imported: bool
+    """Its VM was made by somebody else, and was not rebuilt since."""
     cpu: int
     memory_bytes: int
     disk_bytes: int | None

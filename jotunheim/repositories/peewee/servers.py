@@ -52,8 +52,10 @@ class Server(Versioned, Table):
     node = ForeignKeyField(Node, backref="servers", on_delete="RESTRICT")
     node_id: int
     template = ForeignKeyField(Template, backref="servers", null=True, on_delete="RESTRICT")
-    """What it was made from; None: it was imported, and never rebuilt."""
+    """What it is rebuilt from; None: it was imported, and nobody has said."""
     template_id: int | None
+    imported = BooleanField(default=False)
+    """Its VM was made by somebody else, and was not rebuilt since."""
     cpu = IntegerField()
     memory_bytes = BigIntegerField()
     disk_bytes = BigIntegerField(null=True)
@@ -141,6 +143,19 @@ class Server(Versioned, Table):
         """Servers whose time is over and that may be deleted, the oldest first."""
         query = cls.select().where((cls.expires_at <= at) & ~cls.protected).order_by(cls.expires_at)
         return list(query)
+
+    @classmethod
+    def by_vmid(cls, vmids: Iterable[int]) -> "dict[int, Server]":
+        """The servers that have these VMIDs, or are rebuilt beside them, by VMID."""
+        wanted = set(vmids)
+        found = cls.select().where(cls.vmid.in_(list(wanted)) | cls.scratch_vmid.in_(list(wanted)))
+        pairs = [(vmid, server) for server in found for vmid in (server.vmid, server.scratch_vmid)]
+        return {vmid: server for vmid, server in pairs if vmid in wanted}
+
+    @classmethod
+    def ids_among(cls, ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+        """Those of these ids that servers have."""
+        return {server.id for server in cls.select(cls.id).where(cls.id.in_(list(ids)))}
 
     @classmethod
     def nodes(cls) -> list[Node]:
@@ -278,6 +293,16 @@ class ForeignVmid(Table):
         """Remember VMIDs that must not be handed out."""
         for vmid in vmids:
             cls.insert(vmid=vmid, node=node, seen_at=now()).on_conflict_ignore().execute()
+
+
+def claim_vmid(vmid: int) -> bool:
+    """Let a VMID that a node uses be a server's; False: a server has it.
+
+    Call it in the transaction that stores the server, as `lowest_free_vmid`.
+    """
+    serialize("vmid")
+    ForeignVmid.delete().where(ForeignVmid.vmid == vmid).execute()
+    return not Server.vmids_among([vmid])
 
 
 def lowest_free_vmid(first: int, last: int) -> int | None:

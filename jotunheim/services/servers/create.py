@@ -61,7 +61,7 @@ def create_server(
             server = _record(spec, actor, settings, manner.planned)
             generated = password.generate() if _needs_password(spec, server, manner.planned) else None
             secret = spec.password.get_secret_value() if spec.password else generated
-            parameters = _as_parameters(server, with_password=secret is not None)
+            parameters = as_parameters(server, with_password=secret is not None)
             if secret is not None:
                 Secret.put(keyring, server.password_reference, secret)
             if not manner.check:
@@ -155,7 +155,7 @@ def _vmid(shown: Mapping[str, Any], settings: Settings) -> int:
         return vmids.take(shown["vmid"])
 
 
-def _as_parameters(server: Server, *, with_password: bool) -> dict[str, Any]:
+def as_parameters(server: Server, *, with_password: bool) -> dict[str, Any]:
     """What the preview of a build needs to know of a server that is recorded nowhere else."""
     columns = {
         name: str(value) if isinstance(value, uuid.UUID) else value

@@ -31,7 +31,7 @@ def snapshots(server: Server, keyring: Keyring, settings: Settings) -> list[Snap
         NodeUnavailableError: the node gives no usable answer.
         ConflictError: the node has no such VM.
     """
-    with _asking(server.node, endpoint(server.node, keyring, settings)) as client:
+    with asking(server.node, endpoint(server.node, keyring, settings)) as client:
         found = reads.snapshots(client, server.node.name, server.vmid)
     return [
         SnapshotView(
@@ -52,7 +52,7 @@ def images(server: Server, keyring: Keyring, settings: Settings) -> list[IsoView
         NodeUnavailableError: the node gives no usable answer.
     """
     node = server.node
-    with _asking(node, endpoint(node, keyring, settings)) as client:
+    with asking(node, endpoint(node, keyring, settings)) as client:
         found = reads.images(client, node.name, node.iso_storage)
     return [
         IsoView(
@@ -85,7 +85,7 @@ def state_of(node: Node, watched: Mapping[str, Any], keyring: Keyring, settings:
     Raises:
         NodeUnavailableError: the node gives no usable answer.
     """
-    with _asking(node, endpoint(node, keyring, settings)) as client:
+    with asking(node, endpoint(node, keyring, settings)) as client:
         return state.read(client, node.name, **watched)
 
 
@@ -104,7 +104,7 @@ def powers(
 
     def ask(node: Node, where: Endpoint) -> dict[int, Power] | None:
         try:
-            with _asking(node, where) as client:
+            with asking(node, where) as client:
                 return {vmid: Power(status) for vmid, status in reads.vm_statuses(client, node.name).items()}
         except NodeUnavailableError as error:
             log.warning("%s", error.message)
@@ -117,7 +117,13 @@ def powers(
 
 
 @contextmanager
-def _asking(node: Node, where: Endpoint) -> Iterator[ProxmoxClient]:
+def asking(node: Node, where: Endpoint) -> Iterator[ProxmoxClient]:
+    """A session in which the node's errors become those of a request.
+
+    Raises:
+        NodeUnavailableError: the node gives no usable answer.
+        ConflictError: it has no such VM.
+    """
     try:
         with ProxmoxClient(where) as client:
             yield client

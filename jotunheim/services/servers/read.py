@@ -71,6 +71,7 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
                 short_code=server.node.location.short_code,
             ),
             template=_template(server),
+            imported=server.imported,
             cpu=server.cpu,
             memory_bytes=server.memory_bytes,
             disk_bytes=server.disk_bytes,

@@ -1,12 +1,12 @@
-"""SSH keys that users keep; the ISO image in a server's drive; servers that were made from none of our templates."""
+"""SSH keys that users keep; the ISO image in a server's drive; servers that were imported."""
 
 from typing import Any
 
-from peewee import BigIntegerField, CharField, ForeignKeyField, Model, TextField
+from peewee import BigIntegerField, BooleanField, CharField, ForeignKeyField, Model, TextField
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Create the table, add the column, and let a server have no template."""
+    """Create the table, add the columns, and let a server have no template."""
 
     class User(Model):
         class Meta:
@@ -29,5 +29,6 @@ def up(migrator: Any, db: Any) -> None:
     db.create_tables([SshKey])
     migrator.migrate(
         migrator.add_column("server", "iso", CharField(null=True)),
+        migrator.add_column("server", "imported", BooleanField(default=False)),
         migrator.drop_not_null("server", "template_id"),
     )

@@ -17,7 +17,7 @@ options:
     description: Name of the VM, a DNS name. It is also the host name that cloud-init sets.
     type: str
   cores:
-    description: CPU cores per socket.
+    description: CPU cores over all sockets. When they do not divide evenly, the VM gets one socket.
     type: int
   memory_bytes:
     description: Memory in bytes, a multiple of 1 MiB.
