@@ -47,13 +47,16 @@ def preview(job: Job, context: ActionContext) -> None:
 def take_back(job: Job, context: ActionContext) -> None:
     """Take the mark off the VM, and forget the server. Raises as `adopt`."""
     server = load(job)
-    run_playbook(CANCEL, job, server, context, {})
+    run_playbook(CANCEL, job, server, context, _variables(job))
     succeed(job, lambda: forget(server))
 
 
 def _run(job: Job, server: Server, context: ActionContext) -> runner.HostResult:
-    given = variables.pve_adopt(job.parameters["found_uuid"], job.parameters["replaces"])
-    return run_playbook(PLAYBOOK, job, server, context, given)
+    return run_playbook(PLAYBOOK, job, server, context, _variables(job))
+
+
+def _variables(job: Job) -> dict[str, Any]:
+    return variables.pve_adopt(job.parameters["found_uuid"], job.parameters["replaces"])
 
 
 def _told(job: Job) -> dict[str, Any]:

@@ -4,8 +4,10 @@ The VM's own SMBIOS UUID becomes the server's id, so that its description is all
 another server has it (VMs restored from a backup have the same), the server gets a new one, and the VM with it.
 """
 
+import ipaddress
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +80,7 @@ def look(wanted: ImportRequest, keyring: Keyring, settings: Settings) -> Found:
             problem = f"node {node.name} has no VM {wanted.vmid}; containers are none"
             raise DataValidationError([FieldProblem("vmid", problem)]) from None
         told = _told_by_agent(client, node, wanted.vmid) if config.agent and power is Power.RUNNING else []
-    return Found(config, power, list(dict.fromkeys([*config.addresses, *told])))
+    return Found(config, power, list(dict.fromkeys(_usable([*config.addresses, *told]))))
 
 
 def import_server(wanted: ImportRequest, found: Found, actor: Actor, manner: Manner) -> Created:
@@ -152,6 +154,15 @@ def _told_by_agent(client: ProxmoxClient, node: Node, vmid: int) -> list[str]:
         raise
     except ProxmoxRequestError:  # a guest without a running agent is nothing special
         return []
+
+
+def _usable(addresses: Iterable[str]) -> Iterator[str]:
+    """Addresses as pools spell them, without those that every link has."""
+    for text in addresses:
+        with suppress(ValueError):
+            address = ipaddress.ip_address(text.partition("%")[0])
+            if not address.is_link_local and not address.is_loopback:
+                yield str(address)
 
 
 def _node(wanted: ImportRequest) -> Node:

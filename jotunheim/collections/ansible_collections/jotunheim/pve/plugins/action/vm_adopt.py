@@ -23,16 +23,16 @@ class ActionModule(PveAction):
     def act(self, vm: Vm, args: dict[str, Any]) -> dict[str, Any]:
         """Read the configuration, make sure that it is the VM that was meant, and write the mark if it lacks."""
         config = vm.config()
-        if config is None:
+        if args["state"] == "absent":
+            plan = adoption.released(config or {}, vm.uuid, args["replaces"])
+        elif config is None:
             raise ProxmoxVmNotFoundError(
                 f"There is no VM {vm.vmid} on node {vm.node} any more.",
                 hint="List what there is, and import that.",
             )
-        if args["state"] == "absent":
-            plan = adoption.released(config, vm.uuid)
         else:
             adoption.assert_meant(vm, config, args["smbios_uuid"], args["replaces"])
             plan = adoption.adopted(config, vm.uuid)
         if not self.checking:
-            vm.write(plan, config, timeout_seconds=0)
+            vm.write(plan, config or {}, timeout_seconds=0)
         return self.outcome(plan)

@@ -24,7 +24,7 @@ options:
     type: str
     default: ''
   replaces:
-    description: The UUID of the server whose mark may be replaced. Empty if no other mark may be.
+    description: The UUID of the server whose mark may be replaced, or stands there again. Empty if no other mark may be.
     type: str
     default: ''
 extends_documentation_fragment:

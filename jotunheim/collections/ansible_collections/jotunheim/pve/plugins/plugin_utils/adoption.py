@@ -46,11 +46,17 @@ def adopted(config: Mapping[str, Any], uuid: str) -> Plan:
     return ownership.identity(config, uuid, None, service)
 
 
-def released(config: Mapping[str, Any], uuid: str) -> Plan:
-    """The plan that takes the mark of this server off again; the SMBIOS UUID stays."""
+def released(config: Mapping[str, Any], uuid: str, replaced: str) -> Plan:
+    """The plan that takes the mark of this server off again; the SMBIOS UUID stays.
+
+    Args:
+        replaced: the server whose mark it has replaced, which stands there again; "": nobody's.
+    """
     plan = Plan()
     if ownership.marked_for(config) == uuid:
         text = ownership.description_text(config)
+        if replaced.lower() not in {"", uuid}:
+            text = ownership.described(replaced, text)
         if text:
             plan.set("description", config["description"], text)
         else:

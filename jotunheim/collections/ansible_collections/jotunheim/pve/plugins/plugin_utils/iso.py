@@ -15,7 +15,7 @@ _EMPTY = "none"
 _IMAGE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*:iso/[^/,=]+")
 _CDROM = "media=cdrom"
 
-# Machines of type q35 have only ide0 and ide2 of the IDE drives. A cloud-init drive has ide2 mostly.
+# ide2 is Proxmox VE's own choice for a CD-ROM; a cloud-init drive has it mostly, then ide0 is on the other bus.
 _SLOTS = ("ide2", "ide0", "sata5", "sata4", "sata3", "sata2", "sata1", "sata0", "ide1", "ide3")
 _DRIVE = re.compile(r"(ide|sata|scsi)\d+")
 
