@@ -118,7 +118,7 @@ def import_server(wanted: ImportRequest, found: Found, actor: Actor, manner: Man
         parameters = {
             **as_parameters(server, with_password=False),
             "found_uuid": found.config.smbios_uuid,
-            "replaces": found.config.mark or "",
+            "replaces": "" if found.config.mark in (None, str(id_)) else found.config.mark,
             "addresses_taken": taken,
             "addresses_left": left,
             "uuid_kept": kept,
