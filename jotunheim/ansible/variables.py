@@ -35,11 +35,11 @@ def connection(server: Server, node: Node, settings: Settings) -> dict[str, Any]
 def pve_clone(server: Server, node: Node) -> dict[str, Any]:
     """What the VM is cloned from: linked where the template is on the node's `vm_storage`, else copied to it."""
     variables: dict[str, Any] = {
-        "pve_clone_template_vmid": server.template.vmid,
+        "pve_clone_template_vmid": server.made_from.vmid,
         "pve_clone_name": _names(server)[0],
         "pve_clone_timeout_seconds": CLONE_TIMEOUT_SECONDS,
     }
-    if server.template.storage not in (None, node.vm_storage):
+    if server.made_from.storage not in (None, node.vm_storage):
         variables |= {"pve_clone_full": True, "pve_clone_storage": node.vm_storage}
     return variables
 
@@ -74,6 +74,7 @@ def pve_config(
         "pve_config_description": server.description if wanted("description") else None,
         "pve_config_agent": server.agent if wanted("agent") else None,
         "pve_config_boot_order": server.boot_order if wanted("boot_order") else None,
+        "pve_config_iso": (server.iso or "") if wanted("iso") else None,
         "pve_config_networks": [_network(server, node, addresses)]
         if wanted("network", "addresses")
         else None,
@@ -175,10 +176,10 @@ def pve_rebuild(
     Args:
         keep_scratch: leave it for another attempt when the rebuild is given up.
     """
-    copied = server.template.storage not in (None, node.vm_storage)
+    copied = server.made_from.storage not in (None, node.vm_storage)
     return _given(
         {
-            "pve_rebuild_template_vmid": server.template.vmid,
+            "pve_rebuild_template_vmid": server.made_from.vmid,
             "pve_rebuild_scratch_vmid": scratch_vmid,
             "pve_rebuild_full": copied,
             **({"pve_rebuild_storage": node.vm_storage} if copied else {}),
@@ -189,6 +190,16 @@ def pve_rebuild(
             "pve_rebuild_timeout_seconds": CLONE_TIMEOUT_SECONDS,
         }
     )
+
+
+def pve_adopt(found_uuid: str, replaces: str) -> dict[str, Any]:
+    """Which VM is marked.
+
+    Args:
+        found_uuid: the SMBIOS UUID that it had when it was chosen; "": none.
+        replaces: the server whose mark may be replaced; "": nobody's.
+    """
+    return {"pve_adopt_smbios_uuid": found_uuid, "pve_adopt_replaces": replaces}
 
 
 def pve_settle(upids: Iterable[str], *, stop: bool) -> dict[str, Any]:

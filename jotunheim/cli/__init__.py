@@ -16,7 +16,10 @@ from typer.exceptions import TyperException
 from jotunheim.cli import (
     accounts,
     database,
+    imports,
+    isos,
     jobs,
+    keys,
     locations,
     node_requests,
     nodes,
@@ -51,16 +54,20 @@ for server_command in (configure, *server_requests.COMMANDS):
     servers.app.command()(server_command)
 for name, node_command in node_requests.COMMANDS.items():
     nodes.app.command(name)(node_command)
+servers.app.command("import")(imports.import_)
+nodes.app.command()(imports.unmanaged)
 for name, group in (
     ("db", database.app),
     ("user", accounts.users),
     ("token", accounts.tokens),
+    ("key", keys.app),
     ("location", locations.app),
     ("node", nodes.app),
     ("template", templates.app),
     ("template-group", template_groups.app),
     ("pool", pools.app),
     ("server", servers.app),
+    ("iso", isos.app),
     ("snapshot", snapshots.app),
     ("job", jobs.app),
 ):

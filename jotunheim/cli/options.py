@@ -35,6 +35,12 @@ SshKeys = Annotated[
     list[str] | None,
     typer.Option("--ssh-key", metavar="KEY|@FILE", help="Public key, or a file of them; repeatable."),
 ]
+KeyNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key", metavar="NAME|FILE", help="Key that the owner keeps, or a file of public keys; repeatable."
+    ),
+]
 
 NODE_TOKEN_SECRET = "JOTUNHEIM_NODE_TOKEN_SECRET"  # noqa: S105 - the name of a variable
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:iB)?)?", re.IGNORECASE)
@@ -133,12 +139,21 @@ def write_new_file(option: str, path: Path, content: bytes) -> None:
         raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.", param_hint=option) from None
 
 
-def parse_ssh_keys(values: list[str]) -> list[str]:
-    """Public keys, each given as text or as `@FILE` with a key on each line."""
+def parse_ssh_keys(values: list[str], option: str = "--ssh-key") -> list[str]:
+    """Public keys, each given as text or as `@FILE` with a key on each line. Private ones go no further."""
+    from jotunheim.data.fields import is_private_key
+
     keys: list[str] = []
     for value in values:
+        text = read_file(option, Path(value[1:])) if value.startswith("@") else value
+        if is_private_key(text):
+            what = value[1:] if value.startswith("@") else "This"
+            raise typer.BadParameter(
+                f"{what} is a private key, and was not sent. Give the public one, FILE.pub.",
+                param_hint=option,
+            )
         if value.startswith("@"):
-            lines = read_file("--ssh-key", Path(value[1:])).splitlines()
+            lines = text.splitlines()
             keys += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         else:
             keys.append(value)

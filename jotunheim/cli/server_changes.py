@@ -10,6 +10,7 @@ from jotunheim.cli.asking import Manner, conclude
 from jotunheim.cli.options import (
     Check,
     Json,
+    KeyNames,
     PlanOption,
     SshKeys,
     Timeout,
@@ -21,7 +22,6 @@ from jotunheim.cli.options import (
     parse_limit,
     parse_pairs,
     parse_size,
-    parse_ssh_keys,
 )
 from jotunheim.cli.output import Document, print_json, print_lines
 
@@ -34,6 +34,7 @@ _OPTIONS = {
     "addresses.ipv4": "--ipv4",
     "addresses.ipv6": "--ipv6",
     "ssh_keys": "--ssh-key",
+    "ssh_key_ids": "--key",
     "tags": "--tag",
     "description": "--description",
     "network.model": "--network-model",
@@ -57,7 +58,7 @@ _OPTIONS = {
     "protected": "--protected",
     "restart": "--restart",
 }
-_EFFECTS = {
+EFFECTS = {
     "applied": "applied",
     "pending": "pending: Proxmox VE holds it back until a restart",
     "needs_restart": "needs a restart: the VM has it, the guest sees it only then",
@@ -87,6 +88,7 @@ def configure(
     ] = None,
     ipv6: Annotated[int | None, typer.Option(metavar="N", help="IPv6 addresses, likewise.")] = None,
     ssh_key: SshKeys = None,
+    key: KeyNames = None,
     no_ssh_keys: Annotated[bool, typer.Option("--no-ssh-keys", help="No keys any more.")] = False,
     tag: Annotated[
         list[str] | None, typer.Option(help="All tags in Proxmox VE; others go. Repeatable.")
@@ -164,11 +166,11 @@ def configure(
     as_json: Json = False,
 ) -> None:
     """Change a server. What is not named stays; without any option, all that is recorded is asserted."""
-    from jotunheim.cli import references
+    from jotunheim.cli import keys, references
     from jotunheim.cli.client import Api
 
     manner = Manner(wait, timeout, check, plan, as_json)
-    keys = either(ssh_key, "--ssh-key", no_ssh_keys, "--no-ssh-keys")
+    without_keys = either([*(ssh_key or ()), *(key or ())], "--ssh-key", no_ssh_keys, "--no-ssh-keys") == []
     labels = either(label, "--label", no_labels, "--no-labels")
     network = {
         "model": network_model,
@@ -190,7 +192,6 @@ def configure(
             "cpu": cpu,
             "memory_bytes": memory,
             "disk_bytes": disk,
-            "ssh_keys": None if keys is None else parse_ssh_keys(keys),
             "tags": either(tag, "--tag", no_tags, "--no-tags"),
             "description": description,
             "network": given(network) or None,
@@ -208,6 +209,9 @@ def configure(
     change |= or_null("expires_in_seconds", expires_in, "--expires-in", no_expiry, "--no-expiry")
     with Api.from_environment() as api:
         found = references.server(api, server)
+        change |= (
+            {"ssh_keys": []} if without_keys else given(keys.chosen(api, ssh_key, key, found.get("owner_id")))
+        )
         answer = api.patch(f"/servers/{found['id']}", change, _OPTIONS, query=manner.query)
         if answer["job"] is not None:
             conclude(
@@ -254,7 +258,7 @@ def _show(answer: Document, change: Document) -> None:
     """Say of each field when the change takes effect."""
     result = answer["job"]["result"] or {}
     fields = {field: "applied" for field in change if field != "restart"} | result.get("fields", {})
-    lines = [f"  {field}: {_EFFECTS.get(effect, effect)}" for field, effect in sorted(fields.items())]
+    lines = [f"  {field}: {EFFECTS.get(effect, effect)}" for field, effect in sorted(fields.items())]
     if result.get("restarted"):
         lines.append(
             "The server would be restarted." if answer["job"]["check"] else "The server was restarted."

@@ -9,6 +9,7 @@ from jotunheim.cli.errors import CommandError
 from jotunheim.cli.options import (
     Check,
     Json,
+    KeyNames,
     PasswordStdin,
     PlanOption,
     SshKeys,
@@ -17,7 +18,6 @@ from jotunheim.cli.options import (
     confirm,
     given,
     parse_duration,
-    parse_ssh_keys,
     secret_from_stdin,
 )
 from jotunheim.cli.output import Document, print_lines, print_record
@@ -76,6 +76,7 @@ def rebuild(
         str | None, typer.Option(metavar="ID|NAME", help="What to clone; by default the same again.")
     ] = None,
     ssh_key: SshKeys = None,
+    key: KeyNames = None,
     password_stdin: PasswordStdin = False,
     destroy_snapshots: Annotated[
         bool, typer.Option("--destroy-snapshots", help="Give up its snapshots, which hold the old disk.")
@@ -87,11 +88,10 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Give a server a new system disk; what is on the old one is lost. Address, name and VMID stay."""
-    from jotunheim.cli import references
+    from jotunheim.cli import keys, references
     from jotunheim.cli.client import Api
 
     manner = Manner(wait, timeout, check, plan, as_json)
-    keys = parse_ssh_keys(ssh_key) if ssh_key else None
     secret = secret_from_stdin("--password-stdin") if password_stdin else None
     with Api.from_environment() as api:
         found = references.server(api, server)
@@ -100,7 +100,7 @@ def rebuild(
                 "template_id": references.template_id(api, template, found["node"]["id"])
                 if template
                 else None,
-                "ssh_keys": keys,
+                **keys.chosen(api, ssh_key, key, found.get("owner_id")),
                 "password": secret,
                 "destroy_snapshots": destroy_snapshots,
             }
@@ -108,6 +108,7 @@ def rebuild(
         options = {
             "template_id": "--template",
             "ssh_keys": "--ssh-key",
+            "ssh_key_ids": "--key",
             "password": "--password-stdin",
             "destroy_snapshots": "--destroy-snapshots",
         }

@@ -11,16 +11,17 @@ from jotunheim.cli.asking import Manner, conclude
 from jotunheim.cli.options import (
     Check,
     Json,
+    KeyNames,
     PasswordStdin,
     PlanOption,
     SshKeys,
     Timeout,
     Wait,
+    either,
     given,
     parse_duration,
     parse_pairs,
     parse_size,
-    parse_ssh_keys,
     secret_from_stdin,
 )
 from jotunheim.cli.output import Columns, Document, local_time, print_record, print_rows, size
@@ -69,7 +70,7 @@ RECORD: Columns = {
     "running job": lambda server: server["job_id"],
     "node": lambda server: f"{server['node']['name']}, {server['location']['name']}",
     "vmid": lambda server: server["vmid"],
-    "template": lambda server: server["template"]["name"],
+    "template": lambda server: server["template"]["name"] if server["template"] else "none: imported",
     "cores": lambda server: server["cpu"],
     "memory": lambda server: size(server["memory_bytes"]),
     "disk": lambda server: size(server["disk_bytes"]),
@@ -78,6 +79,7 @@ RECORD: Columns = {
     "cloud-init": lambda server: server["cloud_init"],
     "ssh keys": lambda server: [_key(key) for key in server["ssh_keys"]],
     "boot order": lambda server: server["boot_order"],
+    "iso image": lambda server: server["iso"]["name"] if server["iso"] else None,
     "guest agent": lambda server: None if server["agent"] else "no",
     "description": lambda server: server["description"],
     "labels": lambda server: server["labels"],
@@ -105,6 +107,7 @@ _OPTIONS = {
     "addresses.ipv4": "--ipv4",
     "addresses.ipv6": "--ipv6",
     "ssh_keys": "--ssh-key",
+    "ssh_key_ids": "--key",
     "password": "--password-stdin",
     "labels": "--label",
     "tags": "--tag",
@@ -141,6 +144,10 @@ def create(
     ipv4: Annotated[int | None, typer.Option(metavar="N", help="IPv4 addresses from the pools.")] = None,
     ipv6: Annotated[int | None, typer.Option(metavar="N", help="IPv6 addresses from the pools.")] = None,
     ssh_key: SshKeys = None,
+    key: KeyNames = None,
+    no_ssh_keys: Annotated[
+        bool, typer.Option("--no-ssh-keys", help="None of those the owner keeps.")
+    ] = False,
     password_stdin: PasswordStdin = False,
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Repeatable.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Tag of the VM in Proxmox VE; repeatable.")] = None,
@@ -161,7 +168,8 @@ def create(
     plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
-    """Create a server. Without keys and password, a password is generated and shown once."""
+    """Create a server. It gets the keys that its owner keeps, or else a password, shown once."""
+    from jotunheim.cli import keys
     from jotunheim.cli.client import Api
     from jotunheim.cli.references import location_id, node_id, template_group_id, template_id
 
@@ -170,7 +178,7 @@ def create(
         raise typer.BadParameter("give it or --template-group.", param_hint="--template")
     labels = parse_pairs("--label", label or [])
     node_labels = parse_pairs("--node-label", node_label or [])
-    keys = parse_ssh_keys(ssh_key or [])
+    without = either([*(ssh_key or ()), *(key or ())], "--ssh-key", no_ssh_keys, "--no-ssh-keys") == []
     password = secret_from_stdin("--password-stdin") if password_stdin else None
     with Api.from_environment() as api:
         on_node = node_id(api, node) if node else None
@@ -187,7 +195,7 @@ def create(
             "memory_bytes": memory,
             "disk_bytes": disk,
             "addresses": given({"ipv4": ipv4, "ipv6": ipv6}),
-            "ssh_keys": keys,
+            **({"ssh_keys": []} if without else keys.chosen(api, ssh_key, key, owner)),
             "password": password,
             "start": start,
             "labels": labels,

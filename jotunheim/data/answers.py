@@ -13,7 +13,10 @@ from jotunheim.data.node.view import (
     TemplateGroupView,
     TemplateView,
 )
+from jotunheim.data.server.importing import UnmanagedView
+from jotunheim.data.server.iso import ClientIsoView, IsoView
 from jotunheim.data.server.view import ClientServerView, ServerView, SnapshotView
+from jotunheim.data.ssh_key import SshKeyView, UserSshKeyView
 
 
 class Pagination(View):
@@ -148,6 +151,13 @@ class AddressPoolList(View):
     meta: Meta
 
 
+class UnmanagedList(View):
+    """A page of the machines on a node that are none of our servers."""
+
+    vms: list[UnmanagedView]
+    meta: Meta
+
+
 class ServerAnswer(View):
     """One server."""
 
@@ -197,10 +207,50 @@ class SnapshotList(View):
     snapshots: list[SnapshotView]
 
 
+class IsoList(View):
+    """A page of the images that a server can be given."""
+
+    isos: list[IsoView]
+    meta: Meta
+
+
+class ClientIsoList(View):
+    """A page of the images that an owner's server can be given."""
+
+    isos: list[ClientIsoView]
+    meta: Meta
+
+
 class SshKeysAnswer(View):
     """The public keys that a server's account accepts."""
 
     ssh_keys: list[str]
+
+
+class SshKeyAnswer(View):
+    """One of the caller's keys."""
+
+    ssh_key: SshKeyView
+
+
+class SshKeyList(View):
+    """A page of the caller's keys."""
+
+    ssh_keys: list[SshKeyView]
+    meta: Meta
+
+
+class UserSshKeyAnswer(View):
+    """One key of a user."""
+
+    ssh_key: UserSshKeyView
+
+
+class UserSshKeyList(View):
+    """A page of users' keys."""
+
+    ssh_keys: list[UserSshKeyView]
+    meta: Meta
 
 
 class ClientServerAnswer(View):

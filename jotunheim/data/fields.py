@@ -22,6 +22,8 @@ _SSH_KEY_TYPES = {
     "sk-ecdsa-sha2-nistp256@openssh.com",
 }
 SQL_INTEGER_MAX = 2**31 - 1
+_PRIVATE_KEY = re.compile(r"PRIVATE KEY|PuTTY-User-Key-File|\bb3BlbnNzaC1rZXktdjE")
+"""What stands in private keys: PEM and OpenSSH, PuTTY, and OpenSSH's without its first line."""
 
 
 class Shape(BaseModel):
@@ -68,6 +70,14 @@ def _dns_name(value: str) -> str:
     return value
 
 
+def is_dns_name(value: str) -> bool:
+    """Whether a server can have this name."""
+    try:
+        return bool(_dns_name(value))
+    except ValueError:
+        return False
+
+
 def _dns_label(value: str) -> str:
     if not _DNS_LABEL.fullmatch(value):
         raise ValueError(
@@ -106,6 +116,10 @@ def _whole_mebibytes(value: int) -> int:
 
 def _ssh_public_key(value: str) -> str:
     """One line of an authorized_keys file without options; RFC 4253 section 6.6 gives the blob's format."""
+    if is_private_key(value):
+        raise ValueError(
+            "is a private key: give the public one (FILE.pub), and make a new pair, since this one was told"
+        )
     _printable(value)
     type_, _, rest = value.strip().partition(" ")
     encoded = rest.strip().partition(" ")[0]
@@ -123,6 +137,11 @@ def _ssh_public_key(value: str) -> str:
     if type_ == "ssh-ed25519" and len(parts[1]) != 32:
         raise ValueError("is not an OpenSSH public key: an Ed25519 key has 32 bytes")
     return value
+
+
+def is_private_key(text: str) -> bool:
+    """Whether a text that should be a public key is, or holds a part of, a private one."""
+    return _PRIVATE_KEY.search(text) is not None
 
 
 def _ssh_strings(blob: bytes) -> list[bytes]:

@@ -19,6 +19,7 @@ class JobType(StrEnum):
     SUSPEND = "server.suspend"
     UNSUSPEND = "server.unsuspend"
     DELETE = "server.delete"
+    IMPORT = "server.import"
     SNAPSHOT_CREATE = "snapshot.create"
     SNAPSHOT_ROLLBACK = "snapshot.rollback"
     SNAPSHOT_DELETE = "snapshot.delete"

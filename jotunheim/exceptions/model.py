@@ -1,7 +1,9 @@
 """Errors about data itself: values that break a rule and transitions that do not exist."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from jotunheim.exceptions import JotunheimError
 
@@ -23,6 +25,23 @@ class DataValidationError(JotunheimError):
         fields = ", ".join(dict.fromkeys(problem.field for problem in problems))
         super().__init__(f"Invalid input: {fields}.")
         self.problems = tuple(problems)
+
+
+@contextmanager
+def all_problems() -> Iterator[Callable[..., Any]]:
+    """Gives a way to call what checks something, one after the other; what they find wrong is raised at once, at the end."""
+    problems: list[FieldProblem] = []
+
+    def collect(parse: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return parse(*arguments)
+        except DataValidationError as error:
+            problems.extend(error.problems)
+            return None
+
+    yield collect
+    if problems:
+        raise DataValidationError(problems)
 
 
 class IllegalTransitionError(JotunheimError):

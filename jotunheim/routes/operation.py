@@ -25,13 +25,13 @@ from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobStatus, JobType, JobView
 from jotunheim.data.paging import MAX_PER_PAGE, Page
+from jotunheim.exceptions.model import all_problems
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.routes.guards import authorize, unnamed_nodes
 from jotunheim.routes.once import Once
 from jotunheim.routes.parsing import (
-    all_problems,
     idempotency_key,
     parse_body,
     parse_planned_body,

@@ -1,8 +1,7 @@
 """Reads what a request says: body, query, idempotency key. Everything that is wrong is told at once."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -31,23 +30,6 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise PayloadTooLargeError(f"The request body is larger than {limit} bytes.")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-@contextmanager
-def all_problems() -> Iterator[Callable[..., Any]]:
-    """Gives a way to call parsers one after the other; what they find wrong is raised at once, at the end."""
-    problems: list[FieldProblem] = []
-
-    def collect(parse: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return parse(*arguments)
-        except DataValidationError as error:
-            problems.extend(error.problems)
-            return None
-
-    yield collect
-    if problems:
-        raise DataValidationError(problems)
 
 
 def parse_query(shape: type[BaseModel], request: Request) -> BaseModel:

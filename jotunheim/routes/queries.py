@@ -1,10 +1,10 @@
-"""The queries of the lists of servers and jobs, for operators and owners."""
+"""The queries of the lists of servers, jobs and SSH keys, for operators and owners."""
 
 import uuid
 
 from pydantic import Field
 
-from jotunheim.data.fields import LABEL_KEY
+from jotunheim.data.fields import LABEL_KEY, SQL_INTEGER_MAX
 from jotunheim.data.job import JobStatus
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.routes.operation import ListQuery
@@ -40,3 +40,20 @@ class JobListQuery(ListQuery):
     server_id: uuid.UUID | None = None
     request_id: str | None = Field(default=None, max_length=128)
     """Jobs that the request with this `X-Request-ID` asked for."""
+
+
+class SshKeyListQuery(ListQuery):
+    """The query of the list of one's own SSH keys."""
+
+    name: str | None = Field(default=None, max_length=255)
+    fingerprint: str | None = Field(default=None, max_length=64)
+    """`SHA256:…`."""
+
+
+class UserSshKeyListQuery(SshKeyListQuery):
+    """The query of the list of all SSH keys."""
+
+    user_id: int | None = Field(default=None, gt=0, le=SQL_INTEGER_MAX)
+    """Only this user's."""
+    mine: bool = False
+    """Only those of whoever asks; `user_id` does not count then."""

@@ -44,6 +44,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "pve_snapshot": variables.pve_snapshot("present", "before", description="d", with_memory=True, limit=2),
     "pve_delete": variables.pve_delete(SERVER, NODE, purge=True, backups=True),
     "pve_settle": variables.pve_settle(["UPID:pve1:0:0:0:qmstop:1000:root@pam:"], stop=True),
+    "pve_adopt": variables.pve_adopt("", ""),
     "pve_rebuild": variables.pve_rebuild(
         SERVER, NODE, scratch_vmid=1001, rebuild_id="1", destroy_snapshots=True
     ),

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.adoption import adopted, released
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.cloudinit import CloudInit, IpConfig, cloudinit
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import Disk, disk, disk_sizes, system_disk
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.general import General, general
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.iso import iso
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.network import Nic, network, nic, nic_text
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import (
     described,
@@ -52,6 +54,90 @@ CONFIG: dict[str, Any] = {
 )
 def test_property_strings_come_back_as_they_were(text: str) -> None:
     assert str(Properties(text, "default")) == text
+
+
+class TestImages:
+    DRIVE = "local:iso/a.iso,media=cdrom,size=36K"
+
+    @pytest.mark.parametrize(
+        ("config", "wanted", "writes"),
+        [
+            ({}, "", {}),
+            ({}, "local:iso/a.iso", {"ide0": "local:iso/a.iso,media=cdrom", "boot": "order=scsi0;ide0"}),
+            ({"ide0": DRIVE}, "local:iso/a.iso", {}),
+            (
+                {"ide0": DRIVE, "boot": "order=scsi0;ide0"},
+                "local:iso/b.iso",
+                {"ide0": "local:iso/b.iso,media=cdrom"},
+            ),
+            ({"ide0": DRIVE}, "", {"ide0": "none,media=cdrom"}),
+            ({"ide0": "none,media=cdrom", "sata0": DRIVE}, "", {"sata0": "none,media=cdrom"}),
+            (
+                {"ide0": "none,media=cdrom", "boot": "order=ide0"},
+                "local:iso/a.iso",
+                {"ide0": "local:iso/a.iso,media=cdrom"},
+            ),
+            ({"ide0": "cdrom,media=cdrom"}, "", {}),
+            (
+                {"ide0": "cdrom,media=cdrom", "boot": "cdn"},
+                "local:iso/a.iso",
+                {"sata5": "local:iso/a.iso,media=cdrom"},
+            ),
+        ],
+    )
+    def test_the_drive_is_found_made_and_emptied(
+        self, config: dict[str, Any], wanted: str, writes: dict[str, str]
+    ) -> None:
+        plan = iso(CONFIG | config, wanted)
+        assert plan.writes == writes
+        after = plan.applied_to(CONFIG | config)
+        assert not iso(after, wanted)
+        assert after["ide2"] == CONFIG["ide2"]
+
+    @pytest.mark.parametrize(
+        "wanted", ["/etc/passwd", "local:1/x.qcow2", "local:iso/a,b.iso", "cdrom", "local:iso/a/b"]
+    )
+    def test_nothing_else_is_an_image(self, wanted: str) -> None:
+        with pytest.raises(DataValidationError):
+            iso(CONFIG, wanted)
+
+    def test_a_vm_without_a_place_is_refused(self) -> None:
+        full = {
+            f"{bus}{n}": "vmstore:1/x.qcow2,size=1G"
+            for bus, count in (("ide", 4), ("sata", 6))
+            for n in range(count)
+        }
+        with pytest.raises(DataValidationError):
+            iso(full, "local:iso/a.iso")
+
+
+@pytest.mark.parametrize(
+    ("sockets", "wanted", "writes"),
+    [(1, 2, {"cores": 2}), (2, 4, {"cores": 2}), (2, 2, {}), (2, 3, {"sockets": 1, "cores": 3})],
+)
+def test_cores_are_counted_over_all_sockets(sockets: int, wanted: int, writes: dict[str, int]) -> None:
+    assert general({"sockets": sockets, "cores": 1}, General(cores=wanted)).writes == writes
+
+
+class TestAdoption:
+    OTHER = "9e60e40f-a6f6-4eca-b680-8f3b1f089265"
+
+    def test_a_vm_with_the_servers_uuid_is_only_described(self) -> None:
+        config = {"smbios1": f"uuid={UUID.upper()},serial=abc", "description": "notes"}
+        assert adopted(config, UUID).writes == {"description": f"{mark(UUID)}\nnotes"}
+
+    def test_another_servers_mark_and_what_it_noted_is_replaced_and_comes_back(self) -> None:
+        notes = f"{mark(self.OTHER)}\njotunheim:rebuild=old\nnotes"
+        plan = adopted({"smbios1": f"uuid={UUID}", "description": notes}, UUID)
+        assert plan.writes == {"description": f"{mark(UUID)}\nnotes"}
+        assert plan.diff()["before"] == {"description": notes}
+        assert released(plan.writes, UUID, self.OTHER).writes == {"description": f"{mark(self.OTHER)}\nnotes"}
+
+    def test_a_mark_comes_off_where_it_is_ours(self) -> None:
+        assert released({"description": f"{mark(UUID)}\nnotes"}, UUID, "").writes == {"description": "notes"}
+        assert released({"description": mark(UUID)}, UUID, "").deletes == ["description"]
+        assert not released({"description": f"{mark(self.OTHER)}\nnotes"}, UUID, "")
+        assert not released({}, UUID, "")
 
 
 class TestOwnership:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support import databases
+from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
@@ -129,6 +130,40 @@ def test_what_is_deleted_while_it_is_asked_for_is_not_half_there(
         gateway = changed.json()["address_pool"]["gateway"] if changed.status_code == 200 else None
         assert gateway not in [server["addresses"][0]["address"] for server in built]
         assert len({server["addresses"][0]["address"] for server in built}) == len(built)
+
+
+def test_a_key_and_a_vm_are_taken_once_however_many_ask(
+    postgresql_service: Service, sandbox: Sandbox
+) -> None:
+    service = postgresql_service
+    own = "5f0c2a54-6d0c-4b5e-9d55-0f4f1f1f7a88"
+    for vmid in (5901, 5902):  # two copies of one VM
+        vm = {"vmid": vmid, "name": f"copy-{vmid}", "scsi0": "vmstore:1", "smbios1": f"uuid={own}"}
+        sandbox.api.post("/nodes/pve1/qemu", data=vm).raise_for_status()
+        wait_for(lambda vmid=vmid: int(vmid) in sandbox.vmids(), "the VM")
+    barrier = threading.Barrier(8)
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx0wqEEMq7wLr8XbJ3WYmHyZ8aQ9sYqv3nXhGm0Q4pB"
+
+    def ask(number: int) -> list[httpx.Response]:
+        vm = {"node_id": service.ids["node"], "vmid": 5901 + number % 2, "name": f"one-of-{number}"}
+        barrier.wait()
+        return [
+            service.http.post("/admin/ssh-keys", json={"name": f"race-{number}", "public_key": key}),
+            service.http.post("/admin/servers/import", json={**vm, "confirm": True}),
+        ]
+
+    with ThreadPoolExecutor(8) as pool:
+        kept, imported = zip(*pool.map(ask, range(8)), strict=True)
+    assert sorted(answer.status_code for answer in kept) == [201] + [409] * 7
+    assert sorted(answer.status_code for answer in imported) == [202] * 2 + [409] * 6
+    made = [answer.json() for answer in imported if answer.status_code == 202]
+    assert {service.finished(answer["job"]["id"])["status"] for answer in made} == {"succeeded"}
+    ids = {answer["server"]["vmid"]: answer["server"]["id"] for answer in made}
+    assert (len(ids), list(ids.values()).count(own)) == (2, 1)
+    for vmid, id_ in ids.items():
+        assert sandbox.config(vmid)["smbios1"] == f"uuid={id_}"
+    [mine] = service.read("ssh-keys?mine=true")["ssh_keys"]
+    service.ask(f"ssh-keys/{mine['id']}", method="DELETE")
 
 
 def test_lists_can_be_read_while_what_they_show_is_deleted(postgresql_service: Service) -> None:

@@ -9,6 +9,8 @@ from tests.faults.world import Moment, Request, World
 GIB = 2**30
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx0wqEEMq7wLr8XbJ3WYmHyZ8aQ9sYqv3nXhGm0Q4pB"
 
+BY_HAND_VMID = 5001
+
 Servers = Mapping[str, str]
 """Ids of the two servers that are there before each case: `running` and `stopped`."""
 
@@ -73,6 +75,25 @@ def _build(world: World, servers: Servers) -> str:
     return _job(world.service.create_server("new", **spec))
 
 
+def _make_vm(world: World, servers: Servers) -> None:
+    """A VM of somebody else, with an address of the pool."""
+    vm = {
+        "vmid": BY_HAND_VMID,
+        "name": "by-hand",
+        "scsi0": "vmstore:1",
+        "description": "By hand",
+        "smbios1": "uuid=5f0c2a54-6d0c-4b5e-9d55-0f4f1f1f7a77",
+        "ipconfig0": "ip=10.99.1.150/24",
+    }
+    world.sandbox.api.post("/nodes/pve1/qemu", data=vm).raise_for_status()
+    world.settle()
+
+
+def _import(world: World, servers: Servers) -> str:
+    asked = {"node_id": world.service.ids["node"], "vmid": BY_HAND_VMID, "confirm": True}
+    return _job(world.service.ask("servers/import", asked))
+
+
 def _back_up(world: World, servers: Servers) -> None:
     """Give the running server a snapshot and a backup."""
     _done(_snapshot("held"))(world, servers)
@@ -80,6 +101,20 @@ def _back_up(world: World, servers: Servers) -> None:
     backup = {"vmid": vmid, "storage": "local", "mode": "snapshot"}
     world.sandbox.api.post("/nodes/pve1/vzdump", data=backup).raise_for_status()
     world.settle()
+
+
+MOUNT = {"name": "rescue.iso", "restart": "if_needed"}
+
+
+def _upload_images(world: World, servers: Servers) -> None:
+    """Put an image on the node's storage."""
+    world.sandbox.upload_image("rescue.iso")
+    world.settle()
+
+
+def _mount_image(world: World, servers: Servers) -> None:
+    _upload_images(world, servers)
+    _done(_on("running", "/iso", MOUNT))(world, servers)
 
 
 CHANGE = {
@@ -100,6 +135,9 @@ CASES = (
     Case("configure", "server.configure", _on("running", "", CHANGE, "PATCH")),
     Case("configure, guest", "server.configure", _on("running", "", FOR_THE_GUEST, "PATCH")),
     Case("configure, as recorded", "server.configure", _on("stopped", "/configure")),
+    Case("mount an image", "server.configure", _on("running", "/iso", MOUNT), _upload_images),
+    Case("unmount an image", "server.configure", _on("running", "/iso", None, "DELETE"), _mount_image),
+    Case("import", "server.import", _import, _make_vm, anew=True),
     Case("delete, running", "server.delete", _on("running", "", {"backups": "delete"}, "DELETE"), _back_up),
     Case("delete, stopped", "server.delete", _on("stopped", "", None, "DELETE")),
     Case("password, now", "server.password", _on("running", "/password"), anew=True),

@@ -74,6 +74,18 @@ def rebuilt_before(sandbox: Sandbox, number: int) -> None:
         pve.run("clone", "POST", "nodes/pve1/qemu/9000/clone", timeout_seconds=10, **clone)
 
 
+def with_image(sandbox: Sandbox, number: int) -> None:
+    """A stopped one with an image in its drive."""
+    sandbox.own_server(number, ide0="local:iso/rescue.iso,media=cdrom,size=2K")
+
+
+def strangers(sandbox: Sandbox, number: int) -> None:
+    """Somebody else's running VM, with notes and an SMBIOS UUID."""
+    uuid = "9e60e40f-a6f6-4eca-b680-8f3b1f089265"
+    vmid = sandbox.own_server(number, description="By hand", smbios1=f"uuid={uuid},serial=U04=,base64=1")
+    sandbox.start(vmid)
+
+
 def rebuild(number: int, **changes: Any) -> dict[str, Any]:
     """The variables of a rebuild."""
     asked = {"pve_rebuild_template_vmid": 9000, "pve_rebuild_scratch_vmid": 1900 + number}
@@ -134,6 +146,13 @@ CASES = {
         Case(running, CHANGE),
         Case(running, CHANGE | RESTART),
         Case(running, NOTHING | RESTART),
+        Case(with_image, NOTHING | {"pve_config_iso": ""}),
+    ],
+    "server_import.yml": [
+        Case(strangers, {"pve_adopt_smbios_uuid": "9E60E40F-A6F6-4ECA-B680-8F3B1F089265"}),
+    ],
+    "server_import_cancel.yml": [
+        Case(running, {"pve_adopt_replaces": "9e60e40f-a6f6-4eca-b680-8f3b1f089265"}),
     ],
     "server_power.yml": [
         Case(stopped, {"pve_power_state": "started"}),

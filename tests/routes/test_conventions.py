@@ -253,6 +253,7 @@ def test_answers_are_as_described(service: Service) -> None:
     ids = {what: str(service.ids[name]) for what, name in rows.items()}
     group = service.create("template-groups", {"name": "described"})["template_group"]
     ids["template-groups"] = str(group["id"])
+    ids["ssh-keys"] = str(_kept_key(service))
     ids |= {"servers": created["server"]["id"], "jobs": created["job"]["id"]}
     seen = 0
     for path, methods in document["paths"].items():
@@ -267,11 +268,19 @@ def test_answers_are_as_described(service: Service) -> None:
                 assert "attachment" in answer.headers["content-disposition"]
             seen += 1
     assert seen == len([operation for operation in OPERATIONS if operation.method == "GET"])
+    service.ask(f"ssh-keys/{ids['ssh-keys']}", method="DELETE")  # new servers would get it
     posted = document["paths"]["/api/v1/admin/servers"]["post"]["responses"]["202"]
     _validate(created, posted["content"]["application/json"]["schema"], document)
     refused = service.http.post("/admin/servers", json={})
     error = document["paths"]["/api/v1/admin/servers"]["post"]["responses"]["default"]
     _validate(refused.json(), error["content"]["application/json"]["schema"], document)
+
+
+def _kept_key(service: Service) -> int:
+    """Id of an SSH key that the caller keeps."""
+    public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx0wqEEMq7wLr8XbJ3WYmHyZ8aQ9sYqv3nXhGm0Q4pB"
+    id_: int = service.create("ssh-keys", {"name": "described", "public_key": public_key})["ssh_key"]["id"]
+    return id_
 
 
 def _validate(instance: Any, schema: dict[str, Any], document: dict[str, Any]) -> None:

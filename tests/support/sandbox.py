@@ -134,6 +134,14 @@ class Sandbox:
         assert answer.is_success, (path, answer.status_code, answer.text)
         return answer.json()["data"]
 
+    def upload_image(self, name: str, storage: str = "local", node: str = "pve1") -> None:
+        """Put an ISO image on a storage."""
+        self.api.post(
+            f"/nodes/{node}/storage/{storage}/upload",
+            data={"content": "iso"},
+            files={"filename": (name, bytes(2048))},
+        ).raise_for_status()
+
     def vmids(self) -> set[int]:
         """VMIDs of all VMs that are no templates."""
         return {vm["vmid"] for vm in self.get("/cluster/resources", type="vm") if not vm.get("template")}

@@ -85,7 +85,7 @@ def assert_change(job: Job, context: ActionContext) -> None:
     """
     _wait(job, context)
     server, asked, keeps = load(job), job.parameters, _keeps(job)
-    fields = set(asked["fields"]) or set(configure.ALL)
+    fields = set(asked["fields"]) or set(configure.asserted(server))
     if not keeps:
         fields.discard("disk_bytes")
     ids = Address.ids_of(server)
@@ -138,7 +138,7 @@ def stop_rollback(job: Job, context: ActionContext) -> None:
     _wait(job, context)
     server = load(job)
     addresses = Address.of([server]).get(server.id, [])
-    result = configure.apply(job, context, server, configure.ALL, addresses, restart="never")
+    result = configure.apply(job, context, server, configure.asserted(server), addresses, restart="never")
     succeed(job, lambda: server.record_power(Power(read_back(server, result)["status"])))
 
 

@@ -15,7 +15,7 @@ PLAYBOOK = "server_configure.yml"
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "name": ("name",),
     "hostname": ("name", "searchdomain"),
-    "cpu": ("cores",),
+    "cpu": ("cores", "sockets"),
     "memory_bytes": ("memory",),
     "disk_bytes": (),
     "addresses": ("ipconfig0", "nameserver", "net0"),
@@ -26,10 +26,23 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "cloud_init": ("ciuser", "nameserver", "searchdomain"),
     "boot_order": ("boot",),
     "agent": ("agent",),
+    "iso": tuple(
+        f"{bus}{number}" for bus, count in (("ide", 4), ("sata", 6), ("scsi", 31)) for number in range(count)
+    ),
 }
 """The settings of the VM that each field of a change is made of."""
 ALL = frozenset(SETTINGS) - {"disk_bytes"} | {"onboot"}
 """What is asserted when nothing is named. Not a disk's size: whoever grew it on the node is not contradicted."""
+
+IMPORTED = frozenset({"cpu", "memory_bytes", "tags", "description", "iso"})
+"""The same of an imported server, as long as it is what somebody else has made: nothing that its guest would notice."""
+
+
+def asserted(server: Server) -> frozenset[str]:
+    """The fields that are asserted when nothing is named."""
+    if not server.imported:
+        return ALL
+    return IMPORTED | {"onboot"} if server.is_suspended else IMPORTED
 
 
 def configure(job: Job, context: ActionContext) -> None:
@@ -47,7 +60,7 @@ def configure(job: Job, context: ActionContext) -> None:
     asked = job.parameters
     for column, value in asked["after"].items():  # a preview's is not in the row
         setattr(server, column, value)
-    fields = set(asked["fields"]) or ALL
+    fields = set(asked["fields"]) or asserted(server)
     addressed = "addresses" in asked["fields"]  # else the server's may be others by now, when this is a retry
     addresses = (
         Address.by_ids(asked["addresses_after"]) if addressed else Address.of([server]).get(server.id, [])

@@ -44,7 +44,7 @@ def rebuild(job: Job, context: ActionContext) -> None:
             "password_erased", "The new password is gone; nothing was done.", hint="Ask for a new rebuild."
         )
     made = made_from(job, server)
-    template = server.template
+    template = server.made_from
     server.ssh_keys = asked["ssh_keys"]
     addresses = Address.of([server]).get(server.id, [])
     given = {
@@ -68,13 +68,13 @@ def rebuild(job: Job, context: ActionContext) -> None:
         if error.task not in (PREPARE, SWAP) and not job.check_only:
             with transaction():
                 job.assert_lease()
-                server.change(template=template.id, ssh_keys=asked["ssh_keys"])
+                server.change(template=template.id, ssh_keys=asked["ssh_keys"], imported=False)
         raise _with_disk(error) from None
 
     def record() -> None:
         vm = read_back(server, result, Power.RUNNING)
         server.mark_ready(Power.RUNNING, vm["disks"].get(vm["system_disk"]))
-        server.change(template=template.id, ssh_keys=asked["ssh_keys"], scratch_vmid=None)
+        server.change(template=template.id, ssh_keys=asked["ssh_keys"], imported=False, scratch_vmid=None)
         Secret.erase(server.password_reference)
 
     # Those that were there when it was asked for, and those that the node says: an earlier attempt may have been first.

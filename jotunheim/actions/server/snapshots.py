@@ -45,7 +45,7 @@ def roll_back(job: Job, context: ActionContext) -> None:
     given = {
         **variables.pve_snapshot("rolled_back", asked["name"]),
         **variables.pve_config(
-            server, server.node, Address.of([server]).get(server.id, []), fields=configure.ALL
+            server, server.node, Address.of([server]).get(server.id, []), fields=configure.asserted(server)
         ),
         **variables.pve_power("started" if asked["start"] else "stopped"),
     }

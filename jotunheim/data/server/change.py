@@ -20,7 +20,7 @@ from jotunheim.data.fields import (
     SshPublicKey,
     UserName,
 )
-from jotunheim.data.server.spec import MIB, ExpirySeconds, Limits
+from jotunheim.data.server.spec import MIB, ExpirySeconds, KeyIds, Limits
 
 
 class Restart(StrEnum):
@@ -76,6 +76,8 @@ class ServerChange(Change):
     """Size of the system disk; it only grows."""
     addresses: AddressChange | None = None
     ssh_keys: Annotated[list[SshPublicKey], Field(max_length=100)] | None = None
+    ssh_key_ids: KeyIds | None = None
+    """Keys that the owner keeps; with `ssh_keys`, or in their place."""
     tags: Annotated[list[PveTag], Field(max_length=32)] | None = None
     description: Notes | None = None
     """The VM's notes in Proxmox VE."""
@@ -94,3 +96,12 @@ class ServerChange(Change):
     protected: bool | None = None
     expires_in_seconds: ExpirySeconds | None = None
     """From now on; null: never."""
+
+
+class IsoChange(ServerChange):
+    """The image in the drive; asked for by requests of its own, which look whether the node has it."""
+
+    NULLABLE = ServerChange.NULLABLE | {"iso"}
+
+    iso: str | None = None
+    """A volume; null: none."""

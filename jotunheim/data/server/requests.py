@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from jotunheim.data.fields import Id, Notes, Shape, ShortText, SnapshotName, SshPublicKey
-from jotunheim.data.server.spec import GuestPassword
+from jotunheim.data.server.spec import GuestPassword, KeyIds
 from jotunheim.data.server.status import PowerAction
 
 MAX_DELAY_SECONDS = 10 * 366 * 86_400
@@ -34,11 +34,12 @@ class RebuildRequest(Shape):
     """A new system disk; addresses, MAC address, name and VMID stay."""
 
     template_id: Id | None = None
-    """None: the same template again."""
+    """None: the same template again; an imported server has none."""
     password: GuestPassword | None = None
     """8 to 128 printable characters. None: one is generated and answered once."""
     ssh_keys: Annotated[list[SshPublicKey], Field(max_length=100)] | None = None
-    """None: the same keys."""
+    ssh_key_ids: KeyIds | None = None
+    """Keys that the owner keeps. When neither these nor `ssh_keys` are given: the keys that the server has."""
     destroy_snapshots: bool = False
     """Snapshots hold the old disk; a server that has some is only rebuilt when they may go."""
 
@@ -65,9 +66,11 @@ class SnapshotSpec(Shape):
 
 
 class KeysRequest(Shape):
-    """The public keys that the server's account accepts."""
+    """The public keys that the server's account accepts; at least one of the two lists."""
 
-    ssh_keys: Annotated[list[SshPublicKey], Field(max_length=100)]
+    ssh_keys: Annotated[list[SshPublicKey], Field(max_length=100)] | None = None
+    ssh_key_ids: KeyIds | None = None
+    """Keys that the owner keeps."""
 
 
 class Backups(StrEnum):

@@ -30,6 +30,8 @@ def _guest_password(value: SecretStr) -> SecretStr:
 
 
 GuestPassword = Annotated[SecretStr, AfterValidator(_guest_password)]
+KeyIds = Annotated[list[Id], Field(max_length=100)]
+"""Ids of keys that the server's owner keeps: see `services.ssh_keys`."""
 ExpirySeconds = Annotated[int, Field(ge=1, le=MAX_EXPIRY_SECONDS)]
 
 
@@ -73,7 +75,9 @@ class ServerSpec(Shape):
     disk_bytes: MebiBytes | None = None
     """Size of the system disk; None: as large as the template's."""
     addresses: AddressCounts = AddressCounts()
-    ssh_keys: Annotated[list[SshPublicKey], Field(max_length=100)] = []
+    ssh_keys: Annotated[list[SshPublicKey], Field(max_length=100)] | None = None
+    ssh_key_ids: KeyIds | None = None
+    """Keys that the owner keeps. When neither these nor `ssh_keys` are given, it gets all that the owner keeps."""
     password: GuestPassword | None = None
     """8 to 128 printable characters. None without keys: one is generated and answered once."""
     start: bool = True

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from jotunheim.data.fields import View
+from jotunheim.data.server.iso import ClientMountedIso, MountedIso
 from jotunheim.data.server.status import Power, ServerStatus
 
 
@@ -71,7 +72,10 @@ class ServerView(View):
     owner_id: int
     node: NodeSummary
     location: LocationSummary
-    template: TemplateSummary
+    template: TemplateSummary | None
+    """None: it was imported."""
+    imported: bool
+    """Its VM was made by somebody else, and was not rebuilt since."""
     cpu: int
     memory_bytes: int
     disk_bytes: int | None
@@ -83,6 +87,8 @@ class ServerView(View):
     cloud_init: dict[str, Any]
     """What was set for cloud-init; the rest follows from template, addresses and host name."""
     boot_order: list[str] | None
+    iso: MountedIso | None
+    """The image in its CD-ROM drive."""
     agent: bool
     labels: dict[str, str]
     tags: list[str]
@@ -114,12 +120,13 @@ class ClientServerView(View):
     power: Power
     job_id: UUID | None
     location: ClientLocation
-    template: TemplateSummary
+    template: TemplateSummary | None
     cpu: int
     memory_bytes: int
     disk_bytes: int | None
     addresses: list[AddressView]
     ssh_keys: list[str]
+    iso: ClientMountedIso | None
     labels: dict[str, str]
     tags: list[str]
     expires_at: datetime | None

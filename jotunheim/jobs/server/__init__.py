@@ -1,11 +1,22 @@
 """Jobs about servers."""
 
-from jotunheim.jobs.server import build, configure, delete, password, power, rebuild, snapshots, suspension
+from jotunheim.jobs.server import (
+    build,
+    configure,
+    delete,
+    importing,
+    password,
+    power,
+    rebuild,
+    snapshots,
+    suspension,
+)
 
 KINDS = (
     build.KIND,
     configure.KIND,
     delete.KIND,
+    importing.KIND,
     password.KIND,
     power.KIND,
     rebuild.KIND,

@@ -226,6 +226,17 @@ class Address(Table):
         return [found[id_] for id_ in wanted if id_ in found]
 
     @classmethod
+    def named(cls, addresses: Iterable[str], pools: Iterable[AddressPool]) -> "list[Address]":
+        """Those of these addresses that pools have, with the servers that have them, in this order."""
+        wanted = list(addresses)
+        query = (
+            cls.select(cls, Server)
+            .join(Server, JOIN.LEFT_OUTER)
+            .where(cls.address.in_(wanted) & cls.pool.in_([pool.id for pool in pools]))
+        )
+        return sorted(query, key=lambda found: wanted.index(found.address))
+
+    @classmethod
     def ids_of(cls, server: Server) -> list[int]:
         """Ids of a server's addresses."""
         return [address.id for address in cls.of([server]).get(server.id, [])]

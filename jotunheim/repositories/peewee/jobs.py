@@ -21,7 +21,7 @@ from peewee import (
     fn,
 )
 
-from jotunheim.data.job import JobError, JobStatus, OnCancel
+from jotunheim.data.job import JobError, JobStatus, JobType, OnCancel
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.exceptions.repository import LeaseLostError, UniquenessError
 from jotunheim.repositories.peewee.database import Table, UtcField, now, unique
@@ -309,6 +309,15 @@ class Job(Table):
         parameters = {**self.parameters, **changes}
         Job.update(parameters=parameters).where(Job.id == self.id).execute()
         self.parameters = parameters
+
+    @classmethod
+    def gave_up_imports(cls, server_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+        """Those of these servers that were to be imported, and were not: their VMs may have our mark."""
+        given_up = (JobStatus.FAILED, JobStatus.CANCELLED)
+        query = cls.select(cls.server_uuid).where(
+            cls.server_uuid.in_(list(server_ids)) & (cls.type == JobType.IMPORT) & cls.status.in_(given_up)
+        )
+        return {job.server_uuid for job in query if job.server_uuid}
 
     @classmethod
     def last_of(cls, server: Server, type_: str) -> "Job | None":

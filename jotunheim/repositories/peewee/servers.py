@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from peewee import (
+    JOIN,
     BigIntegerField,
     BooleanField,
     CharField,
@@ -71,7 +72,11 @@ class Server(Versioned, Table):
     owner_id: int
     node = ForeignKeyField(Node, backref="servers", on_delete="RESTRICT")
     node_id: int
-    template = ForeignKeyField(Template, backref="servers", on_delete="RESTRICT")
+    template = ForeignKeyField(Template, backref="servers", null=True, on_delete="RESTRICT")
+    """What it is rebuilt from; None: it was imported, and nobody has said."""
+    template_id: int | None
+    imported = BooleanField(default=False)
+    """Its VM was made by somebody else, and was not rebuilt since."""
     cpu = IntegerField()
     memory_bytes = BigIntegerField()
     disk_bytes = BigIntegerField(null=True)
@@ -86,6 +91,8 @@ class Server(Versioned, Table):
     cloud_init = JSONField(default=dict)
     """What was set for cloud-init: a `CloudInitChange` without what it leaves out."""
     boot_order = JSONField(null=True)
+    iso = CharField(null=True)
+    """The image in its drive, a volume of the node's `iso_storage`; None: the drive is empty, or there is none."""
     agent = BooleanField(default=True)
     start_after_build = BooleanField(default=True)
     protected = BooleanField(default=False)
@@ -114,8 +121,17 @@ class Server(Versioned, Table):
     @property
     def account(self) -> str:
         """The account inside the guest that gets keys and password."""
-        chosen: str | None = self.cloud_init.get("user") or self.template.user
+        chosen: str | None = self.cloud_init.get("user")
+        if chosen or self.template is None:
+            return chosen or "root"
+        chosen = self.template.user
         return chosen or ("Administrator" if self.template.os_family == "windows" else "root")
+
+    @property
+    def made_from(self) -> Template:
+        """The template of a server that is built or rebuilt; it has one."""
+        assert self.template is not None
+        return self.template
 
     @property
     def is_suspended(self) -> bool:
@@ -130,7 +146,8 @@ class Server(Versioned, Table):
     @classmethod
     def with_places(cls, labels: Mapping[str, str]) -> Any:
         """A select of servers that have all these labels, with node, location and template joined."""
-        query = cls.select(cls, Node, Location, Template).join(Node).join(Location).switch(cls).join(Template)
+        query = cls.select(cls, Node, Location, Template).join(Node).join(Location).switch(cls)
+        query = query.join(Template, JOIN.LEFT_OUTER)
         for key, value in labels.items():
             labelled = Label.select(Label.server).where((Label.key == key) & (Label.value == value))
             query = query.where(cls.id.in_(labelled))
@@ -151,6 +168,19 @@ class Server(Versioned, Table):
         """Servers whose time is over and that may be deleted, the oldest first."""
         query = cls.select().where((cls.expires_at <= at) & ~cls.protected).order_by(cls.expires_at)
         return list(query)
+
+    @classmethod
+    def by_vmid(cls, vmids: Iterable[int]) -> "dict[int, Server]":
+        """The servers that have these VMIDs, or are rebuilt beside them, by VMID."""
+        wanted = set(vmids)
+        found = cls.select().where(cls.vmid.in_(list(wanted)) | cls.scratch_vmid.in_(list(wanted)))
+        pairs = [(vmid, server) for server in found for vmid in (server.vmid, server.scratch_vmid)]
+        return {vmid: server for vmid, server in pairs if vmid in wanted}
+
+    @classmethod
+    def ids_among(cls, ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+        """Those of these ids that servers have."""
+        return {server.id for server in cls.select(cls.id).where(cls.id.in_(list(ids)))}
 
     @classmethod
     def on(cls, node: Node) -> "list[Server]":
@@ -330,6 +360,16 @@ class ForeignVmid(Table):
         """Remember VMIDs that must not be handed out."""
         for vmid in vmids:
             cls.insert(vmid=vmid, node=node, seen_at=now()).on_conflict_ignore().execute()
+
+
+def claim_vmid(vmid: int) -> bool:
+    """Let a VMID that a node uses be a server's; False: a server has it.
+
+    Call it in the transaction that stores the server, as `lowest_free_vmid`.
+    """
+    serialize("vmid")
+    ForeignVmid.delete().where(ForeignVmid.vmid == vmid).execute()
+    return not Server.vmids_among([vmid])
 
 
 def lowest_free_vmid(first: int, last: int) -> int | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from jotunheim.repositories.proxmox.client import ProxmoxClient, api_path
+from jotunheim.repositories.proxmox.configuration import Configuration, parse
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,31 @@ class Snapshot:
     with_memory: bool
     parent: str | None
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Image:
+    """An ISO image on a storage."""
+
+    volume: str
+    size_bytes: int
+    created_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A VM or container, as a node lists it."""
+
+    vmid: int
+    container: bool
+    name: str
+    status: str
+    template: bool
+    lock: str | None
+    cores: int
+    memory_bytes: int
+    disk_bytes: int
+    """Of the disk that it boots from."""
 
 
 def version(client: ProxmoxClient) -> str:
@@ -84,3 +110,53 @@ def snapshots(client: ProxmoxClient, node: str, vmid: int) -> list[Snapshot]:
         if entry["name"] != "current"
     ]
     return sorted(found, key=lambda snapshot: snapshot.created_at)
+
+
+def images(client: ProxmoxClient, node: str, storage: str) -> list[Image]:
+    """The ISO images on a node's storage, as far as the token has Datastore.Audit."""
+    listed = client.get(api_path("nodes", node, "storage", storage, "content"), content="iso")
+    return [
+        Image(
+            volume=str(entry["volid"]),
+            size_bytes=int(entry.get("size", 0)),
+            created_at=datetime.fromtimestamp(int(entry["ctime"]), UTC) if "ctime" in entry else None,
+        )
+        for entry in listed
+    ]
+
+
+def guests(client: ProxmoxClient, node: str) -> list[Guest]:
+    """The VMs and containers of a node that the token may see, by VMID."""
+    found = [
+        Guest(
+            vmid=int(entry["vmid"]),
+            container=kind == "lxc",
+            name=str(entry.get("name", "")),
+            status=str(entry.get("status", "unknown")),
+            template=bool(entry.get("template", 0)),
+            lock=entry.get("lock"),
+            cores=int(entry.get("cpus", 0)),
+            memory_bytes=int(entry.get("maxmem", 0)),
+            disk_bytes=int(entry.get("maxdisk", 0)),
+        )
+        for kind in ("qemu", "lxc")
+        for entry in client.get(api_path("nodes", node, kind))
+    ]
+    return sorted(found, key=lambda guest: guest.vmid)
+
+
+def vm_configuration(client: ProxmoxClient, node: str, vmid: int) -> Configuration:
+    """What a VM's configuration says, with changes that wait for a restart. Raises ProxmoxVmNotFoundError."""
+    return parse(client.get(api_path("nodes", node, "qemu", vmid, "config")))
+
+
+def guest_addresses(client: ProxmoxClient, node: str, vmid: int) -> list[str]:
+    """The addresses that a VM's guest agent tells, without loopback. Raises when it does not answer."""
+    answer = client.get(api_path("nodes", node, "qemu", vmid, "agent", "network-get-interfaces"))
+    return [
+        str(address["ip-address"])
+        for interface in answer.get("result") or []
+        if interface.get("name") != "lo"
+        for address in interface.get("ip-addresses") or []
+        if "ip-address" in address
+    ]

@@ -1,12 +1,14 @@
 """The operators' API: `/api/v1/admin`. Everything, for tokens of administrators."""
 
 from jotunheim.routes.api_admin import (
+    imports,
     infrastructure,
     jobs,
     networks,
     node_state,
     requests,
     servers,
+    ssh_keys,
     templates,
 )
 
@@ -17,5 +19,7 @@ operations = [
     *networks.operations.found,
     *servers.operations.found,
     *requests.operations.found,
+    *imports.operations.found,
+    *ssh_keys.operations.found,
     *jobs.operations.found,
 ]

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from jotunheim.data.answers import ServerJob, ServerJobPassword
+from jotunheim.data.answers import IsoList, ServerJob, ServerJobPassword
 from jotunheim.data.job import JobType
 from jotunheim.data.server.requests import SuspendRequest
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.api_admin.servers import queued
+from jotunheim.routes.isos import add_isos
 from jotunheim.routes.operation import Call, JobQuery, Operations, Reply
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services.servers import suspension
@@ -23,17 +24,17 @@ def _queued_with_password(asked: Asked) -> Reply:
     return queued(asked, ServerJobPassword, root_password=asked.root_password)
 
 
-add_requests(
-    Module(
-        operations,
-        _find,
-        queued,
-        _queued_with_password,
-        ServerJob,
-        ServerJobPassword,
-        tells_of_nodes=True,
-    )
+MODULE = Module(
+    operations,
+    _find,
+    queued,
+    _queued_with_password,
+    ServerJob,
+    ServerJobPassword,
+    tells_of_nodes=True,
 )
+add_requests(MODULE)
+add_isos(MODULE, IsoList)
 
 
 @operations.job("/servers/{id:uuid}/suspend", JobType.SUSPEND, body=SuspendRequest, answer=ServerJob)

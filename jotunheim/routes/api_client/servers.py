@@ -3,6 +3,7 @@
 from typing import Any
 
 from jotunheim.data.answers import (
+    ClientIsoList,
     ClientServerAnswer,
     ClientServerJob,
     ClientServerJobPassword,
@@ -12,11 +13,11 @@ from jotunheim.data.answers import (
 )
 from jotunheim.data.job import ClientJobView, JobType
 from jotunheim.data.server.change import ServerChange
-from jotunheim.data.server.requests import (
-    KeysRequest,
-)
+from jotunheim.data.server.requests import KeysRequest
 from jotunheim.data.server.view import ClientServerView
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.routes.isos import add_isos
 from jotunheim.routes.operation import Call, JobQuery, ListQuery, NoQuery, Operations, Reply
 from jotunheim.routes.queries import ServerListQuery
 from jotunheim.routes.requests import Module, add_requests
@@ -46,9 +47,9 @@ def _queued_with_password(asked: Asked) -> Reply:
     return _queued(asked, ClientServerJobPassword, root_password=asked.root_password)
 
 
-add_requests(
-    Module(operations, _own, _queued, _queued_with_password, ClientServerJob, ClientServerJobPassword)
-)
+MODULE = Module(operations, _own, _queued, _queued_with_password, ClientServerJob, ClientServerJobPassword)
+add_requests(MODULE)
+add_isos(MODULE, ClientIsoList)
 
 
 @operations.get("/servers", scope="servers:read", answer=ClientServerList, query=ServerListQuery)
@@ -85,9 +86,12 @@ def list_ssh_keys(call: Call[None, NoQuery]) -> Reply:
     "/servers/{id:uuid}/ssh-keys", JobType.CONFIGURE, method="PUT", body=KeysRequest, answer=ClientServerJob
 )
 def set_ssh_keys(call: Call[KeysRequest, JobQuery]) -> Reply:
-    """Set the public keys of one of your servers; cloud-init applies them at its next start."""
+    """Set the public keys of one of your servers; cloud-init gives them to the guest at its next start."""
     server = _own(call)
-    change = ServerChange(ssh_keys=call.body.ssh_keys)
+    given = call.body.model_dump(exclude_none=True)
+    if not given:
+        raise DataValidationError([FieldProblem("ssh_keys", "must be given, or ssh_key_ids")])
+    change = ServerChange.model_validate(given)
     job = configure.configure(server, change, call.actor, call.manner)
     assert job is not None
     return _queued(Asked(server, job))

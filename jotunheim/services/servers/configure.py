@@ -14,7 +14,7 @@ from jotunheim.data.job import JobType
 from jotunheim.data.server.change import AddressChange, ServerChange
 from jotunheim.data.server.spec import AddressCounts
 from jotunheim.exceptions import JotunheimError
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.model import DataValidationError, FieldProblem, all_problems
 from jotunheim.exceptions.repository import PlanOutdatedError, UniquenessError
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.addresses import Address
@@ -22,6 +22,7 @@ from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.services import ssh_keys
 from jotunheim.services.networks import addresses
 from jotunheim.services.proxmox import placement
 from jotunheim.services.servers import plans
@@ -45,6 +46,7 @@ COLUMNS = frozenset(
         "cloud_init",
         "boot_order",
         "agent",
+        "iso",
     }
 )
 """Fields that are columns of the same name, and settings of the VM."""
@@ -66,8 +68,10 @@ def configure(server: Server, change: ServerChange, actor: Actor, manner: Manner
         PlacementError: the pools have too few addresses, or the node too little room.
         ConflictError: an address that a plan has shown is somebody else's by now.
     """
-    given = change.model_fields_set - {"restart"}
-    _validate(server, change)
+    with all_problems() as collect:
+        collect(_validate, server, change)
+        change = collect(_with_keys, server, change)
+    given = change.model_fields_set - {"restart", "ssh_key_ids"}
     fields = sorted(given - RECORDED | ({"network"} if _rate_changes(server, change) else set()))
     with unique(
         f"There is a server {change.name} of this owner already.",
@@ -191,6 +195,14 @@ def _assert_room(server: Server, after: Mapping[str, Any]) -> None:
     placement.assert_growth(
         server.node, memory_bytes=more.get("memory_bytes", 0), disk_bytes=more.get("disk_bytes", 0)
     )
+
+
+def _with_keys(server: Server, change: ServerChange) -> ServerChange:
+    """The change with the keys themselves, where it names some that the owner keeps."""
+    if change.ssh_key_ids is None:
+        return change
+    keys = ssh_keys.chosen(server.owner_id, change.ssh_keys, change.ssh_key_ids, ())
+    return change.model_copy(update={"ssh_keys": keys})
 
 
 def _limits(server: Server, change: ServerChange) -> dict[str, Any]:

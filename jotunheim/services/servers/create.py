@@ -10,7 +10,7 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.spec import ServerSpec
 from jotunheim.data.server.view import ServerView
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.model import DataValidationError, FieldProblem, all_problems
 from jotunheim.exceptions.service import PlacementError
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.addresses import Address
@@ -18,6 +18,7 @@ from jotunheim.repositories.peewee.database import now, previewed, transaction, 
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.services import ssh_keys
 from jotunheim.services.networks import addresses
 from jotunheim.services.proxmox import placement, vmids
 from jotunheim.services.servers import password, plans, read
@@ -53,15 +54,15 @@ def create_server(
         PlacementError: no node can take it, or no VMID or no address is free.
         ConflictError: the server would not be the one that the plan has shown.
     """
-    generated = password.generate() if _needs_password(spec, manner.planned) else None
-    secret = spec.password.get_secret_value() if spec.password else generated
     with unique(
         f"There is a server {spec.name} of this owner already.",
         external_id=f"There is a server with the external id {spec.external_id} of this owner already.",
     ):
         with previewed(manner.check):
             server = _record(spec, actor, settings, manner.planned)
-            parameters = _as_parameters(server, with_password=secret is not None)
+            generated = password.generate() if _needs_password(spec, server, manner.planned) else None
+            secret = spec.password.get_secret_value() if spec.password else generated
+            parameters = as_parameters(server, with_password=secret is not None)
             if secret is not None:
                 Secret.put(keyring, server.password_reference, secret)
             if not manner.check:
@@ -77,7 +78,7 @@ def create_server(
             parameters=parameters,
             check_only=True,
         )
-        plans.settle(manner, job, None, vmid=server.vmid, new=True, template_vmid=server.template.vmid)
+        plans.settle(manner, job, None, vmid=server.vmid, new=True, template_vmid=server.made_from.vmid)
         return Created(shown, job, None)
 
 
@@ -90,11 +91,17 @@ def _enqueue(server: Server, actor: Actor, parameters: Mapping[str, Any], manner
     return job
 
 
-def _needs_password(spec: ServerSpec, planned: Mapping[str, Any] | None) -> bool:
-    """Whether one has to be generated: without a password, and without keys or where a plan has one."""
+def _needs_password(spec: ServerSpec, server: Server, planned: Mapping[str, Any] | None) -> bool:
+    """Whether one has to be generated: without a password, and without keys or where a plan has one.
+
+    On Windows, keys that nobody chose are no way in.
+    """
     if spec.password is not None:
         return False
-    return bool(planned["with_password"]) if planned is not None else not spec.ssh_keys
+    if planned is not None:
+        return bool(planned["with_password"])
+    keys_are_chosen = spec.ssh_keys is not None or spec.ssh_key_ids is not None
+    return not server.ssh_keys or (server.made_from.os_family == "windows" and not keys_are_chosen)
 
 
 def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping[str, Any] | None) -> Server:
@@ -102,16 +109,18 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
     shown: Mapping[str, Any] = planned["server"] if planned is not None else {}
     if shown:
         owner_id = shown["owner"]  # whoever applies the plan
-    if not User.exists(owner_id):
-        raise DataValidationError([FieldProblem("owner_id", f"there is no user {owner_id}")])
     if shown:
         spec = spec.model_copy(update={"node_id": shown["node"]})
+    with all_problems() as collect:
+        collect(_assert_owner, owner_id)
+        keys = collect(ssh_keys.chosen, owner_id, spec.ssh_keys, spec.ssh_key_ids, ssh_keys.kept_by(owner_id))
+        places = collect(placement.places, spec, settings)
     vmid = _vmid(shown, settings)
     reasons = {}
-    for place in placement.places(spec, settings):
+    for place in places:
         try:
             with transaction():
-                server = _insert(spec, place, owner_id, vmid, shown)
+                server = _insert(spec, place, owner_id, vmid, keys, shown)
                 _give_addresses(server, spec, planned)
                 return server
         except PlacementError as error:
@@ -124,7 +133,12 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
 
 
 def _insert(
-    spec: ServerSpec, place: placement.Place, owner_id: int, vmid: int, shown: Mapping[str, Any]
+    spec: ServerSpec,
+    place: placement.Place,
+    owner_id: int,
+    vmid: int,
+    keys: list[str],
+    shown: Mapping[str, Any],
 ) -> Server:
     lifetime = spec.expires_in_seconds
     server: Server = Server.create(
@@ -139,7 +153,7 @@ def _insert(
         cpu=spec.cpu,
         memory_bytes=spec.memory_bytes,
         disk_bytes=placement.disk_bytes(spec, place.template),
-        ssh_keys=spec.ssh_keys,
+        ssh_keys=keys,
         tags=list(dict.fromkeys(spec.tags)),
         limits=spec.limits.model_dump(),
         external_id=spec.external_id,
@@ -160,6 +174,11 @@ def _give_addresses(server: Server, spec: ServerSpec, planned: Mapping[str, Any]
             addresses.take(server, [id_])
 
 
+def _assert_owner(id_: int) -> None:
+    if not User.exists(id_):
+        raise DataValidationError([FieldProblem("owner_id", f"there is no user {id_}")])
+
+
 def _vmid(shown: Mapping[str, Any], settings: Settings) -> int:
     if not shown:
         return vmids.reserve(settings)
@@ -167,7 +186,7 @@ def _vmid(shown: Mapping[str, Any], settings: Settings) -> int:
         return vmids.take(shown["vmid"])
 
 
-def _as_parameters(server: Server, *, with_password: bool) -> dict[str, Any]:
+def as_parameters(server: Server, *, with_password: bool) -> dict[str, Any]:
     """What the preview of a build needs to know of a server that is recorded nowhere else."""
     columns = {
         name: str(value) if isinstance(value, uuid.UUID) else value

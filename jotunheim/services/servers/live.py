@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from jotunheim.data.server.iso import IsoView, is_image_name, name_of
 from jotunheim.data.server.status import Power
 from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.repository import ProxmoxRequestError, ProxmoxVmNotFoundError
@@ -23,7 +24,7 @@ def snapshots(server: Server, keyring: Keyring, settings: Settings) -> list[Snap
         NodeUnavailableError: the node gives no usable answer.
         ConflictError: the node has no such VM.
     """
-    with _asking(server.node, endpoint(server.node, keyring, settings)) as client:
+    with asking(server.node, endpoint(server.node, keyring, settings)) as client:
         found = reads.snapshots(client, server.node.name, server.vmid)
     return [
         SnapshotView(
@@ -34,6 +35,27 @@ def snapshots(server: Server, keyring: Keyring, settings: Settings) -> list[Snap
             created_at=snapshot.created_at,
         )
         for snapshot in found
+    ]
+
+
+def images(server: Server, keyring: Keyring, settings: Settings) -> list[IsoView]:
+    """The ISO images that a server can be given: those on the storage for images of its node.
+
+    Raises:
+        NodeUnavailableError: the node gives no usable answer.
+    """
+    node = server.node
+    with asking(node, endpoint(node, keyring, settings)) as client:
+        found = reads.images(client, node.name, node.iso_storage)
+    return [
+        IsoView(
+            name=name_of(image.volume),
+            size_bytes=image.size_bytes,
+            created_at=image.created_at,
+            volume=image.volume,
+        )
+        for image in found
+        if is_image_name(name_of(image.volume))
     ]
 
 
@@ -56,12 +78,18 @@ def state_of(node: Node, watched: Mapping[str, Any], keyring: Keyring, settings:
     Raises:
         NodeUnavailableError: the node gives no usable answer.
     """
-    with _asking(node, endpoint(node, keyring, settings)) as client:
+    with asking(node, endpoint(node, keyring, settings)) as client:
         return state.read(client, node.name, **watched)
 
 
 @contextmanager
-def _asking(node: Node, where: Endpoint) -> Iterator[ProxmoxClient]:
+def asking(node: Node, where: Endpoint) -> Iterator[ProxmoxClient]:
+    """A session in which the node's errors become those of a request.
+
+    Raises:
+        NodeUnavailableError: the node gives no usable answer.
+        ConflictError: it has no such VM.
+    """
     try:
         with ProxmoxClient(where) as client:
             yield client

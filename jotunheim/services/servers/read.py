@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 
 from jotunheim.data.paging import Page, Paged
+from jotunheim.data.server.iso import MountedIso
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.data.server.view import (
     AddressView,
@@ -69,7 +70,8 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
                 name=server.node.location.name,
                 short_code=server.node.location.short_code,
             ),
-            template=TemplateSummary(id=server.template.id, name=server.template.name),
+            template=_template(server),
+            imported=server.imported,
             cpu=server.cpu,
             memory_bytes=server.memory_bytes,
             disk_bytes=server.disk_bytes,
@@ -87,6 +89,7 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
             network=server.network,
             cloud_init=server.cloud_init,
             boot_order=server.boot_order,
+            iso=MountedIso.of(server.iso),
             agent=server.agent,
             labels=labels.get(server.id, {}),
             tags=server.tags,
@@ -100,6 +103,11 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
         )
         for server in servers
     ]
+
+
+def _template(server: Server) -> TemplateSummary | None:
+    found = server.template
+    return None if found is None else TemplateSummary(id=found.id, name=found.name)
 
 
 def _suspension(server: Server) -> Suspension | None:

@@ -9,12 +9,13 @@ from jotunheim.data.node.view import ClientTemplateView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.data.server.requests import RebuildRequest
 from jotunheim.data.server.view import SnapshotView
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.model import DataValidationError, FieldProblem, all_problems
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.infrastructure import Template
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services import ssh_keys
 from jotunheim.services.proxmox import vmids
 from jotunheim.services.servers import password, plans
 from jotunheim.services.servers.plans import Manner
@@ -39,7 +40,7 @@ def rebuild(
     Raises:
         LockedError: a job has the server.
         ConflictError: it is not ready or suspended, or it has snapshots and they were not given up.
-        DataValidationError: the template does not exist or does not fit.
+        DataValidationError: the template does not exist or does not fit, or the owner has no such key.
         PlacementError: no VMID is free.
     """
     assert_free(server)
@@ -49,12 +50,14 @@ def rebuild(
             f"The server has {len(existing)} snapshots, and they hold the disk that would go.",
             details=[FieldProblem("destroy_snapshots", "must be true to destroy them with the disk")],
         )
-    template = _template(server, wanted.template_id, actor)
+    with all_problems() as collect:
+        template = collect(_template, server, wanted.template_id, actor)
+        keys = collect(ssh_keys.chosen, server.owner_id, wanted.ssh_keys, wanted.ssh_key_ids, server.ssh_keys)
     scratch_vmid = server.scratch_vmid or _scratch_vmid(manner, settings)
     parameters = {
         "template_id": template.id,
         "scratch_vmid": scratch_vmid,
-        "ssh_keys": server.ssh_keys if wanted.ssh_keys is None else wanted.ssh_keys,
+        "ssh_keys": keys,
         "destroy_snapshots": wanted.destroy_snapshots,
         "snapshots": [snapshot.name for snapshot in existing],
     }
@@ -91,12 +94,15 @@ def list_templates(server: Server, page: Page) -> Paged[ClientTemplateView]:
 
 def _template(server: Server, id_: int | None, actor: Actor) -> Template:
     """What the new disk is made from; of a group the one that is on the server's node."""
-    template = Template.with_node(id_ or server.template.id)
+    wanted = id_ or server.template_id
+    template = Template.with_node(wanted) if wanted else None
     if template is not None and template.node_id != server.node_id and template.group_id is not None:
         there = [other for other in Template.of_group(template.group_id) if other.node_id == server.node_id]
         template = there[0] if there else template
     problem = None
-    if template is None or (id_ is not None and actor.role != ADMIN and not template.is_offered):
+    if wanted is None:
+        problem = "must be given: the server was imported, and has no template"
+    elif template is None or (id_ is not None and actor.role != ADMIN and not template.is_offered):
         problem = f"there is no template {id_}"
     elif template.node_id != server.node_id:
         problem = f"template {template.id} is on another node than the server"

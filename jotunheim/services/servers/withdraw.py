@@ -13,7 +13,7 @@ def withdraw(job: Job, server: Server, on_cancel: OnCancel) -> None:
     match job.type:
         case JobType.BUILD if on_cancel is OnCancel.KEEP:
             server.mark_build_failed()
-        case JobType.BUILD:
+        case JobType.BUILD | JobType.IMPORT:
             forget(server)
         case JobType.CONFIGURE:
             configure.put_back(server, job.parameters)

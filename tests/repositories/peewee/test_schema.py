@@ -28,6 +28,7 @@ MIGRATIONS = [
     "0005_plans",
     "0006_infrastructure",
     "0007_node_sync",
+    "0008_ssh_keys_iso",
 ]
 
 

@@ -11,6 +11,7 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.cloudinit import clo
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.configuring import ConfiguringAction
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.general import boot_order, general
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.iso import iso
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.network import network
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
 
@@ -49,3 +50,6 @@ class ActionModule(ConfiguringAction):
         if args["boot_order"] is not None:
             # With the devices that this request adds; the other sections stand in the plan by now.
             yield lambda: boot_order(plan.applied_to(config), args["boot_order"])
+        if args["iso"] is not None:
+            # Behind what the others plan: it takes a place that is still free, and the end of the new boot order.
+            yield lambda: iso(plan.applied_to(config), args["iso"])

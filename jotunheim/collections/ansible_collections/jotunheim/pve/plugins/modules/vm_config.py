@@ -17,7 +17,7 @@ options:
     description: Name of the VM, a DNS name. It is also the host name that cloud-init sets.
     type: str
   cores:
-    description: CPU cores per socket.
+    description: CPU cores over all sockets. When they do not divide evenly, the VM gets one socket.
     type: int
   memory_bytes:
     description: Memory in bytes, a multiple of 1 MiB.
@@ -130,6 +130,12 @@ options:
     description: Devices to boot from, the first one first, for example V(scsi0) and V(net0). The VM must have them.
     type: list
     elements: str
+  iso:
+    description:
+      - ISO image in the CD-ROM drive of the VM, a volume such as V(local:iso/debian.iso). A drive is added when there is
+        none, and put at the end of the boot order. An empty string takes an image out; the drive stays.
+      - Drives with anything else in them (cloud-init, a drive of the host) are left as they are.
+    type: str
   timeout_seconds:
     description: How long to wait for a disk to be resized, in seconds.
     type: int

@@ -18,7 +18,8 @@ description:
     C(hookscript), C(hotplug), C(migrate_downtime), C(migrate_speed), C(name), C(onboot), C(protection),
     C(shares), C(startup), C(tags), C(vmstatestorage) and all of cloud-init (which the guest sees at its
     next start); C(netN) with the hotplug feature C(network); new and removed C(scsiN) and C(virtioN) with
-    the feature C(disk), and every grown disk; C(memory) and C(vcpus) with the features C(memory) and
+    the feature C(disk), every grown disk, and another
+    medium in a CD-ROM drive; C(memory) and C(vcpus) with the features C(memory) and
     C(cpu). Without a setting the features are C(network), C(disk) and C(usb). All other keys wait.
   - Run by Jotunheim, a restart that an earlier attempt of the same job made is not repeated, also when the answer
     to it was lost. V(restarted) tells of it.

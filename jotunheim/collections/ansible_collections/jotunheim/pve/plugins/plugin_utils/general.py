@@ -47,7 +47,7 @@ def general(config: Mapping[str, Any], wanted: General) -> Plan:
     if wanted.name is not None:
         plan.set("name", config.get("name"), wanted.name)
     if wanted.cores is not None:
-        plan.set("cores", int(config.get("cores", _DEFAULT_CORES)), wanted.cores)
+        _cores(plan, config, wanted.cores)
     if wanted.memory_bytes is not None:
         _memory(plan, config, wanted.memory_bytes)
     if wanted.cpu_type is not None:
@@ -102,6 +102,15 @@ def memory_bytes(config: Mapping[str, Any]) -> int:
 def tag_list(config: Mapping[str, Any]) -> list[str]:
     """The configured tags in PVE's order."""
     return [tag for tag in str(config.get("tags", "")).replace(",", ";").replace(" ", ";").split(";") if tag]
+
+
+def _cores(plan: Plan, config: Mapping[str, Any], wanted: int) -> None:
+    """The same number on each socket, or else all on one."""
+    sockets = int(config.get("sockets", 1))
+    if wanted % sockets:
+        plan.set("sockets", sockets, 1)
+        sockets = 1
+    plan.set("cores", int(config.get("cores", _DEFAULT_CORES)), wanted // sockets)
 
 
 def _memory(plan: Plan, config: Mapping[str, Any], wanted: int) -> None:

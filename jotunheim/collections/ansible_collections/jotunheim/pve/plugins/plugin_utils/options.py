@@ -67,6 +67,7 @@ CONFIG: Spec = {
     "networks": {"type": "list", "elements": "dict", "options": NETWORK},
     "disk": {"type": "dict", "options": DISK},
     "boot_order": {"type": "list", "elements": "str"},
+    "iso": {"type": "str"},
     **TIMEOUT,
 }
 

@@ -16,7 +16,9 @@ from uuid import UUID, uuid5
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import GENERATED, Properties
 
-_MARK = "jotunheim:server="
+from jotunheim.repositories.proxmox import configuration
+
+_MARK = configuration.MARK
 _SERVICE_LINE = re.compile(r"jotunheim:(replaced|rebuild|discarded)=")
 
 # A user's text that would read as service lines gets an empty line before it, which is no part of it.
@@ -31,6 +33,12 @@ def mark(uuid: str) -> str:
 def is_ours(config: Mapping[str, Any], uuid: str) -> bool:
     """Whether the configuration carries the server's UUID in either place."""
     return smbios_uuid(config) == uuid.lower() or _first_line(config) == mark(uuid)
+
+
+def marked_for(config: Mapping[str, Any]) -> str | None:
+    """The UUID, in lower case, of the server that the description names; None: it names none."""
+    line = _first_line(config)
+    return line.removeprefix(_MARK).lower() if line.startswith(_MARK) else None
 
 
 def smbios_uuid(config: Mapping[str, Any]) -> str:
@@ -71,8 +79,10 @@ def described(uuid: str, text: str, service: Iterable[str] = ()) -> str:
     return _normal("\n".join([mark(uuid), *service, text]))
 
 
-def identity(config: Mapping[str, Any], uuid: str, description: str | None) -> Plan:
-    """The mark, in both places, and the user's description (None: keep it)."""
+def identity(
+    config: Mapping[str, Any], uuid: str, description: str | None, service: Iterable[str] | None = None
+) -> Plan:
+    """The mark, in both places, the user's description and the service lines (None: keep them)."""
     plan = Plan()
     if not is_adopted(config, uuid):
         smbios = Properties(str(config.get("smbios1", "")))
@@ -81,7 +91,8 @@ def identity(config: Mapping[str, Any], uuid: str, description: str | None) -> P
         plan.set("smbios1", GENERATED, uuid.lower(), sent=str(smbios), shown_as="smbios1.uuid")
     before = _normal(str(config.get("description", "")))
     text = description_text(config) if description is None else description
-    plan.set("description", before, described(uuid, text, service_lines(config)))
+    lines = service_lines(config) if service is None else service
+    plan.set("description", before, described(uuid, text, lines))
     return plan
 
 

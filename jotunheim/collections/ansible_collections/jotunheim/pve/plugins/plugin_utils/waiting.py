@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 # own options too: they only go to its drive. All other keys wait, except:
 #   netN               taken live with the hotplug feature `network`
 #   scsiN, virtioN     added and removed live with the feature `disk`
-#   any drive          taken live when it keeps its volume (a grown disk)
+#   any drive          taken live when it keeps its volume (a grown disk), or is a CD-ROM drive before and after
 #   memory, vcpus      taken live with the features `memory` and `cpu`, which are off by default
 _LIVE = frozenset(
     {
@@ -112,7 +112,7 @@ def is_live(key: str, before: str | None, after: str | None, features: frozenset
     """Whether a running VM takes this change of a key; see the table above."""
     if key in _LIVE or key.startswith("unused") or cloudinit.is_option(key):
         return True
-    if _DRIVE.fullmatch(key) and before and after and _volume(before) == _volume(after):
+    if _DRIVE.fullmatch(key) and before and after and _keeps_device(before, after):
         return True
     return _FEATURE_OF.get(key.rstrip("0123456789")) in features
 
@@ -125,6 +125,15 @@ def _features(hotplug: str | None) -> frozenset[str]:
 
 def _marked(rows: Iterable[Row]) -> list[str]:
     return [str(row["key"]) for row in rows if "pending" in row or "delete" in row]
+
+
+def _keeps_device(before: str, after: str) -> bool:
+    """Whether a drive has the same volume as before, or another medium."""
+    return _volume(before) == _volume(after) or (_is_cdrom(before) and _is_cdrom(after))
+
+
+def _is_cdrom(drive: str) -> bool:
+    return Properties(drive, "file").get("media") == "cdrom"
 
 
 def _volume(drive: str) -> str:
