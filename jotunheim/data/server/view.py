@@ -84,6 +84,8 @@ class ServerView(View):
     """What was set for cloud-init; the rest follows from template, addresses and host name."""
     boot_order: list[str] | None
     agent: bool
+    anti_spoofing: bool
+    """Whether it can only send from its own MAC address and its own addresses."""
     labels: dict[str, str]
     tags: list[str]
     external_id: str | None
@@ -118,6 +120,8 @@ class ClientServerView(View):
     disk_bytes: int | None
     addresses: list[AddressView]
     ssh_keys: list[str]
+    anti_spoofing: bool
+    """Whether it can only send from its own MAC address and its own addresses."""
     labels: dict[str, str]
     tags: list[str]
     expires_at: datetime | None

@@ -36,6 +36,15 @@ TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
 """From each status to those that may follow it."""
 
 
+OPEN_FIREWALL: Mapping[str, Any] = {
+    "enabled": False,
+    "policy_in": "ACCEPT",
+    "policy_out": "ACCEPT",
+    "rules": [],
+}
+"""A firewall that lets everything pass."""
+
+
 class Server(Versioned, Table):
     """One virtual machine that we own. The id is the VM's SMBIOS UUID."""
 
@@ -66,6 +75,10 @@ class Server(Versioned, Table):
     """What was set for cloud-init: a `CloudInitChange` without what it leaves out."""
     boot_order = JSONField(null=True)
     agent = BooleanField(default=True)
+    anti_spoofing = BooleanField(default=True)
+    """Whether it can only send from its own MAC and IP addresses."""
+    firewall = JSONField(null=True, default=lambda: dict(OPEN_FIREWALL))
+    """A `Firewall` without its rulesets. None: nobody has said yet what rules it shall have; those on the node stay."""
     start_after_build = BooleanField(default=True)
     protected = BooleanField(default=False)
     expires_at = UtcField(null=True, index=True)

@@ -88,6 +88,7 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
             cloud_init=server.cloud_init,
             boot_order=server.boot_order,
             agent=server.agent,
+            anti_spoofing=server.anti_spoofing,
             labels=labels.get(server.id, {}),
             tags=server.tags,
             external_id=server.external_id,
