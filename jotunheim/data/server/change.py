@@ -22,6 +22,9 @@ from jotunheim.data.fields import (
 )
 from jotunheim.data.server.spec import MIB, ExpirySeconds, Limits
 
+SETS_FIREWALL = frozenset({"addresses", "network", "anti_spoofing"})
+"""Fields of a change that the VM's firewall follows."""
+
 
 class Restart(StrEnum):
     """Whether a running server may be restarted so that a change takes effect."""

@@ -57,33 +57,34 @@ def _addresses(value: str) -> str:
     parts = value.split(",")
     if len(parts) > 1 and any("-" in part for part in parts):
         raise ValueError("a range must stand alone, not in a list")
-    spelled, versions = [], set()
-    for part in parts:
-        first, dash, last = part.partition("-")
-        try:
-            if "%" in part:
-                raise ValueError
-            if dash:
-                begin, end = ipaddress.ip_address(first), ipaddress.ip_address(last)
-                versions |= {begin.version, end.version}
-                spelled.append(f"{begin}-{end}")
-                if begin.version == end.version and int(begin) > int(end):
-                    raise ValueError
-            else:
-                network = ipaddress.ip_network(first)
-                versions.add(network.version)
-                whole = network.prefixlen == network.max_prefixlen
-                spelled.append(str(network.network_address) if whole else str(network))
-        except ValueError:
-            raise ValueError(
-                "must be IP addresses and networks without host bits, joined by commas, or one range A-B"
-            ) from None
+    try:
+        found = [_network_or_range(part) for part in parts]
+    except ValueError:
+        raise ValueError(
+            "must be IP addresses and networks without host bits, joined by commas, or one range A-B"
+        ) from None
+    versions = {version for _, of_part in found for version in of_part}
     if len(versions) > 1:
         raise ValueError("must not mix IPv4 and IPv6")
-    text = ",".join(spelled)
+    text = ",".join(spelled for spelled, _ in found)
     if len(text) > 512:
         raise ValueError("must have at most 512 characters")
     return text
+
+
+def _network_or_range(part: str) -> tuple[str, set[int]]:
+    """One part as it is sent, and the IP versions in it. Raises ValueError when it is neither."""
+    first, dash, last = part.partition("-")
+    if dash:
+        begin, end = ipaddress.ip_address(first), ipaddress.ip_address(last)
+        if "%" in part or (begin.version == end.version and int(begin) > int(end)):
+            raise ValueError(part)
+        return f"{begin}-{end}", {begin.version, end.version}
+    network = ipaddress.ip_network(first)
+    if "%" in part:
+        raise ValueError(part)
+    whole = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if whole else str(network), {network.version}
 
 
 def _ports(value: str) -> str:

@@ -1,11 +1,22 @@
 """Jobs about servers."""
 
-from jotunheim.jobs.server import build, configure, delete, password, power, rebuild, snapshots, suspension
+from jotunheim.jobs.server import (
+    build,
+    configure,
+    delete,
+    firewall,
+    password,
+    power,
+    rebuild,
+    snapshots,
+    suspension,
+)
 
 KINDS = (
     build.KIND,
     configure.KIND,
     delete.KIND,
+    firewall.KIND,
     password.KIND,
     power.KIND,
     rebuild.KIND,

@@ -95,9 +95,7 @@ class ServerRuleset(Table):
     @classmethod
     def replace_all(cls, server: Server, ids: Sequence[int]) -> None:
         """Let a server apply these rulesets in this order; what is known of those that stay is kept."""
-        applied = {
-            row.ruleset_id: row.applied_version for row in cls.select().where(cls.server == server)
-        }
+        applied = {row.ruleset_id: row.applied_version for row in cls.select().where(cls.server == server)}
         cls.delete().where(cls.server == server).execute()
         if ids:
             cls.insert_many(
@@ -111,25 +109,23 @@ class ServerRuleset(Table):
     def record_applied(cls, server: Server, versions: Mapping[int, int]) -> None:
         """Note which version of each ruleset a server's VM was brought to."""
         for id_, version in versions.items():
-            cls.update(applied_version=version).where(
-                (cls.server == server) & (cls.ruleset == id_)
-            ).execute()
+            cls.update(applied_version=version).where((cls.server == server) & (cls.ruleset == id_)).execute()
 
     @classmethod
     def uses(cls, rulesets: Iterable[Ruleset]) -> dict[int, Use]:
         """By the id of each ruleset that servers apply how many do, in one query."""
-        query = (
+        query: Any = (
             cls.select(
-                cls.ruleset.alias("ruleset"),
-                fn.COUNT(cls.server).alias("servers"),
-                fn.SUM(cls.is_outdated().cast("integer")).alias("outdated"),
+                cls.ruleset,
+                fn.COUNT(cls.server),
+                fn.SUM(cls.is_outdated().cast("integer")),
             )
             .join(Ruleset)
             .where(cls.ruleset.in_([ruleset.id for ruleset in rulesets]))
             .group_by(cls.ruleset)
-            .dicts()
+            .tuples()
         )
-        return {row["ruleset"]: Use(row["servers"], int(row["outdated"])) for row in query}
+        return {ruleset: Use(servers, int(outdated)) for ruleset, servers, outdated in query}
 
     @classmethod
     def names_of_users(cls, ruleset: Ruleset, limit: int) -> tuple[list[str], int]:

@@ -106,6 +106,11 @@ class Server(Versioned, Table):
         return chosen or ("Administrator" if self.template.os_family == "windows" else "root")
 
     @property
+    def needs_firewall(self) -> bool:
+        """Whether Proxmox VE's firewall must see what it sends and gets."""
+        return bool(self.anti_spoofing or (self.firewall or {}).get("enabled"))
+
+    @property
     def is_suspended(self) -> bool:
         """Whether its owner must not start it."""
         return self.suspended_at is not None

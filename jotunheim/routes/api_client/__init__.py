@@ -1,5 +1,5 @@
 """The owners' API: `/api/v1/client`. Their own servers, and nothing that is the operator's."""
 
-from jotunheim.routes.api_client import jobs, servers
+from jotunheim.routes.api_client import jobs, rulesets, servers
 
-operations = [*servers.operations.found, *jobs.operations.found]
+operations = [*servers.operations.found, *rulesets.operations.found, *jobs.operations.found]

@@ -21,7 +21,7 @@ from jotunheim.routes.queries import ServerListQuery
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services import jobs
 from jotunheim.services.servers import configure, read
-from jotunheim.services.servers.requests import Asked, find
+from jotunheim.services.servers.requests import Asked, assert_version, find
 
 operations = Operations("/client", role="client")
 
@@ -77,6 +77,7 @@ def list_ssh_keys(call: Call[None, NoQuery]) -> Reply:
 def set_ssh_keys(call: Call[KeysRequest, JobQuery]) -> Reply:
     """Set the public keys of one of your servers; cloud-init applies them at its next start."""
     server = _own(call)
+    assert_version(server, call.if_match)
     change = ServerChange(ssh_keys=call.body.ssh_keys)
     job = configure.configure(server, change, call.actor, call.manner)
     assert job is not None

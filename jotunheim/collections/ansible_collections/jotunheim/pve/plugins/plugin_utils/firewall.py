@@ -18,7 +18,11 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.rules import Read, R
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.exceptions.repository import ProxmoxConfigChangedError, ProxmoxNotFoundError, ProxmoxRequestError
+from jotunheim.exceptions.repository import (
+    ProxmoxConfigChangedError,
+    ProxmoxNotFoundError,
+    ProxmoxRequestError,
+)
 
 IP_SET = "ipfilter-net0"
 _ASIDE = "jotunheim-net0"
@@ -158,12 +162,17 @@ def apply(vm: Vm, found: Found, wanted: Wanted, needed: Plan, *, new: bool) -> N
     way = None
     if wanted.rules is not None:
         way = rules.Way(vm, found.rules, wanted.rules, live=live, swaps=not needed.writes)
+        if wrote:
+            way.forget_digest()
         way.insert()
         wrote = wrote or way.wrote
     if needed.writes:
         digest = _options_digest(vm, found, again=wrote)
         vm.client.put(vm.path("firewall", "options"), digest=digest, **needed.writes)
+        wrote = True
     if way is not None:
+        if wrote:
+            way.forget_digest()
         way.remove()
     if wanted.ip_filter is False and found.entries is not None:
         vm.client.delete(vm.path("firewall", "ipset", IP_SET), force=True)

@@ -99,6 +99,10 @@ class Way:
         position = next(i for i, (place, _) in enumerate(self._merged) if place is Place.NEW)
         return self._merged[position + 1][0] is Place.EXTRA
 
+    def forget_digest(self) -> None:
+        """Something else of the firewall was written, and Proxmox VE's digest may go over all of it."""
+        self._digest = None
+
     def insert(self) -> None:
         """Bring in what is new, so that it counts."""
         if self._swap:
@@ -155,7 +159,7 @@ class Way:
 
     def _written(self) -> None:
         self.wrote = True
-        self._digest = None  # ours is a new version
+        self.forget_digest()  # ours is a new version
 
     def _fresh_digest(self) -> str:
         """Proxmox VE's digest of the rules as they should be now: a position names a rule only with it.
@@ -198,9 +202,7 @@ def _common_lengths(one: Sequence[Rule], other: Sequence[Rule]) -> list[list[int
     for i in reversed(range(len(one))):
         for j in reversed(range(len(other))):
             same = one[i] == other[j]
-            lengths[i][j] = (
-                1 + lengths[i + 1][j + 1] if same else max(lengths[i + 1][j], lengths[i][j + 1])
-            )
+            lengths[i][j] = 1 + lengths[i + 1][j + 1] if same else max(lengths[i + 1][j], lengths[i][j + 1])
     return lengths
 
 
