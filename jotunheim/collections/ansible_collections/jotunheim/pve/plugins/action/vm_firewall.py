@@ -19,8 +19,8 @@ class ActionModule(PveAction):
         "mac_filter": {"type": "bool"},
         "ip_filter": {"type": "bool"},
         "addresses": {"type": "list", "elements": "str"},
-        "policy_in": {"type": "str", "choices": list(POLICIES)},
-        "policy_out": {"type": "str", "choices": list(POLICIES)},
+        "policy_in": {"type": "str"},
+        "policy_out": {"type": "str"},
         "rules": {
             "type": "list",
             "elements": "dict",
@@ -62,7 +62,8 @@ class ActionModule(PveAction):
 
 
 def _wanted(args: dict[str, Any]) -> Wanted:
-    given = {name: args[name] for name in ("enabled", "mac_filter", "ip_filter", "policy_in", "policy_out")}
+    given = {name: args[name] for name in ("enabled", "mac_filter", "ip_filter")}
+    given |= {name: firewall.policy_of(name, args[name]) for name in ("policy_in", "policy_out")}
     listed = args["rules"]
     return Wanted(
         addresses=firewall.addresses_of(args["addresses"]),

@@ -31,13 +31,11 @@ options:
     type: list
     elements: str
   policy_in:
-    description: What becomes of what comes in and no rule matches.
+    description: What becomes of what comes in and no rule matches, V(ACCEPT), V(DROP) or V(REJECT).
     type: str
-    choices: [ACCEPT, DROP, REJECT]
   policy_out:
-    description: What becomes of what goes out and no rule matches.
+    description: What becomes of what goes out and no rule matches, likewise.
     type: str
-    choices: [ACCEPT, DROP, REJECT]
   rules:
     description: All rules, the first one that matches counts. Others are deleted.
     type: list

@@ -107,6 +107,13 @@ def addresses_of(texts: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(found)
 
 
+def policy_of(name: str, value: str | None) -> str | None:
+    """A policy. Raises DataValidationError when it is none."""
+    if value is None or value in POLICIES:
+        return value
+    raise DataValidationError([FieldProblem(name, f"must be one of {', '.join(POLICIES)}")])
+
+
 def read(vm: Vm, wanted: Wanted, *, new: bool) -> Found:
     """What there is of the parts that are wanted.
 
