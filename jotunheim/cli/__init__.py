@@ -16,10 +16,12 @@ from typer.exceptions import TyperException
 from jotunheim.cli import (
     accounts,
     database,
+    firewall,
     jobs,
     locations,
     nodes,
     pools,
+    rulesets,
     server_requests,
     servers,
     snapshots,
@@ -57,6 +59,8 @@ for name, group in (
     ("pool", pools.app),
     ("server", servers.app),
     ("snapshot", snapshots.app),
+    ("firewall", firewall.app),
+    ("ruleset", rulesets.app),
     ("job", jobs.app),
 ):
     app.add_typer(group, name=name)

@@ -84,7 +84,7 @@ def list_firewall_ruleset_servers(call: Call[None, RulesetServersQuery]) -> Repl
     query=CheckQuery,
 )
 def apply_firewall_ruleset(call: Call[ApplyRequest, CheckQuery]) -> Reply:
-    """Bring a ruleset's present rules to the servers that apply it, by a job each; at most 500 at once."""
+    """Bring a ruleset's present rules to the servers that apply it, by a job each; at most 100 at once."""
     applied = rulesets.apply_ruleset(
         rulesets.find(call.path["id"]),
         call.actor,

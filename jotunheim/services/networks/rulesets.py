@@ -18,7 +18,7 @@ from jotunheim.services.servers import firewall, requests
 from jotunheim.settings import Settings
 
 SHOWN_SERVERS = 100
-MAX_SERVERS = 500
+MAX_SERVERS = 100
 """How many servers one request brings a ruleset to."""
 _NAME_TAKEN = "There is a firewall ruleset {} already."
 
