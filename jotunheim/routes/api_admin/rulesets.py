@@ -86,7 +86,7 @@ def list_firewall_ruleset_servers(call: Call[None, RulesetServersQuery]) -> Repl
 def apply_firewall_ruleset(call: Call[ApplyRequest, CheckQuery]) -> Reply:
     """Bring a ruleset's present rules to the servers that apply it, by a job each; at most 100 at once."""
     applied = rulesets.apply_ruleset(
-        rulesets.find(call.path["id"]),
+        rulesets.get(call.path["id"]),
         call.actor,
         call.context.settings,
         only_outdated=call.body.only_outdated,

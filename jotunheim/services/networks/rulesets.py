@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from jotunheim.data.actor import Actor
 from jotunheim.data.paging import Page, Paged
 from jotunheim.data.server.firewall import NotApplied, RulesetChange, RulesetServer, RulesetSpec, RulesetView
+from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ConflictError, LockedError, QueueFullError
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset, Use
@@ -52,6 +53,14 @@ def find(id_: int, if_match: str | None = None) -> Ruleset:
     return resources.find(Ruleset, "firewall ruleset", id_, if_match)
 
 
+def get(id_: int) -> Ruleset:
+    """One ruleset, which others may change meanwhile: for requests that hold servers. Raises NotFoundError."""
+    ruleset: Ruleset | None = Ruleset.get_or_none(Ruleset.id == id_)
+    if ruleset is None:
+        raise NotFoundError("firewall ruleset", id_)
+    return ruleset
+
+
 def change_ruleset(ruleset: Ruleset, change: RulesetChange) -> None:
     """Change a ruleset; servers that apply it do not have its new rules yet. Raises as `create_ruleset`."""
     columns = change.model_dump(mode="json", include=change.model_fields_set)  # rules with what they left out
@@ -79,7 +88,7 @@ def list_servers(
 ) -> Paged[RulesetServer]:
     """A page of the servers that apply a ruleset; filters as of `ServerRuleset.with_servers`."""
     query = ServerRuleset.with_servers(ruleset, outdated=outdated, name=name)
-    found, total = paginate(query, page, [Server.name, Server.created_at])
+    found, total = paginate(query, page, [Server.id, Server.name, Server.created_at])
     shown = [
         RulesetServer(
             id=use.server.id,
@@ -94,14 +103,14 @@ def list_servers(
 
 def outdated_servers(ruleset: Ruleset) -> list[RulesetServer]:
     """Some of the servers that do not have a ruleset's present rules."""
-    return list_servers(ruleset, Page(per_page=SHOWN_SERVERS), outdated=True).items
+    return list_servers(ruleset, Page(per_page=SHOWN_SERVERS, sort="name"), outdated=True).items
 
 
 def apply_ruleset(
     ruleset: Ruleset, actor: Actor, settings: Settings, *, only_outdated: bool, check: bool
 ) -> Applied:
     """Queue jobs that bring a ruleset's present rules to servers that apply it; those that cannot be changed now are left out."""
-    page = Page(per_page=MAX_SERVERS)
+    page = Page(per_page=MAX_SERVERS, sort="name")
     listed = list_servers(ruleset, page, outdated=True if only_outdated else None)
     applied = Applied(remaining=max(0, listed.total - len(listed.items)))
     for entry in listed.items:

@@ -226,14 +226,8 @@ def _entries(vm: Vm) -> tuple[str, ...] | None:
 
 
 def _entry(entry: Mapping[str, Any]) -> str:
-    """One member; those that exclude an address are none of ours and begin with `!`, as in Proxmox VE's files."""
-    cidr = str(entry["cidr"])
-    try:
-        spelled = _spelled(cidr)
-    except ValueError:  # an alias
-        spelled = cidr
-    # Deleting names a member as it is spelled there, so a spelling that is not ours is another member.
-    return f"!{cidr}" if int(entry.get("nomatch", 0)) else cidr if spelled != cidr else spelled
+    """One member as it is spelled there; those that exclude an address begin with `!`, as in Proxmox VE's files."""
+    return f"!{entry['cidr']}" if int(entry.get("nomatch", 0)) else str(entry["cidr"])
 
 
 def _fill(vm: Vm, found: Sequence[str] | None, wanted: Sequence[str], *, live: bool) -> bool:
