@@ -192,6 +192,7 @@ def _watched(job: Job, server: Server) -> dict[str, Any]:
         case JobType.REBUILD:
             watched["template_vmid"] = Template.get_by_id(job.parameters["template_id"]).vmid
             watched["scratch_vmid"] = job.parameters["scratch_vmid"]
+            watched["firewall"] = True
         case JobType.FIREWALL:
             watched["firewall"] = True
         case JobType.CONFIGURE:
