@@ -3,7 +3,7 @@
 `roles/*/meta/argument_specs.yml` is the other side of each; a test holds the two against each other.
 """
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from jotunheim.ansible.inventory import SecretReference
@@ -98,6 +98,47 @@ def pve_config(
     }
     settings["pve_config_cloudinit"] = _given(cloudinit) or None
     return _given(settings) | ({"pve_cloudinit_password": password} if password else {})
+
+
+def pve_firewall(
+    server: Server,
+    addresses: list[Address],
+    ruleset_rules: Iterable[Mapping[str, Any]],
+    *,
+    fields: Set[str] | None = None,
+) -> dict[str, Any]:
+    """Anti-spoofing and rules. Where nobody has said what rules a server shall have, those on the node stay.
+
+    Without addresses the guest asks DHCP, and what it is told there is not known here: only its MAC address is held then.
+
+    Args:
+        ruleset_rules: the rules of the rulesets that it applies, which come after its own.
+        fields: the fields of a change that is made; of matter is whether `anti_spoofing` is one.
+    """
+    protects, said = server.anti_spoofing, server.firewall
+    if said is None and not protects and "anti_spoofing" not in (fields or ()):
+        return {}
+    filters = protects and bool(addresses)
+    given: dict[str, Any] = {
+        "pve_firewall_enabled": True if protects else None,
+        "pve_firewall_mac_filter": protects,
+        "pve_firewall_ip_filter": filters,
+        "pve_firewall_addresses": [address.address for address in addresses] if filters else None,
+    }
+    if said is not None:
+        rules = [*said["rules"], *ruleset_rules] if said["enabled"] else []
+        given |= {
+            "pve_firewall_enabled": server.needs_firewall,
+            "pve_firewall_policy_in": said["policy_in"] if said["enabled"] else "ACCEPT",
+            "pve_firewall_policy_out": said["policy_out"] if said["enabled"] else "ACCEPT",
+            "pve_firewall_rules": [_given({**rule, "comment": rule["comment"] or None}) for rule in rules],
+        }
+    return _given(given)
+
+
+def pve_device(server: Server) -> dict[str, Any]:
+    """That the first network device goes through the firewall, and nothing else: the role `pve_config` of a firewall."""
+    return {"pve_config_networks": [{"index": 0, "firewall": True}]} if server.needs_firewall else {}
 
 
 def pve_autostart(*, onboot: bool) -> dict[str, Any]:
@@ -227,6 +268,8 @@ def _network(server: Server, node: Node, addresses: list[Address]) -> dict[str, 
     if vlans:
         network["vlan"] = min(vlans)
     network |= server.network
+    if server.needs_firewall:
+        network["firewall"] = True
     rates = (server.limits.get("rate_bytes_per_second"), network.get("rate_bytes_per_second"))
     network["rate_bytes_per_second"] = min(filter(None, rates), default=0)
     return network

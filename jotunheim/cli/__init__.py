@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from jotunheim.cli import (
     accounts,
     database,
+    firewall,
     imports,
     isos,
     jobs,
@@ -24,6 +25,7 @@ from jotunheim.cli import (
     node_requests,
     nodes,
     pools,
+    rulesets,
     server_requests,
     servers,
     snapshots,
@@ -69,6 +71,8 @@ for name, group in (
     ("server", servers.app),
     ("iso", isos.app),
     ("snapshot", snapshots.app),
+    ("firewall", firewall.app),
+    ("ruleset", rulesets.app),
     ("job", jobs.app),
 ):
     app.add_typer(group, name=name)

@@ -1,7 +1,7 @@
 """The HTTP client of the remote commands: one service, one token.
 
 Reads are repeated shortly when the connection fails. A POST carries an Idempotency-Key and is sent once more
-when its connection is lost: the service then answers what it answered the first time. A PATCH or DELETE is sent once
+when its connection is lost: the service then answers what it answered the first time. A PATCH, PUT or DELETE is sent once
 more only when no connection was made: when the first one arrived, the second would be refused because of the
 first one's job.
 """
@@ -32,7 +32,7 @@ STREAM_SILENCE_SECONDS = 35.0
 PER_PAGE = 200
 _READ_PAUSES = (0.2, 0.5, 1.0)
 _WRITE_PAUSES = (0.5,)
-_SENT_ONCE = ("PATCH", "DELETE")
+_SENT_ONCE = ("PATCH", "PUT", "DELETE")
 _HINTS = {
     "unauthorized": "Set JOTUNHEIM_TOKEN to a valid token.",
     "forbidden": "Use a token with the scope that the message names.",
@@ -101,6 +101,11 @@ class Api:
         params = {name: value for name, value in query.items() if value is not None}
         return self._send(self._http.build_request("GET", API + path, params=params), _READ_PAUSES, {})
 
+    def versioned(self, path: str) -> tuple[Document, str | None]:
+        """Read one document, and its version for a change that must not meet another one."""
+        response = self._exchange(self._http.build_request("GET", API + path), _READ_PAUSES, {})
+        return self._document(response), response.headers.get("etag")
+
     def file(self, path: str, media_type: str) -> bytes:
         """Read a file of this media type."""
         response = self._exchange(self._http.build_request("GET", API + path), _READ_PAUSES, {})
@@ -135,6 +140,23 @@ class Api:
     ) -> Document:
         """Change some fields of something; arguments as of `post`."""
         return self._write("PATCH", path, body, options, query=query)
+
+    def put(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        options: Mapping[str, str] | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        version: str | None = None,
+    ) -> Document:
+        """Replace something; arguments as of `post`.
+
+        Args:
+            version: what `versioned` told; refused when it has another one.
+        """
+        headers = {"If-Match": version} if version else None
+        return self._write("PUT", path, body, options, query=query, headers=headers)
 
     def delete(
         self,
@@ -194,7 +216,9 @@ class Api:
         return self._send(request, _WRITE_PAUSES, options or {})
 
     def _send(self, request: httpx.Request, pauses: Sequence[float], options: Mapping[str, str]) -> Document:
-        response = self._exchange(request, pauses, options)
+        return self._document(self._exchange(request, pauses, options))
+
+    def _document(self, response: httpx.Response) -> Document:
         try:
             document = response.json()
         except ValueError:

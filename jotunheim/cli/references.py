@@ -35,6 +35,15 @@ def template_group_id(api: Api, reference: str) -> int:
     return chosen
 
 
+def ruleset_id(api: Api, reference: str) -> int:
+    """Id of a firewall ruleset, by id or name."""
+    if reference.isdecimal():
+        return int(reference)
+    found = api.all("/firewall-rulesets", "firewall_rulesets", name=reference)
+    chosen: int = _only("ruleset", reference, found, ("name",))["id"]
+    return chosen
+
+
 def template_id(api: Api, reference: str, on_node: int | None = None) -> int:
     """Id of a template, by id or name; several nodes may have one of the same name, of one group any will do."""
     if reference.isdecimal():

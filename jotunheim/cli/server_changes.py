@@ -48,6 +48,7 @@ _OPTIONS = {
     "cloud_init.search_domain": "--search-domain",
     "boot_order": "--boot-order",
     "agent": "--agent",
+    "anti_spoofing": "--anti-spoofing",
     "labels": "--label",
     "external_id": "--external-id",
     "limits.snapshots": "--snapshot-limit",
@@ -128,6 +129,13 @@ def configure(
     agent: Annotated[
         bool | None, typer.Option("--agent/--no-agent", help="Whether Proxmox VE talks to the guest agent.")
     ] = None,
+    anti_spoofing: Annotated[
+        bool | None,
+        typer.Option(
+            "--anti-spoofing/--no-anti-spoofing",
+            help="Whether it can only send from its own MAC and IP addresses.",
+        ),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="All labels; others go. Repeatable.")
     ] = None,
@@ -198,6 +206,7 @@ def configure(
             "cloud_init": given(cloud_init) or None,
             "boot_order": None if boot_order is None else boot_order.split(","),
             "agent": agent,
+            "anti_spoofing": anti_spoofing,
             "labels": None if labels is None else parse_pairs("--label", labels),
             "limits": _limits(snapshot_limit, backup_limit, traffic_limit, rate_limit) or None,
             "protected": protected,

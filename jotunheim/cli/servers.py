@@ -81,6 +81,7 @@ RECORD: Columns = {
     "boot order": lambda server: server["boot_order"],
     "iso image": lambda server: server["iso"]["name"] if server["iso"] else None,
     "guest agent": lambda server: None if server["agent"] else "no",
+    "anti-spoofing": lambda server: None if server["anti_spoofing"] else "no",
     "description": lambda server: server["description"],
     "labels": lambda server: server["labels"],
     "tags": lambda server: server["tags"],
@@ -155,6 +156,13 @@ def create(
     snapshot_limit: Annotated[int | None, typer.Option(metavar="N", help="Snapshots it may have.")] = None,
     backup_limit: Annotated[int | None, typer.Option(metavar="N", help="Backups it may have.")] = None,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start it when it is built.")] = True,
+    anti_spoofing: Annotated[
+        bool,
+        typer.Option(
+            "--anti-spoofing/--no-anti-spoofing",
+            help="Whether it can only send from its own MAC and IP addresses.",
+        ),
+    ] = True,
     protected: Annotated[bool, typer.Option("--protected", help="Refuse to delete it.")] = False,
     expires_in: Annotated[
         int | None,
@@ -197,6 +205,7 @@ def create(
             "addresses": given({"ipv4": ipv4, "ipv6": ipv6}),
             **({"ssh_keys": []} if without else keys.chosen(api, ssh_key, key, owner)),
             "password": password,
+            "anti_spoofing": anti_spoofing,
             "start": start,
             "labels": labels,
             "tags": tag or [],

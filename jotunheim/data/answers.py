@@ -13,6 +13,13 @@ from jotunheim.data.node.view import (
     TemplateGroupView,
     TemplateView,
 )
+from jotunheim.data.server.firewall import (
+    ClientRulesetView,
+    FirewallView,
+    NotApplied,
+    RulesetServer,
+    RulesetView,
+)
 from jotunheim.data.server.importing import UnmanagedView
 from jotunheim.data.server.iso import ClientIsoView, IsoView
 from jotunheim.data.server.view import ClientServerView, ServerView, SnapshotView
@@ -250,6 +257,66 @@ class UserSshKeyList(View):
     """A page of users' keys."""
 
     ssh_keys: list[UserSshKeyView]
+    meta: Meta
+
+
+class FirewallAnswer(View):
+    """A server's firewall, as it is wanted."""
+
+    firewall: FirewallView
+    anti_spoofing: bool
+    recorded: bool
+    """False: nobody has said yet what rules the server shall have; those that it has on the node stay."""
+    outdated_rulesets: list[int]
+    """Those whose present rules the server does not have yet."""
+
+
+class RulesetAnswer(View):
+    """One firewall ruleset."""
+
+    firewall_ruleset: RulesetView
+
+
+class RulesetChanged(RulesetAnswer):
+    """A changed firewall ruleset."""
+
+    outdated_servers: list[RulesetServer]
+    """Servers that do not have its present rules, at most 100; `…/servers?outdated=true` lists all."""
+
+
+class RulesetList(View):
+    """A page of firewall rulesets."""
+
+    firewall_rulesets: list[RulesetView]
+    meta: Meta
+
+
+class RulesetServers(View):
+    """A page of the servers that apply a firewall ruleset."""
+
+    servers: list[RulesetServer]
+    meta: Meta
+
+
+class RulesetApplied(View):
+    """The jobs that bring a ruleset's present rules to servers."""
+
+    jobs: list[JobView]
+    left_out: list[NotApplied]
+    remaining: int
+    """Servers beyond those that one request takes; ask again."""
+
+
+class ClientRulesetAnswer(View):
+    """One firewall ruleset that owners can apply."""
+
+    firewall_ruleset: ClientRulesetView
+
+
+class ClientRulesetList(View):
+    """A page of the firewall rulesets that owners can apply."""
+
+    firewall_rulesets: list[ClientRulesetView]
     meta: Meta
 
 

@@ -13,6 +13,7 @@ class JobType(StrEnum):
 
     BUILD = "server.build"
     CONFIGURE = "server.configure"
+    FIREWALL = "server.firewall"
     REBUILD = "server.rebuild"
     PASSWORD = "server.password"  # noqa: S105 - the name of a job
     POWER = "server.power"

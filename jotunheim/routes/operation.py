@@ -194,7 +194,7 @@ class Operation:
     @property
     def takes_version(self) -> bool:
         """Whether the header `If-Match` means something."""
-        return self.method in ("PATCH", "DELETE")
+        return self.method in ("PATCH", "PUT", "DELETE")
 
     @property
     def summary(self) -> str:

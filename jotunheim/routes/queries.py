@@ -33,6 +33,20 @@ class ServerListQuery(ListQuery):
         return wanted
 
 
+class RulesetListQuery(ListQuery):
+    """The query of the list of firewall rulesets."""
+
+    name: str | None = Field(default=None, max_length=255)
+    """Only those whose name contains this."""
+
+
+class RulesetServersQuery(RulesetListQuery):
+    """The query of the list of servers that apply a firewall ruleset."""
+
+    outdated: bool | None = None
+    """Only servers that do not have its present rules, or only those that have them."""
+
+
 class JobListQuery(ListQuery):
     """The query of the list of jobs."""
 

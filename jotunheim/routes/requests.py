@@ -1,4 +1,4 @@
-"""What operators and owners alike can ask of one server: power, password, rebuild, snapshots. Each becomes a job."""
+"""What operators and owners alike can ask of one server: power, password, rebuild, snapshots, firewall. Each becomes a job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,16 +6,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from jotunheim.data.answers import SnapshotList
+from jotunheim.data.answers import FirewallAnswer, SnapshotList
 from jotunheim.data.job import JobType
+from jotunheim.data.server.firewall import Firewall
 from jotunheim.data.server.requests import PasswordRequest, PowerRequest, RebuildRequest, SnapshotSpec
 from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.guards import unnamed_nodes
 from jotunheim.routes.operation import Call, JobQuery, NoQuery, Operations, Reply
-from jotunheim.services.servers import live, password, power, rebuild, snapshots
-from jotunheim.services.servers.requests import Asked
+from jotunheim.services.servers import firewall, live, password, power, rebuild, snapshots
+from jotunheim.services.servers.requests import Asked, assert_version
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def add_requests(module: Module) -> None:
     _add_power_and_password(module)
     _add_rebuild(module)
     _add_snapshots(module)
+    _add_firewall(module)
 
 
 def _snapshots_in(module: Module) -> Callable[[Call[Any, Any]], list[SnapshotView]]:
@@ -141,3 +143,20 @@ def _add_snapshots(module: Module) -> None:
                 module.find(call), call.path["name"], call.prepared, call.actor, call.manner
             )
         )
+
+
+def _add_firewall(module: Module) -> None:
+    path = "/servers/{id:uuid}/firewall"
+
+    @module.operations.get(path, scope="servers:read", answer=FirewallAnswer)
+    def read_firewall(call: Call[None, NoQuery]) -> Reply:
+        """Show a server's firewall, as it is wanted."""
+        server = module.find(call)
+        return Reply(firewall.answer(server), etag=server.version)
+
+    @module.operations.job(path, JobType.FIREWALL, method="PUT", body=Firewall, answer=module.answer)
+    def set_firewall(call: Call[Firewall, JobQuery]) -> Reply:
+        """Set a server's firewall as a whole: what is left out is as at the beginning. Anti-spoofing stays."""
+        server = module.find(call)
+        assert_version(server, call.if_match)
+        return module.queued(firewall.set_firewall(server, call.body, call.actor, call.manner))

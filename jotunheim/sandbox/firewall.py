@@ -65,6 +65,12 @@ def digest(file: Firewall) -> str:
     return hashlib.sha1(repr(file).encode(), usedforsecurity=False).hexdigest()
 
 
+@routes("GET", "/cluster/firewall/options")
+async def cluster_options(_call: Call) -> dict[str, Any]:
+    """The datacenter's options: as after an installation nothing is set, so its firewall is off."""
+    return {"digest": hashlib.sha1(b"", usedforsecurity=False).hexdigest()}
+
+
 @routes("GET", "/nodes/{node}/qemu/{vmid}/firewall")
 async def index(_call: Call) -> list[dict[str, str]]:
     """The folders below the firewall."""

@@ -11,7 +11,7 @@ from jotunheim.repositories.peewee.database import locking, transaction
 from jotunheim.repositories.peewee.jobs import LIVE, Job
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.jobs import find_job, read_job
-from jotunheim.services.servers import configure, delete
+from jotunheim.services.servers import configure, delete, firewall
 from jotunheim.services.servers.requests import READY, assert_free
 from jotunheim.services.servers.withdraw import withdraw
 from jotunheim.settings import Settings
@@ -58,6 +58,8 @@ def retry_job(id_: uuid.UUID, owner: Actor | None = None) -> JobView:
         job.requeue()
         if job.type == JobType.CONFIGURE and server is not None and not job.check_only:
             configure.record_again(server, job.parameters)
+        if job.type == JobType.FIREWALL and server is not None and not job.check_only:
+            firewall.record_again(server, job.parameters)
         return read_job(id_)
 
 

@@ -9,6 +9,7 @@ import yaml
 from jotunheim.actions.server import build
 from jotunheim.ansible import paths, playbooks, variables
 from jotunheim.ansible.inventory import SecretReference
+from jotunheim.data.server.firewall import FirewallRule
 from jotunheim.data.server.spec import Limits
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.infrastructure import Node, Template
@@ -29,6 +30,7 @@ SERVER = Server(
     ssh_keys=["ssh-ed25519 AAAA"],
     tags=["web"],
     limits=Limits(rate_bytes_per_second=10**6).model_dump(),
+    firewall={"enabled": True, "policy_in": "DROP", "policy_out": "ACCEPT", "rules": []},
     node=NODE,
     template=Template(vmid=9000, default_user="debian"),
 )
@@ -36,6 +38,11 @@ GIVEN: dict[str, dict[str, Any]] = {
     "pve_clone": variables.pve_clone(SERVER, NODE),
     "pve_config": variables.pve_config(
         SERVER, NODE, [Address(address="10.0.0.5", pool=POOL)], password=SecretReference("server/1/password")
+    ),
+    "pve_firewall": variables.pve_firewall(
+        SERVER,
+        [Address(address="10.0.0.5", pool=POOL)],
+        [FirewallRule(direction="in", action="DROP", comment="no").model_dump(mode="json")],
     ),
     "pve_power": variables.pve_power("shutdown", timeout_seconds=60, force=True),
     "pve_info": variables.pve_info(Settings()),
@@ -68,11 +75,34 @@ def test_every_role_of_the_playbooks_has_a_function() -> None:
     functions = {
         name for name, _ in inspect.getmembers(variables, inspect.isfunction) if name.startswith("pve_")
     }
-    assert {SHARES.get(role, role) for role in roles} == functions - {"pve_autostart"} == set(GIVEN)
+    assert (
+        {SHARES.get(role, role) for role in roles}
+        == functions - {"pve_autostart", "pve_device"}
+        == set(GIVEN)
+    )
 
 
 def test_a_suspension_sets_what_the_role_declares() -> None:
     assert set(variables.pve_autostart(onboot=False)) <= set(_options("pve_config"))
+
+
+def test_a_firewall_sets_the_device_as_the_role_declares() -> None:
+    given = variables.pve_device(SERVER)
+    assert set(given) <= set(_options("pve_config"))
+    _check(_options("pve_config"), given)
+    assert variables.pve_device(Server(anti_spoofing=False, firewall=None)) == {}
+
+
+def test_of_a_server_whose_rules_nobody_has_set_only_anti_spoofing_is_set() -> None:
+    adopted = Server(anti_spoofing=False, firewall=None)
+    assert variables.pve_firewall(adopted, [], []) == {}
+    adopted.anti_spoofing = True
+    assert variables.pve_firewall(adopted, [Address(address="10.0.0.5", pool=POOL)], []) == {
+        "pve_firewall_enabled": True,
+        "pve_firewall_mac_filter": True,
+        "pve_firewall_ip_filter": True,
+        "pve_firewall_addresses": ["10.0.0.5"],
+    }
 
 
 def test_a_change_of_one_field_sets_only_what_belongs_to_it() -> None:
@@ -133,4 +163,4 @@ def test_a_template_on_another_storage_is_copied_to_the_nodes_own() -> None:
 
 
 def test_the_steps_of_a_build_are_counted_from_its_roles() -> None:
-    assert playbooks.step_count(build.PLAYBOOK) == 4
+    assert playbooks.step_count(build.PLAYBOOK) == 5

@@ -166,6 +166,42 @@ def test_a_key_and_a_vm_are_taken_once_however_many_ask(
     service.ask(f"ssh-keys/{mine['id']}", method="DELETE")
 
 
+def test_a_ruleset_that_is_deleted_while_servers_take_it_is_theirs_or_gone(
+    postgresql_service: Service,
+) -> None:
+    service, http = postgresql_service, postgresql_service.http
+    ids = [service.built(f"pg-wall-{number}", start=False)["id"] for number in range(2)]
+    rules = [{"direction": "in", "action": "DROP", "source": "192.0.2.1"}]
+    for number in range(6):
+        made = service.create("firewall-rulesets", {"name": f"race-{number}"})["firewall_ruleset"]
+        path = f"/admin/firewall-rulesets/{made['id']}"
+        barrier = threading.Barrier(5)
+
+        def ask(who: int, path: str = path, id_: int = made["id"], barrier: Any = barrier) -> httpx.Response:
+            barrier.wait()
+            if who == 0:
+                return http.delete(path)
+            if who == 1:
+                return http.patch(path, json={"rules": rules})
+            if who == 2:
+                return http.post(f"{path}/apply", json={"only_outdated": False})
+            wanted = {"enabled": True, "rulesets": [id_]}
+            return http.put(f"/admin/servers/{ids[who - 3]}/firewall", json=wanted)
+
+        with ThreadPoolExecutor(5) as callers:
+            deleted, changed, applied, *taken = callers.map(ask, range(5))
+        assert deleted.status_code in (200, 409), deleted.text
+        assert changed.status_code in (200, 404, 409), changed.text
+        assert applied.status_code in (202, 404), applied.text
+        assert {answer.status_code for answer in taken} <= {202, 409, 422}, [answer.text for answer in taken]
+        jobs = [answer.json()["job"] for answer in taken if answer.status_code == 202]
+        jobs += applied.json()["jobs"] if applied.status_code == 202 else []
+        assert {service.finished(job["id"])["status"] for job in jobs} <= {"succeeded"}
+        assert (deleted.status_code == 409) == any(answer.status_code == 202 for answer in taken)
+        for id_ in ids:
+            service.done(f"servers/{id_}/firewall", {}, "PUT")
+
+
 def test_lists_can_be_read_while_what_they_show_is_deleted(postgresql_service: Service) -> None:
     http = postgresql_service.http
     over = threading.Event()

@@ -39,6 +39,7 @@ class Change:
 
 TYPES = {
     "configure": JobType.CONFIGURE,
+    "firewall": JobType.FIREWALL,
     "password": JobType.PASSWORD,
     "power": JobType.POWER,
     "snapshot": JobType.SNAPSHOT_CREATE,

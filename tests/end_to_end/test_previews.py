@@ -21,7 +21,8 @@ def world(service: Service, sandbox: Sandbox) -> Any:
     volumes = sandbox.get("/nodes/pve1/storage/vmstore/content")
     servers = service.read("servers")["servers"]
     pools = service.read("address-pools")["address_pools"]
-    return vms, volumes, [{**server, "job_id": None} for server in servers], pools
+    firewalls = [sandbox.firewall(vm["vmid"]) for vm in vms]
+    return vms, firewalls, volumes, [{**server, "job_id": None} for server in servers], pools
 
 
 def differences(job: dict[str, Any]) -> list[Any]:
@@ -32,6 +33,8 @@ def differences(job: dict[str, Any]) -> list[Any]:
 CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "configure": ("PATCH", "", {"cpu": 3, "memory_bytes": 3 * GIB, "name": "seer-2", "addresses": {"ipv4": 2},
                                 "disk_bytes": 6 * GIB, "ssh_keys": [KEY], "restart": "if_needed"}),
+    "firewall": ("PUT", "/firewall", {"enabled": True, "policy_in": "DROP",
+                                      "rules": [{"direction": "in", "action": "ACCEPT", "macro": "SSH"}]}),
     "password": ("POST", "/password", {"password": "a new password"}),
     "power": ("POST", "/power", {"action": "stop"}),
     "snapshot": ("POST", "/snapshots", {"name": "taken"}),

@@ -127,8 +127,17 @@ CHANGE = {
     "restart": "if_needed",
 }
 
+SSH = {"direction": "in", "action": "ACCEPT", "protocol": "tcp", "destination_port": "22"}
+
 FOR_THE_GUEST = {"addresses": {"ipv4": 2}, "hostname": "renamed.example.com", "restart": "if_needed"}
 """What Proxmox VE does not tell whether the guest has it."""
+
+OPEN_WALL = {"enabled": True, "rules": [SSH, {"direction": "out", "action": "DROP", "macro": "SMTP"}]}
+STRICT_WALL = {
+    "enabled": True,
+    "policy_in": "DROP",
+    "rules": [{"direction": "in", "action": "DROP", "source": "192.0.2.0/24"}, SSH],
+}
 
 CASES = (
     Case("build", "server.build", _build),
@@ -138,6 +147,12 @@ CASES = (
     Case("mount an image", "server.configure", _on("running", "/iso", MOUNT), _upload_images),
     Case("unmount an image", "server.configure", _on("running", "/iso", None, "DELETE"), _mount_image),
     Case("import", "server.import", _import, _make_vm, anew=True),
+    Case(
+        "firewall",
+        "server.firewall",
+        _on("running", "/firewall", STRICT_WALL, "PUT"),
+        _done(_on("running", "/firewall", OPEN_WALL, "PUT")),
+    ),
     Case("delete, running", "server.delete", _on("running", "", {"backups": "delete"}, "DELETE"), _back_up),
     Case("delete, stopped", "server.delete", _on("stopped", "", None, "DELETE")),
     Case("password, now", "server.password", _on("running", "/password"), anew=True),

@@ -244,6 +244,11 @@ class Playbooks:
                 "search_domain": "example.com",
             },
             "pve_config_disk": {"size_bytes": 3 * 1024**3},
+            "pve_firewall_enabled": True,
+            "pve_firewall_mac_filter": True,
+            "pve_firewall_ip_filter": True,
+            "pve_firewall_addresses": ["10.99.0.10"],
+            "pve_firewall_rules": [],
         }
         return variables | changes
 

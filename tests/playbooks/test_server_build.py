@@ -16,7 +16,10 @@ BUILD_REQUESTS = [
     "GET /nodes/pve1/qemu/1101/config",
     "PUT /nodes/pve1/qemu/1101/config",
     "PUT /nodes/pve1/qemu/1101/resize",
-    "GET /nodes/pve1/qemu/1101/status/current",
+    "GET /nodes/pve1/qemu/1101/firewall/rules",
+    "POST /nodes/pve1/qemu/1101/firewall/ipset",
+    "POST /nodes/pve1/qemu/1101/firewall/ipset/ipfilter-net0",
+    "PUT /nodes/pve1/qemu/1101/firewall/options",
     "POST /nodes/pve1/qemu/1101/status/start",
     "GET /nodes/pve1/qemu/1101/config",
     "GET /nodes/pve1/qemu/1101/status/current",
@@ -66,7 +69,7 @@ class TestBuild:
         assert again.changed == []
         assert again.diffs == {}
         assert {request.split()[0] for request in sandbox.requests()} == {"GET"}
-        assert len(sandbox.requests()) == 5
+        assert len(sandbox.requests()) == 8
         # Its guest has gone on booting in between.
         assert sandbox.vm(1101) == before | {"uptime": sandbox.vm(1101)["uptime"], "agent_answers": True}
 
@@ -81,7 +84,7 @@ class TestBuild:
         real = playbooks.build()
         assert check.diffs == real.diffs
         assert check.changed == real.changed
-        assert len(real.diffs) == 3
+        assert len(real.diffs) == 4
 
     def test_check_mode_predicts_a_change_of_an_existing_server(
         self, playbooks: Playbooks, sandbox: Sandbox

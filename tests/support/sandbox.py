@@ -151,6 +151,21 @@ class Sandbox:
         found: dict[str, Any] = self.get(f"/nodes/{node}/qemu/{vmid}/config")
         return found
 
+    def firewall(self, vmid: int, node: str = "pve1") -> dict[str, Any]:
+        """A VM's firewall: options, rules, and the addresses that its first device may use (None: any)."""
+        base = f"/nodes/{node}/qemu/{vmid}/firewall"
+        options = self.get(f"{base}/options")
+        options.pop("digest")
+        ignored = ("digest", "pos", "ipversion")
+        rules = [
+            {name: value for name, value in rule.items() if name not in ignored}
+            for rule in self.get(f"{base}/rules")
+        ]
+        names = {found["name"] for found in self.get(f"{base}/ipset")}
+        members = self.get(f"{base}/ipset/ipfilter-net0") if "ipfilter-net0" in names else None
+        addresses = None if members is None else sorted(member["cidr"] for member in members)
+        return {"options": options, "rules": rules, "addresses": addresses}
+
     def clone_tasks(self, node: str = "pve1") -> list[dict[str, Any]]:
         """All clone tasks of a node."""
         return [task for task in self.get(f"/nodes/{node}/tasks", limit=1000) if task["type"] == "qmclone"]

@@ -1,6 +1,7 @@
 """Builds a server: clones its template, configures and starts the VM, and reads it back."""
 
 from jotunheim.actions.context import ActionContext
+from jotunheim.actions.server import firewall
 from jotunheim.actions.server.playbook import (
     VmidTakenError,
     load,
@@ -54,6 +55,7 @@ def preview(job: Job, context: ActionContext) -> None:
 
 def _run(job: Job, server: Server, addresses: list[Address], context: ActionContext) -> runner.HostResult:
     given = {
+        **firewall.render(server, addresses).variables,
         **variables.pve_clone(server, server.node),
         **variables.pve_config(server, server.node, addresses, password=password_of(job, server)),
         **variables.pve_power("started" if server.start_after_build else "stopped"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server import configure, delete, rebuild, snapshots, suspension
+from jotunheim.actions.server import configure, delete, firewall, rebuild, snapshots, suspension
 from jotunheim.actions.server.playbook import INFO, load, read_back, run_playbook, succeed
 from jotunheim.ansible import runner, variables
 from jotunheim.data.job import OnCancel
@@ -93,6 +93,13 @@ def assert_change(job: Job, context: ActionContext) -> None:
         ids = asked["addresses_after" if keeps else "addresses_before"]
     result = configure.apply(job, context, server, fields, Address.by_ids(ids), restart="never")
     succeed(job, lambda: configure.record(server, result, ids))
+
+
+def assert_firewall(job: Job, context: ActionContext) -> None:
+    """Set the VM's firewall as it is recorded: as before the change, or as it was asked for. Raises as `settle`."""
+    _wait(job, context)
+    server = load(job)
+    firewall.apply(job, context, server, firewall.render(server, Address.of([server]).get(server.id, [])))
 
 
 def give_rebuild_up(job: Job, context: ActionContext) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
+from jotunheim.actions.server import firewall
+from jotunheim.actions.server.firewall import Rendered
 from jotunheim.actions.server.playbook import RESTART, load, read_back, run_playbook, succeed
 from jotunheim.ansible import runner, variables
 from jotunheim.data.server.status import Power
@@ -29,6 +31,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "iso": tuple(
         f"{bus}{number}" for bus, count in (("ide", 4), ("sata", 6), ("scsi", 31)) for number in range(count)
     ),
+    "anti_spoofing": ("net0",),
 }
 """The settings of the VM that each field of a change is made of."""
 ALL = frozenset(SETTINGS) - {"disk_bytes"} | {"onboot"}
@@ -65,7 +68,8 @@ def configure(job: Job, context: ActionContext) -> None:
     addresses = (
         Address.by_ids(asked["addresses_after"]) if addressed else Address.of([server]).get(server.id, [])
     )
-    result = apply(job, context, server, fields, addresses, restart=asked["restart"])
+    rendered = firewall.render(server, addresses, fields=fields)
+    result = apply(job, context, server, fields, addresses, restart=asked["restart"], rendered=rendered)
     restart = result.results.get(RESTART, {})
     outcome = {
         "fields": effects(fields, restart.get("waiting", {})),
@@ -73,7 +77,12 @@ def configure(job: Job, context: ActionContext) -> None:
     }
 
     kept = asked["addresses_after"] if addressed else None
-    succeed(job, lambda: record(server, result, kept), outcome)
+
+    def record_all() -> None:
+        record(server, result, kept)
+        rendered.record(server)
+
+    succeed(job, record_all, outcome)
 
 
 def record(server: Server, result: runner.HostResult, addresses: Sequence[int] | None) -> None:
@@ -97,9 +106,16 @@ def apply(
     addresses: list[Address],
     *,
     restart: str,
+    rendered: Rendered | None = None,
 ) -> runner.HostResult:
-    """Run the playbook for these fields of a server, as this object has them. Raises as `configure` does."""
+    """Run the playbook for these fields of a server, as this object has them. Raises as `configure` does.
+
+    Args:
+        rendered: its firewall; None: as this object has it.
+    """
+    rendered = rendered or firewall.render(server, addresses, fields=fields)
     given = {
+        **rendered.variables,
         **variables.pve_config(server, server.node, addresses, fields=fields),
         **variables.pve_restart(restart),
         **variables.pve_info(context.settings),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
+from jotunheim.actions.server import firewall
 from jotunheim.actions.server.playbook import (
     VmidTakenError,
     load,
@@ -47,8 +48,10 @@ def rebuild(job: Job, context: ActionContext) -> None:
     template = server.made_from
     server.ssh_keys = asked["ssh_keys"]
     addresses = Address.of([server]).get(server.id, [])
+    rendered = firewall.render(server, addresses)
     given = {
         **made,
+        **rendered.variables,
         **variables.pve_config(
             server,
             server.node,
@@ -75,6 +78,7 @@ def rebuild(job: Job, context: ActionContext) -> None:
         vm = read_back(server, result, Power.RUNNING)
         server.mark_ready(Power.RUNNING, vm["disks"].get(vm["system_disk"]))
         server.change(template=template.id, ssh_keys=asked["ssh_keys"], imported=False, scratch_vmid=None)
+        rendered.record(server)
         Secret.erase(server.password_reference)
 
     # Those that were there when it was asked for, and those that the node says: an earlier attempt may have been first.

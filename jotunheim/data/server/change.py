@@ -22,6 +22,9 @@ from jotunheim.data.fields import (
 )
 from jotunheim.data.server.spec import MIB, ExpirySeconds, KeyIds, Limits
 
+SETS_FIREWALL = frozenset({"addresses", "network", "anti_spoofing"})
+"""Fields of a change that the VM's firewall follows."""
+
 
 class Restart(StrEnum):
     """Whether a running server may be restarted so that a change takes effect."""
@@ -42,6 +45,7 @@ class NetworkChange(Change):
     rate_bytes_per_second: int | None = Field(default=None, ge=0, le=10**12)
     """Limit in each direction, within the server's limit; 0: that of `limits`, or none."""
     firewall: bool | None = None
+    """Whether Proxmox VE's firewall sees the device; it always does while the server needs that."""
 
 
 class CloudInitChange(Change):
@@ -87,6 +91,8 @@ class ServerChange(Change):
     """Devices such as `scsi0`, `net0`, the first one first."""
     agent: bool | None = None
     """Whether Proxmox VE talks to the guest agent."""
+    anti_spoofing: bool | None = None
+    """Whether it can only send from its own MAC address and the addresses that it is given."""
     restart: Restart = Restart.NEVER
     """What to do when a change takes effect only with a restart."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] | None = None

@@ -80,6 +80,8 @@ class ServerSpec(Shape):
     """Keys that the owner keeps. When neither these nor `ssh_keys` are given, it gets all that the owner keeps."""
     password: GuestPassword | None = None
     """8 to 128 printable characters. None without keys: one is generated and answered once."""
+    anti_spoofing: bool = True
+    """Whether it can only send from its own MAC address and the addresses that it is given."""
     start: bool = True
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] = {}
     tags: Annotated[list[PveTag], Field(max_length=32)] = []

@@ -90,6 +90,8 @@ class ServerView(View):
     iso: MountedIso | None
     """The image in its CD-ROM drive."""
     agent: bool
+    anti_spoofing: bool
+    """Whether it can only send from its own MAC address and its own addresses."""
     labels: dict[str, str]
     tags: list[str]
     external_id: str | None
@@ -127,6 +129,8 @@ class ClientServerView(View):
     addresses: list[AddressView]
     ssh_keys: list[str]
     iso: ClientMountedIso | None
+    anti_spoofing: bool
+    """Whether it can only send from its own MAC address and its own addresses."""
     labels: dict[str, str]
     tags: list[str]
     expires_at: datetime | None

@@ -53,6 +53,13 @@ class JobStep(Table):
         return bool(cls.select().where((cls.job == job) & (cls.status == StepStatus.OK)).exists())
 
     @classmethod
+    def ended_well(cls, job: Job, name: str) -> bool:
+        """Whether the stage with this name went well, in any attempt."""
+        return bool(
+            cls.select().where((cls.job == job) & (cls.name == name) & (cls.status == StepStatus.OK)).exists()
+        )
+
+    @classmethod
     def of(cls, jobs: Iterable[Job]) -> "dict[uuid.UUID, list[JobStep]]":
         """The steps of each job's last attempt, by job id."""
         found: dict[uuid.UUID, list[JobStep]] = {}

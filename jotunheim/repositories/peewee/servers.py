@@ -47,6 +47,15 @@ TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
 """From each status to those that may follow it."""
 
 
+OPEN_FIREWALL: Mapping[str, Any] = {
+    "enabled": False,
+    "policy_in": "ACCEPT",
+    "policy_out": "ACCEPT",
+    "rules": [],
+}
+"""A firewall that lets everything pass."""
+
+
 @dataclass(frozen=True)
 class Reserved:
     """What the servers on one node with disks on one storage may use."""
@@ -94,6 +103,10 @@ class Server(Versioned, Table):
     iso = CharField(null=True)
     """The image in its drive, a volume of the node's `iso_storage`; None: the drive is empty, or there is none."""
     agent = BooleanField(default=True)
+    anti_spoofing = BooleanField(default=True)
+    """Whether it can only send from its own MAC and IP addresses."""
+    firewall = JSONField(null=True, default=lambda: dict(OPEN_FIREWALL))
+    """A `Firewall` without its rulesets. None: nobody has said yet what rules it shall have; those on the node stay."""
     start_after_build = BooleanField(default=True)
     protected = BooleanField(default=False)
     expires_at = UtcField(null=True, index=True)
@@ -132,6 +145,11 @@ class Server(Versioned, Table):
         """The template of a server that is built or rebuilt; it has one."""
         assert self.template is not None
         return self.template
+
+    @property
+    def needs_firewall(self) -> bool:
+        """Whether Proxmox VE's firewall must see what it sends and gets."""
+        return bool(self.anti_spoofing or (self.firewall or {}).get("enabled"))
 
     @property
     def is_suspended(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from jotunheim.exceptions.repository import ProxmoxPermissionError
 from jotunheim.repositories.proxmox.client import ProxmoxClient, api_path
 from jotunheim.repositories.proxmox.configuration import Configuration, parse
 
@@ -83,6 +84,14 @@ def permissions(client: ProxmoxClient) -> Mapping[str, Mapping[str, bool]]:
     return {
         path: {name: bool(propagated) for name, propagated in rights.items()} for path, rights in data.items()
     }
+
+
+def datacenter_firewall(client: ProxmoxClient) -> bool | None:
+    """Whether the firewall filters anything at all in the node's cluster; None: the token may not see it."""
+    try:
+        return bool(int(client.get("cluster/firewall/options").get("enable", 0)))
+    except ProxmoxPermissionError:
+        return None
 
 
 def used_vmids(client: ProxmoxClient) -> frozenset[int]:

@@ -1,5 +1,7 @@
 """What of a node's state a preview rests on: small enough to be kept, and compared before its plan is applied."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +21,7 @@ def read(
     template_vmid: int | None = None,
     scratch_vmid: int | None = None,
     backup_storage: str | None = None,
+    firewall: bool = False,
 ) -> State:
     """What there is right now, by what it is called in errors.
 
@@ -27,12 +30,15 @@ def read(
         new: it is still to be made, so only whether its VMID is free counts.
         template_vmid: what is cloned.
         scratch_vmid: the VM beside which a rebuild makes the new disk.
+        firewall: the VM's firewall is of matter too.
         backup_storage: where backups are that would go.
 
     Raises:
         ProxmoxRequestError: the node gives no usable answer.
     """
     found: State = {"vmid": _in_use(client, node, vmid)} if new else _of_vm(client, node, vmid)
+    if firewall:
+        found["firewall"] = _firewall(client, node, vmid)
     if template_vmid is not None:
         found["template"] = _digest(client, node, template_vmid)
     if scratch_vmid is not None:
@@ -63,6 +69,25 @@ def _of_vm(client: ProxmoxClient, node: str, vmid: int) -> State:
         [str(entry["name"]), entry.get("snaptime")] for entry in listed if entry["name"] != "current"
     )
     return {"config": config, "power": power, "snapshots": snapshots}
+
+
+def _firewall(client: ProxmoxClient, node: str, vmid: int) -> str:
+    """A digest of our own over options, rules and the addresses that the first device may use."""
+    base = ("nodes", node, "qemu", vmid, "firewall")
+    parts: list[Any] = [client.get(api_path(*base, part)) for part in ("options", "rules")]
+    try:
+        parts.append(client.get(api_path(*base, "ipset", "ipfilter-net0")))
+    except ProxmoxNotFoundError:
+        parts.append(None)
+    return hashlib.sha256(json.dumps(_without_digests(parts), sort_keys=True).encode()).hexdigest()
+
+
+def _without_digests(parts: Any) -> Any:
+    if isinstance(parts, list):
+        return [_without_digests(part) for part in parts]
+    if isinstance(parts, dict):
+        return {name: value for name, value in parts.items() if name != "digest"}
+    return parts
 
 
 def _digest(client: ProxmoxClient, node: str, vmid: int) -> str | None:

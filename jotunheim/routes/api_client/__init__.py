@@ -1,5 +1,10 @@
 """The owners' API: `/api/v1/client`. Their own servers, and nothing that is the operator's."""
 
-from jotunheim.routes.api_client import jobs, servers, ssh_keys
+from jotunheim.routes.api_client import jobs, rulesets, servers, ssh_keys
 
-operations = [*servers.operations.found, *ssh_keys.operations.found, *jobs.operations.found]
+operations = [
+    *servers.operations.found,
+    *rulesets.operations.found,
+    *ssh_keys.operations.found,
+    *jobs.operations.found,
+]

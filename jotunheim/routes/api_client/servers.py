@@ -23,7 +23,7 @@ from jotunheim.routes.queries import ServerListQuery
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services import jobs
 from jotunheim.services.servers import configure, read, rebuild
-from jotunheim.services.servers.requests import Asked, find
+from jotunheim.services.servers.requests import Asked, assert_version, find
 
 operations = Operations("/client", role="client")
 
@@ -88,6 +88,7 @@ def list_ssh_keys(call: Call[None, NoQuery]) -> Reply:
 def set_ssh_keys(call: Call[KeysRequest, JobQuery]) -> Reply:
     """Set the public keys of one of your servers; cloud-init gives them to the guest at its next start."""
     server = _own(call)
+    assert_version(server, call.if_match)
     given = call.body.model_dump(exclude_none=True)
     if not given:
         raise DataValidationError([FieldProblem("ssh_keys", "must be given, or ssh_key_ids")])

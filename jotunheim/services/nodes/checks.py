@@ -22,6 +22,7 @@ def run_checks(node: Node, endpoint: Endpoint) -> NodeTest:
             if checks[-1].ok:
                 checks += _permissions(node, reads.permissions(client))
                 checks.append(_storage(node, reads.storages(client, node.name)))
+                checks.append(_firewall(reads.datacenter_firewall(client)))
     except ProxmoxRequestError as error:
         name = "permissions" if checks else "connection"
         checks.append(Check(name=name, ok=False, message=error.message, hint=error.hint))
@@ -61,6 +62,19 @@ def privileges_of(node: Node) -> list[privileges.Grant]:
     """What a node's token needs."""
     return privileges.grants(
         node=node.name, vm_storage=node.vm_storage, iso_storage=node.iso_storage, bridge=node.bridge
+    )
+
+
+def _firewall(enabled: bool | None) -> Check:
+    """That anti-spoofing and firewalls of servers have an effect. Whether they shall is the operator's decision."""
+    if enabled:
+        return Check(name="firewall", ok=True, message="The datacenter's firewall is on.")
+    says = "is off" if enabled is False else "cannot be seen (it needs Sys.Audit on /)"
+    return Check(
+        name="firewall",
+        ok=True,
+        message=f"The datacenter's firewall {says}; while it is off, anti-spoofing and firewall rules have no effect.",
+        hint="Switch it on in Proxmox VE: Datacenter, Firewall, Options; let its own access through first.",
     )
 
 

@@ -47,6 +47,7 @@ COLUMNS = frozenset(
         "boot_order",
         "agent",
         "iso",
+        "anti_spoofing",
     }
 )
 """Fields that are columns of the same name, and settings of the VM."""
@@ -181,6 +182,12 @@ def _validate(server: Server, change: ServerChange) -> None:
         problems.append(
             FieldProblem("network.rate_bytes_per_second", f"must be at most {limit}, the server's limit")
         )
+    if change.network and change.network.firewall is False and _needs_firewall(server, change):
+        problems.append(
+            FieldProblem(
+                "network.firewall", "anti-spoofing or the server's own firewall needs it; switch those off"
+            )
+        )
     if problems:
         raise DataValidationError(problems)
 
@@ -203,6 +210,12 @@ def _with_keys(server: Server, change: ServerChange) -> ServerChange:
         return change
     keys = ssh_keys.chosen(server.owner_id, change.ssh_keys, change.ssh_key_ids, ())
     return change.model_copy(update={"ssh_keys": keys})
+
+
+def _needs_firewall(server: Server, change: ServerChange) -> bool:
+    if change.anti_spoofing is None:
+        return server.needs_firewall
+    return bool(change.anti_spoofing or (server.firewall or {}).get("enabled"))
 
 
 def _limits(server: Server, change: ServerChange) -> dict[str, Any]:

@@ -157,6 +157,7 @@ def _insert(
         tags=list(dict.fromkeys(spec.tags)),
         limits=spec.limits.model_dump(),
         external_id=spec.external_id,
+        anti_spoofing=spec.anti_spoofing,
         start_after_build=spec.start,
         protected=spec.protected,
         expires_at=None if lifetime is None else now() + timedelta(seconds=lifetime),

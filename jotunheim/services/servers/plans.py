@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from jotunheim.data.job import JobStatus, JobType
+from jotunheim.data.server.change import SETS_FIREWALL
 from jotunheim.data.server.requests import Backups
 from jotunheim.exceptions.model import FieldProblem
 from jotunheim.exceptions.repository import NotFoundError
@@ -191,6 +192,12 @@ def _watched(job: Job, server: Server) -> dict[str, Any]:
         case JobType.REBUILD:
             watched["template_vmid"] = Template.get_by_id(job.parameters["template_id"]).vmid
             watched["scratch_vmid"] = job.parameters["scratch_vmid"]
+            watched["firewall"] = True
+        case JobType.FIREWALL:
+            watched["firewall"] = True
+        case JobType.CONFIGURE:
+            fields = job.parameters["fields"]  # none are all
+            watched["firewall"] = not fields or not SETS_FIREWALL.isdisjoint(fields)
         case JobType.DELETE if job.parameters["backups"] == Backups.DELETE:
             watched["backup_storage"] = server.node.backup_storage
     return watched

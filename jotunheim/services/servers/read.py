@@ -91,6 +91,7 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
             boot_order=server.boot_order,
             iso=MountedIso.of(server.iso),
             agent=server.agent,
+            anti_spoofing=server.anti_spoofing,
             labels=labels.get(server.id, {}),
             tags=server.tags,
             external_id=server.external_id,

@@ -55,9 +55,14 @@ def find(id_: uuid.UUID, owner_id: int | None = None, if_match: str | None = Non
     server: Server | None = locking(query, Server).first()
     if server is None:
         raise NotFoundError("server", id_)
+    assert_version(server, if_match)
+    return server
+
+
+def assert_version(server: Server, if_match: str | None) -> None:
+    """Raise PreconditionFailedError when the caller knows another version of the server."""
     if if_match is not None and if_match not in ("*", f'"{server.version}"'):
         raise PreconditionFailedError("The server was changed since it was read. Read it again.")
-    return server
 
 
 def assert_free(server: Server, statuses: Collection[ServerStatus] = READY) -> None:

@@ -5,7 +5,7 @@ from jotunheim.repositories.peewee.departure import forget
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.services.servers import configure
+from jotunheim.services.servers import configure, firewall
 
 
 def withdraw(job: Job, server: Server, on_cancel: OnCancel) -> None:
@@ -18,6 +18,8 @@ def withdraw(job: Job, server: Server, on_cancel: OnCancel) -> None:
         case JobType.CONFIGURE:
             configure.put_back(server, job.parameters)
             configure.give_addresses_back(server, job.parameters)
+        case JobType.FIREWALL:
+            firewall.put_back(server, job.parameters)
         case JobType.PASSWORD | JobType.REBUILD:
             Secret.erase(server.password_reference)
         case JobType.SUSPEND if server.suspended_from is None:

@@ -29,6 +29,7 @@ MIGRATIONS = [
     "0006_infrastructure",
     "0007_node_sync",
     "0008_ssh_keys_iso",
+    "0009_firewall",
 ]
 
 

@@ -1,6 +1,9 @@
 """The typed reads, against the sandbox."""
 
+import pytest
+
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, TlsPolicy, reads
+from tests.repositories.proxmox.scripted_pve import Say, ScriptedServer
 from tests.support.sandbox import Sandbox
 
 
@@ -20,3 +23,16 @@ def test_what_services_read_of_a_node(sandbox: Sandbox) -> None:
         )
         assert "VM.Clone" in reads.permissions(pve)["/"]
         assert 9000 in reads.used_vmids(pve)
+        assert reads.datacenter_firewall(pve) is False
+
+
+@pytest.mark.parametrize(
+    ("answer", "enabled"),
+    [(Say({"enable": 1}), True), (Say({"enable": 0}), False), (Say(status=403, reason="no"), None)],
+)
+def test_whether_the_datacenters_firewall_is_on(
+    server: ScriptedServer, answer: Say, enabled: bool | None
+) -> None:
+    server.script = [answer]
+    with ProxmoxClient(server.endpoint()) as pve:
+        assert reads.datacenter_firewall(pve) is enabled

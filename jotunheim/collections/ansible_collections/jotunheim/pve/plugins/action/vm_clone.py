@@ -36,6 +36,9 @@ class ActionModule(PveAction):
             ]
         )
         if self.checking:
-            return self.outcome(plan, **self.tell_predicted(clone.predicted(vm, wanted), exists=False))
+            told = self.tell_predicted(
+                clone.predicted(vm, wanted), exists=False, cloned_from=wanted.template_vmid
+            )
+            return self.outcome(plan, **told)
         clone.create(vm, wanted)
-        return self.outcome(plan, **self.tell_proven())
+        return self.outcome(plan, **self.tell_new())

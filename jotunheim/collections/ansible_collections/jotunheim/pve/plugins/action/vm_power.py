@@ -24,7 +24,7 @@ class ActionModule(PveAction):
         """Look at the VM's status and make the one call that leads to the wanted state."""
         wanted = Power(args["state"])
         done = False
-        if self.checking and not self.vm_exists():
+        if self.vm_is_new() or (self.checking and not self.vm_exists()):
             status = "stopped"  # as a clone is when it has just been made
         else:
             if not self.proven():
@@ -42,7 +42,7 @@ class ActionModule(PveAction):
             operation = power.operation_of(wanted)
             power.perform(vm, needed, args["timeout_seconds"], force=args["force"], operation=operation)
         started = status == "stopped" or wanted is Power.REBOOTED
-        seen = self.tell_proven(guest_changes=[]) if started else {}
+        seen = self.tell_started() if started else {}
         return self.outcome(needed.plan, status_before=status, **seen)
 
     def _earlier(self, vm: Vm, wanted: Power, timeout_seconds: int) -> bool:

@@ -51,8 +51,8 @@ class ActionModule(PveAction):
         done = rebuild.swap_disks(vm, wanted, checking=self.checking)
         told = self.tell_proven()
         if self.checking and done.predicted is not None:
-            # The VM would be stopped, as one that does not exist yet is: a start would change it.
-            told = self.tell_predicted(done.predicted, exists=False)
+            # The VM would be stopped: a start would change it.
+            told = self.tell_predicted(done.predicted, exists=True, status="stopped")
         return self.outcome(
             done.plan,
             old_disk=done.old_disk,

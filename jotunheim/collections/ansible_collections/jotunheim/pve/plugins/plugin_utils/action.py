@@ -126,6 +126,14 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
         """False in check mode, when an earlier task of this play would have made the VM."""
         return bool(self._known().get("exists", True))
 
+    def vm_is_new(self) -> bool:
+        """Whether an earlier task of this very run made the VM."""
+        return bool(self._known().get("new", False))
+
+    def cloned_from(self) -> int | None:
+        """In check mode: VMID of the template from which an earlier task of this play would have made the VM."""
+        return self._known().get("cloned_from") if self.checking else None
+
     def guest_changes(self) -> list[str]:
         """Configuration keys that earlier tasks of this play changed, and a running guest has not seen."""
         return list(self._known().get("guest_changes", []))
@@ -138,6 +146,14 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
         """
         return self._tell(proven_at=time.time(), **_seen(guest_changes))
 
+    def tell_new(self) -> dict[str, Any]:
+        """The part of a result that says to later tasks: this one made the VM, with our mark on it."""
+        return self._tell(proven_at=time.time(), new=True)
+
+    def tell_started(self) -> dict[str, Any]:
+        """The part of a result that says to later tasks: the VM runs with all that earlier tasks changed."""
+        return self._tell(proven_at=time.time(), guest_changes=[], new=False)
+
     def tell_predicted(
         self,
         config: Mapping[str, Any],
@@ -145,14 +161,17 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
         exists: bool,
         guest_changes: Iterable[str] | None = None,
         status: str | None = None,
+        cloned_from: int | None = None,
     ) -> dict[str, Any]:
         """The part of a check mode's result that says to later tasks what this one would have written.
 
         Args:
             guest_changes: what later tasks shall read as `guest_changes()`; None: as before.
             status: PVE's status afterwards; None: as before.
+            cloned_from: the template that this one would have cloned; None: as before.
         """
-        known = {} if status is None else {"predicted_status": status}
+        known: dict[str, Any] = {} if status is None else {"predicted_status": status}
+        known |= {} if cloned_from is None else {"cloned_from": cloned_from}
         return self._tell(predicted_config=dict(config), exists=exists, **known, **_seen(guest_changes))
 
     def tell_predicted_status(self, status: str) -> dict[str, Any]:

@@ -1,0 +1,149 @@
+"""Firewall rulesets: adding, showing, changing and deleting them, and bringing them to the servers that apply them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from jotunheim.data.actor import Actor
+from jotunheim.data.paging import Page, Paged
+from jotunheim.data.server.firewall import NotApplied, RulesetChange, RulesetServer, RulesetSpec, RulesetView
+from jotunheim.exceptions.repository import NotFoundError
+from jotunheim.exceptions.service import ConflictError, LockedError, QueueFullError
+from jotunheim.repositories.peewee.database import unique
+from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset, Use
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.job_control import assert_room
+from jotunheim.services.nodes import resources
+from jotunheim.services.servers import firewall, requests
+from jotunheim.settings import Settings
+
+SHOWN_SERVERS = 100
+MAX_SERVERS = 100
+"""How many servers one request brings a ruleset to."""
+_NAME_TAKEN = "There is a firewall ruleset {} already."
+
+
+@dataclass
+class Applied:
+    """What became of bringing a ruleset to servers: jobs, servers that were left out, how many are still to be asked for."""
+
+    jobs: list[Job] = field(default_factory=list)
+    left_out: list[NotApplied] = field(default_factory=list)
+    remaining: int = 0
+
+
+def create_ruleset(spec: RulesetSpec) -> RulesetView:
+    """Add a ruleset. Raises UniquenessError when the name is taken."""
+    with unique(_NAME_TAKEN.format(spec.name)):
+        return view(Ruleset.create(**spec.model_dump(mode="json")))
+
+
+def list_rulesets(page: Page, name: str | None) -> Paged[RulesetView]:
+    """A page of the rulesets, only those whose name contains this."""
+    query = Ruleset.select()
+    if name is not None:
+        query = query.where(Ruleset.name.contains(name))
+    found, total = paginate(query, page, [Ruleset.id, Ruleset.name, Ruleset.updated_at])
+    return Paged(_views(found), page, total)
+
+
+def find(id_: int, if_match: str | None = None) -> Ruleset:
+    """One ruleset; raises as `resources.find`."""
+    return resources.find(Ruleset, "firewall ruleset", id_, if_match)
+
+
+def get(id_: int) -> Ruleset:
+    """One ruleset, which others may change meanwhile: for requests that hold servers. Raises NotFoundError."""
+    ruleset: Ruleset | None = Ruleset.get_or_none(Ruleset.id == id_)
+    if ruleset is None:
+        raise NotFoundError("firewall ruleset", id_)
+    return ruleset
+
+
+def change_ruleset(ruleset: Ruleset, change: RulesetChange) -> None:
+    """Change a ruleset; servers that apply it do not have its new rules yet. Raises as `create_ruleset`."""
+    columns = change.model_dump(mode="json", include=change.model_fields_set)  # rules with what they left out
+    rules = columns.pop("rules", None)
+    with unique(_NAME_TAKEN.format(change.name)):
+        if columns:
+            ruleset.change(**columns)
+        if rules is not None:
+            ruleset.replace_rules(rules)
+
+
+def delete_ruleset(ruleset: Ruleset) -> None:
+    """Delete a ruleset.
+
+    Raises:
+        ConflictError, InUseError: servers apply it.
+    """
+    users = ServerRuleset.names_of_users(ruleset, resources.SHOWN)
+    resources.assert_unused("firewall ruleset", {"servers": users})
+    ruleset.remove()
+
+
+def list_servers(
+    ruleset: Ruleset, page: Page, *, outdated: bool | None = None, name: str | None = None
+) -> Paged[RulesetServer]:
+    """A page of the servers that apply a ruleset; filters as of `ServerRuleset.with_servers`."""
+    query = ServerRuleset.with_servers(ruleset, outdated=outdated, name=name)
+    found, total = paginate(query, page, [Server.id, Server.name, Server.created_at])
+    shown = [
+        RulesetServer(
+            id=use.server.id,
+            name=use.server.name,
+            owner_id=use.server.owner_id,
+            outdated=(use.applied_version or 0) < use.ruleset.rules_version,
+        )
+        for use in found
+    ]
+    return Paged(shown, page, total)
+
+
+def outdated_servers(ruleset: Ruleset) -> list[RulesetServer]:
+    """Some of the servers that do not have a ruleset's present rules."""
+    return list_servers(ruleset, Page(per_page=SHOWN_SERVERS, sort="name"), outdated=True).items
+
+
+def apply_ruleset(
+    ruleset: Ruleset, actor: Actor, settings: Settings, *, only_outdated: bool, check: bool
+) -> Applied:
+    """Queue jobs that bring a ruleset's present rules to servers that apply it; those that cannot be changed now are left out."""
+    page = Page(per_page=MAX_SERVERS, sort="name")
+    listed = list_servers(ruleset, page, outdated=True if only_outdated else None)
+    applied = Applied(remaining=max(0, listed.total - len(listed.items)))
+    for entry in listed.items:
+        try:
+            assert_room(actor, settings)
+            applied.jobs.append(firewall.apply_again(requests.find(entry.id), actor, check=check))
+        except (ConflictError, LockedError, QueueFullError) as error:
+            applied.left_out.append(
+                NotApplied(server_id=entry.id, name=entry.name, code=error.code, message=error.message)
+            )
+    return applied
+
+
+def view(ruleset: Ruleset) -> RulesetView:
+    """A ruleset as the API shows it."""
+    return _views([ruleset])[0]
+
+
+def _views(rulesets: Iterable[Ruleset]) -> list[RulesetView]:
+    rulesets = list(rulesets)
+    uses = ServerRuleset.uses(rulesets)
+    return [
+        RulesetView.model_validate(
+            {
+                "id": ruleset.id,
+                "name": ruleset.name,
+                "description": ruleset.description,
+                "rules": ruleset.rules,
+                "servers": uses.get(ruleset.id, Use(0, 0)).servers,
+                "outdated_servers": uses.get(ruleset.id, Use(0, 0)).outdated,
+                "created_at": ruleset.created_at,
+                "updated_at": ruleset.updated_at,
+            }
+        )
+        for ruleset in rulesets
+    ]
