@@ -118,8 +118,10 @@ def _insert(file: Path) -> None:
     """The least that making a pool can cost: its rows, with the same indices, from the driver."""
     rows = [(f"10.0.{n >> 8}.{n & 255}", f"4{n:08x}") for n in range(MAX_POOL_ADDRESSES)]
     with sqlite3.connect(file) as raw:
-        raw.execute("CREATE TABLE address (id INTEGER PRIMARY KEY, pool, address, sort_key, server)")
-        raw.execute("CREATE UNIQUE INDEX one ON address (pool, address)")
-        raw.execute("CREATE INDEX two ON address (pool, server, sort_key)")
-        raw.executemany("INSERT INTO address (pool, address, sort_key) VALUES (1, ?, ?)", rows)
+        raw.execute(
+            "CREATE TABLE address (id INTEGER PRIMARY KEY, pool, address, sort_key, server, reserved, free)"
+        )
+        raw.execute("CREATE UNIQUE INDEX one ON address (sort_key)")
+        raw.execute("CREATE INDEX two ON address (pool, server, reserved, free, sort_key)")
+        raw.executemany("INSERT INTO address (pool, address, sort_key, free) VALUES (1, ?, ?, 0)", rows)
     raw.close()

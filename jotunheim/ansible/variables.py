@@ -7,6 +7,7 @@ from collections.abc import Iterable, Set
 from typing import Any
 
 from jotunheim.ansible.inventory import SecretReference
+from jotunheim.data.server.spec import PREFIXES
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
@@ -30,6 +31,12 @@ def connection(server: Server, node: Node, settings: Settings) -> dict[str, Any]
         "pve_vmid": server.vmid,
         "pve_uuid": str(server.id),
     }
+
+
+def delegated_prefixes(addresses: Iterable[Address]) -> dict[str, Any]:
+    """The IPv6 prefixes that are delegated to a server: of no role, for playbooks of the operator's own."""
+    prefixes = [address.text for address in addresses if address.pool.kind == PREFIXES]
+    return {"jotunheim_delegated_prefixes": prefixes}
 
 
 def pve_clone(server: Server, node: Node) -> dict[str, Any]:
@@ -215,6 +222,8 @@ def _network(server: Server, node: Node, addresses: list[Address]) -> dict[str, 
     vlans = {address.pool.vlan for address in addresses if address.pool.vlan}
     if vlans:
         network["vlan"] = min(vlans)
+    if server.mac:
+        network["mac"] = server.mac
     network |= server.network
     rates = (server.limits.get("rate_bytes_per_second"), network.get("rate_bytes_per_second"))
     network["rate_bytes_per_second"] = min(filter(None, rates), default=0)
@@ -231,8 +240,8 @@ def _ip_config(addresses: list[Address]) -> dict[str, Any]:
     """The first address of each family for the first interface; DHCP for IPv4 when there is none at all."""
     config: dict[str, Any] = {"interface": 0}
     for address in addresses:
-        family = address.pool.family
-        if f"{family}_address" not in config:
+        family = address.pool.kind
+        if family != PREFIXES and f"{family}_address" not in config:
             config[f"{family}_address"] = f"{address.address}/{address.pool.prefix_length}"
             if address.pool.gateway:
                 config[f"{family}_gateway"] = address.pool.gateway

@@ -87,6 +87,7 @@ def apply(
 ) -> runner.HostResult:
     """Run the playbook for these fields of a server, as this object has them. Raises as `configure` does."""
     given = {
+        **variables.delegated_prefixes(addresses),
         **variables.pve_config(server, server.node, addresses, fields=fields),
         **variables.pve_restart(restart),
         **variables.pve_info(context.settings),

@@ -6,6 +6,7 @@ from jotunheim.data.fields import (
     DnsLabel,
     Host,
     Id,
+    MacPrefix,
     MebiBytes,
     Shape,
     ShortText,
@@ -19,6 +20,7 @@ from jotunheim.data.node.spec import (
     OsFamily,
     Overcommit,
     Port,
+    QuarantineSeconds,
     ShortCode,
     TlsSpec,
     TokenId,
@@ -75,7 +77,7 @@ class TemplateChange(Change):
 class AddressPoolChange(Change):
     """A change of an address pool. Servers get it when they are configured next."""
 
-    NULLABLE = frozenset({"gateway", "vlan"})
+    NULLABLE = frozenset({"gateway", "vlan", "mac_prefix"})
 
     name: ShortText | None = None
     gateway: str | None = None
@@ -84,6 +86,10 @@ class AddressPoolChange(Change):
     nameservers: Nameservers | None = None
     node_ids: NodeIds | None = None
     """All nodes that the pool serves; empty: every node."""
+    mac_prefix: MacPrefix | None = None
+    """For new servers; those that exist keep their MAC addresses."""
+    quarantine_seconds: QuarantineSeconds | None = None
+    """For what is given back from now on."""
 
 
 class AddressChange(Change):

@@ -2,7 +2,7 @@
 
 from jotunheim.data.answers import AddressAnswer, AddressList, AddressPoolAnswer, AddressPoolList
 from jotunheim.data.node.change import AddressChange, AddressPoolChange
-from jotunheim.data.node.spec import AddressPoolSpec
+from jotunheim.data.node.spec import AddressPoolSpec, AddressRangeSpec
 from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
 from jotunheim.services.networks import addresses, pools
 
@@ -50,6 +50,20 @@ def delete_address_pool(call: Call[None, NoQuery]) -> Reply:
     return Reply(AddressPoolAnswer(address_pool=last))
 
 
+@operations.post(
+    "/address-pools/{id:row}/addresses",
+    scope="nodes:write",
+    body=AddressRangeSpec,
+    answer=AddressPoolAnswer,
+    status=201,
+)
+def extend_address_pool(call: Call[AddressRangeSpec, NoQuery]) -> Reply:
+    """Give an address pool more addresses of its subnet."""
+    found = pools.find(call.path["id"])
+    pools.extend_pool(found, call.body)
+    return Reply(AddressPoolAnswer(address_pool=pools.view(found)), etag=found.version)
+
+
 @operations.get("/address-pools/{id:row}/addresses", scope="nodes:read", answer=AddressList, query=ListQuery)
 def list_addresses(call: Call[None, ListQuery]) -> Reply:
     """List the addresses of a pool, with who has them."""
@@ -58,7 +72,7 @@ def list_addresses(call: Call[None, ListQuery]) -> Reply:
 
 
 @operations.patch(
-    "/address-pools/{id:row}/addresses/{address}",
+    "/address-pools/{id:row}/addresses/{address:path}",
     scope="nodes:write",
     body=AddressChange,
     answer=AddressAnswer,
@@ -70,7 +84,9 @@ def change_address(call: Call[AddressChange, NoQuery]) -> Reply:
     )
 
 
-@operations.delete("/address-pools/{id:row}/addresses/{address}", scope="nodes:write", answer=AddressAnswer)
+@operations.delete(
+    "/address-pools/{id:row}/addresses/{address:path}", scope="nodes:write", answer=AddressAnswer
+)
 def remove_address(call: Call[None, NoQuery]) -> Reply:
     """Take an address that no server has out of its pool."""
     return Reply(AddressAnswer(address=addresses.remove_address(call.path["id"], call.path["address"])))

@@ -17,7 +17,7 @@ from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Label, Server
-from jotunheim.services.networks import addresses
+from jotunheim.services.networks import addresses, claims, macs
 from jotunheim.services.proxmox import placement, vmids
 from jotunheim.services.servers import password, plans, read
 from jotunheim.services.servers.plans import AT_ONCE, Manner
@@ -40,7 +40,7 @@ class Created:
 def create_server(
     spec: ServerSpec, actor: Actor, settings: Settings, keyring: Keyring, manner: Manner = AT_ONCE
 ) -> Created:
-    """Reserve node, VMID and addresses for a server, record it and queue its build.
+    """Reserve node, VMID, addresses and MAC address for a server, record it and queue its build.
 
     The commit is the promise: the caller wakes a worker after it, and loses nothing when that fails.
     A preview undoes it all: only its job is kept, with what the server would have been. A plan makes just that
@@ -49,7 +49,7 @@ def create_server(
     Raises:
         DataValidationError: the spec names what does not exist or does not fit together.
         UniquenessError: the owner has a server with this name or external id.
-        PlacementError: no VMID or no address is free.
+        PlacementError: no VMID, address or MAC address is free.
         ConflictError: the server would not be the one that the plan has shown.
     """
     generated = password.generate() if _needs_password(spec, manner.planned) else None
@@ -108,6 +108,7 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
     server: Server = Server.create(
         id=uuid.UUID(shown["id"]) if shown else uuid.uuid4(),
         vmid=_vmid(shown, settings),
+        mac=_mac(shown),
         name=spec.name,
         hostname=spec.hostname or spec.name,
         owner=owner_id,
@@ -126,7 +127,8 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
     )
     Label.attach(server, spec.labels)
     if planned is None:
-        addresses.allocate(server, node, spec.addresses)
+        claims.provide(server, node, spec.addresses)
+        macs.assign(server)
         return server
     with plans.pinned("addresses"):
         for id_ in planned["addresses"]:  # one by one: the first one is the first interface's
@@ -139,6 +141,15 @@ def _vmid(shown: Mapping[str, Any], settings: Settings) -> int:
         return vmids.reserve(settings)
     with plans.pinned("vmid"):
         return vmids.take(shown["vmid"])
+
+
+def _mac(shown: Mapping[str, Any]) -> str | None:
+    """The MAC address that a plan has shown; else the pool of the first address decides."""
+    mac = shown.get("mac")
+    if mac is None:
+        return None
+    with plans.pinned("mac"):
+        return macs.take(mac)
 
 
 def _as_parameters(server: Server, *, with_password: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 
 from jotunheim.data.paging import Page, Paged
+from jotunheim.data.server.spec import PREFIXES
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.data.server.view import (
     AddressView,
@@ -81,7 +82,12 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
                     gateway=address.pool.gateway,
                 )
                 for address in addresses.get(server.id, [])
+                if address.pool.kind != PREFIXES
             ],
+            delegated_prefixes=[
+                address.text for address in addresses.get(server.id, []) if address.pool.kind == PREFIXES
+            ],
+            mac=server.mac,
             ssh_keys=server.ssh_keys,
             description=server.description,
             network=server.network,

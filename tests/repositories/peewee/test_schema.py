@@ -27,6 +27,7 @@ MIGRATIONS = [
     "0004_job_run",
     "0005_plans",
     "0006_infrastructure",
+    "0010_pools",
 ]
 
 
