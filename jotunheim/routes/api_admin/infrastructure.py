@@ -12,16 +12,17 @@ from jotunheim.data.answers import (
 from jotunheim.data.node.change import DrainRequest, LocationChange, NodeChange, TemplateChange
 from jotunheim.data.node.spec import LocationSpec, NodeSpec, TemplateSpec
 from jotunheim.data.node.view import NodeTest
-from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.queries import LocationListQuery, NodeListQuery, TemplateListQuery
 from jotunheim.services.nodes import locations, nodes, templates
 
 operations = Operations("/admin", role="admin")
 
 
-@operations.get("/locations", scope="nodes:read", answer=LocationList, query=ListQuery)
-def list_locations(call: Call[None, ListQuery]) -> Reply:
+@operations.get("/locations", scope="nodes:read", answer=LocationList, query=LocationListQuery)
+def list_locations(call: Call[None, LocationListQuery]) -> Reply:
     """List locations."""
-    found = locations.list_locations(call.query.wanted_page())
+    found = locations.list_locations(call.query.wanted_page(), call.query.filters())
     return Reply(LocationList.model_validate({"locations": found.items, "meta": found.meta()}))
 
 
@@ -54,10 +55,10 @@ def delete_location(call: Call[None, NoQuery]) -> Reply:
     return Reply(LocationAnswer(location=locations.view(found)))
 
 
-@operations.get("/nodes", scope="nodes:read", answer=NodeList, query=ListQuery)
-def list_nodes(call: Call[None, ListQuery]) -> Reply:
+@operations.get("/nodes", scope="nodes:read", answer=NodeList, query=NodeListQuery)
+def list_nodes(call: Call[None, NodeListQuery]) -> Reply:
     """List nodes."""
-    found = nodes.list_nodes(call.query.wanted_page())
+    found = nodes.list_nodes(call.query.wanted_page(), call.query.filters())
     return Reply(NodeList.model_validate({"nodes": found.items, "meta": found.meta()}))
 
 
@@ -112,10 +113,10 @@ def test_node(call: Call[None, NoQuery]) -> Reply:
     return Reply(NodeTestAnswer(test=call.prepared))
 
 
-@operations.get("/templates", scope="nodes:read", answer=TemplateList, query=ListQuery)
-def list_templates(call: Call[None, ListQuery]) -> Reply:
+@operations.get("/templates", scope="nodes:read", answer=TemplateList, query=TemplateListQuery)
+def list_templates(call: Call[None, TemplateListQuery]) -> Reply:
     """List templates."""
-    found = templates.list_templates(call.query.wanted_page())
+    found = templates.list_templates(call.query.wanted_page(), call.query.filters())
     return Reply(TemplateList.model_validate({"templates": found.items, "meta": found.meta()}))
 
 

@@ -17,7 +17,7 @@ from jotunheim.data.server.requests import (
 from jotunheim.data.server.view import ClientServerView
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.operation import Call, JobQuery, NoQuery, Operations, Reply
-from jotunheim.routes.queries import ServerListQuery
+from jotunheim.routes.queries import ClientServerListQuery
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services import jobs
 from jotunheim.services.servers import configure, read
@@ -50,10 +50,11 @@ add_requests(
 )
 
 
-@operations.get("/servers", scope="servers:read", answer=ClientServerList, query=ServerListQuery)
-def list_servers(call: Call[None, ServerListQuery]) -> Reply:
+@operations.get("/servers", scope="servers:read", answer=ClientServerList, query=ClientServerListQuery)
+def list_servers(call: Call[None, ClientServerListQuery]) -> Reply:
     """List your servers."""
-    found = read.list_servers(call.query.wanted_page(), call.query.labels(), call.actor.user_id)
+    wanted = {**call.query.filters(), "owner_id": call.actor.user_id}
+    found = read.list_servers(call.query.wanted_page(), wanted, operator=False)
     shown = [ClientServerView.of(server) for server in found.items]
     return Reply(ClientServerList.model_validate({"servers": shown, "meta": found.meta()}))
 

@@ -1,9 +1,10 @@
 """The addresses of pools: handing them to servers, keeping them for something else."""
 
-import uuid
+from collections.abc import Mapping
+from typing import Any
 
 from jotunheim.data.node.change import AddressChange
-from jotunheim.data.node.view import AddressState, AddressView
+from jotunheim.data.node.view import AddressView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.data.server.spec import KINDS, PREFIXES, AddressCounts
 from jotunheim.exceptions.model import FieldProblem
@@ -13,11 +14,12 @@ from jotunheim.repositories.peewee import pool_summaries
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.database import serialize
 from jotunheim.repositories.peewee.infrastructure import Node
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.networks import pools
 from jotunheim.services.networks.subnets import parse_address
 
+FILTERS = {"state": Address.in_state, "server_id": Address.server}
 SORTABLE = {
     "address": Address.sort_key,
     "allocated_at": Address.allocated_at,
@@ -68,17 +70,11 @@ def take(server: Server, ids: list[int]) -> None:
         )
 
 
-def list_addresses(
-    pool_id: int, page: Page, state: AddressState | None = None, server_id: uuid.UUID | None = None
-) -> Paged[AddressView]:
-    """A page of a pool's addresses, in their order; only those in a state or of a server, when one is given."""
+def list_addresses(pool_id: int, page: Page, wanted: Mapping[str, Any]) -> Paged[AddressView]:
+    """A page of those of a pool's addresses that these filters let through, in their order."""
     pool = pools.find(pool_id)
     query = Address.select(Address, AddressPool).join(AddressPool).where(Address.pool == pool)
-    if state is not None:
-        query = query.where(Address.in_state(state))
-    if server_id is not None:
-        query = query.where(Address.server == server_id)
-    found, total = paginate(query, page, SORTABLE)
+    found, total = paginate(narrowed(query, FILTERS, wanted), page, SORTABLE)
     return Paged([view(address) for address in found], page, total)
 
 

@@ -1,7 +1,8 @@
 """Address pools: adding, showing, changing and deleting them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
+from typing import Any
 
 from jotunheim.data.node.change import AddressPoolChange
 from jotunheim.data.node.spec import Address, AddressPoolSpec, AddressRangeSpec, Network
@@ -14,7 +15,7 @@ from jotunheim.repositories.peewee import addresses as rows
 from jotunheim.repositories.peewee.addresses import AddressPool
 from jotunheim.repositories.peewee.database import serialize, transaction, unique
 from jotunheim.repositories.peewee.infrastructure import Node
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.pool_summaries import PoolSummary, summaries, summary
 from jotunheim.services.networks.overlaps import assert_no_address, assert_unclaimed
 from jotunheim.services.networks.subnets import (
@@ -26,6 +27,7 @@ from jotunheim.services.networks.subnets import (
 )
 from jotunheim.services.nodes import resources
 
+FILTERS = {"name": AddressPool.name, "family": AddressPool.family, "node_id": AddressPool.serving}
 SORTABLE = {
     "id": AddressPool.id,
     "name": AddressPool.name,
@@ -90,18 +92,9 @@ def extend_pool(pool: AddressPool, spec: AddressRangeSpec) -> None:
     pool.change()
 
 
-def list_pools(
-    page: Page, family: str | None = None, name: str | None = None, node_id: int | None = None
-) -> Paged[AddressPoolView]:
-    """A page of all pools, or of those of a family, with a name, or that serve a node."""
-    query = AddressPool.select()
-    if family is not None:
-        query = query.where(AddressPool.family == family)
-    if name is not None:
-        query = query.where(AddressPool.name == name)
-    if node_id is not None:
-        query = query.where(AddressPool.serving(node_id))
-    found, total = paginate(query, page, SORTABLE)
+def list_pools(page: Page, wanted: Mapping[str, Any]) -> Paged[AddressPoolView]:
+    """A page of the pools that these filters let through."""
+    found, total = paginate(narrowed(AddressPool.select(), FILTERS, wanted), page, SORTABLE)
     return Paged(_views(found), page, total)
 
 

@@ -1,5 +1,8 @@
 """Nodes: adding, showing, changing, draining, deleting and trying them out."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from jotunheim.data.node.change import NodeChange
 from jotunheim.data.node.spec import NodeSpec
 from jotunheim.data.node.view import NodeTest, NodeView, TlsView
@@ -8,13 +11,22 @@ from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.addresses import AddressPool
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import Endpoint, TlsPolicy
 from jotunheim.services.nodes import resources
 from jotunheim.services.nodes.checks import run_checks
 from jotunheim.settings import Settings
+
+FILTERS = {"name": Node.name, "location_id": Node.location, "drained": Node.drained}
+SORTABLE = {
+    "id": Node.id,
+    "name": Node.name,
+    "location_id": Node.location,
+    "created_at": Node.created_at,
+    "updated_at": Node.updated_at,
+}
 
 
 def create_node(spec: NodeSpec, keyring: Keyring) -> NodeView:
@@ -46,9 +58,9 @@ def create_node(spec: NodeSpec, keyring: Keyring) -> NodeView:
     return view(node)
 
 
-def list_nodes(page: Page) -> Paged[NodeView]:
-    """A page of all nodes."""
-    rows, total = paginate(Node.select(), page, [Node.id, Node.name])
+def list_nodes(page: Page, wanted: Mapping[str, Any]) -> Paged[NodeView]:
+    """A page of the nodes that these filters let through."""
+    rows, total = paginate(narrowed(Node.select(), FILTERS, wanted), page, SORTABLE)
     return Paged([view(row) for row in rows], page, total)
 
 

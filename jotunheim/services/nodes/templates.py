@@ -1,7 +1,9 @@
 """Templates: adding, showing, changing and deleting them."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jotunheim.data.node.change import TemplateChange
 from jotunheim.data.node.spec import TemplateSpec
@@ -11,7 +13,7 @@ from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import ProxmoxRequestError, ProxmoxVmNotFoundError
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Node, Template
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import ProxmoxClient, api_path
@@ -19,6 +21,20 @@ from jotunheim.services.nodes import resources
 from jotunheim.services.nodes.nodes import endpoint
 from jotunheim.settings import Settings
 
+FILTERS = {
+    "name": Template.name,
+    "node_id": Template.node,
+    "os_family": Template.os_family,
+    "vmid": Template.vmid,
+}
+SORTABLE = {
+    "id": Template.id,
+    "name": Template.name,
+    "vmid": Template.vmid,
+    "node_id": Template.node,
+    "created_at": Template.created_at,
+    "updated_at": Template.updated_at,
+}
 _SIZE = re.compile(r"(?:^|,)size=(\d+)([KMGT]?)(?:,|$)")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -91,9 +107,9 @@ def create_template(spec: TemplateSpec, disk: TemplateDisk | None) -> TemplateVi
     return view(template)
 
 
-def list_templates(page: Page) -> Paged[TemplateView]:
-    """A page of all templates."""
-    rows, total = paginate(Template.select(), page, [Template.id, Template.name, Template.vmid])
+def list_templates(page: Page, wanted: Mapping[str, Any]) -> Paged[TemplateView]:
+    """A page of the templates that these filters let through."""
+    rows, total = paginate(narrowed(Template.select(), FILTERS, wanted), page, SORTABLE)
     return Paged([view(row) for row in rows], page, total)
 
 

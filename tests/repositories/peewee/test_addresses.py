@@ -15,6 +15,7 @@ from jotunheim.repositories.peewee.database import EPOCH, database, now, transac
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
 from jotunheim.repositories.peewee.pool_summaries import PoolSummary, summary
 from jotunheim.repositories.peewee.servers import ForeignVmid, Server, lowest_free_vmid
+from tests.support.statements import statements
 
 
 @pytest.fixture
@@ -184,18 +185,8 @@ def test_only_the_last_server_gets_an_address_back_out_of_quarantine(node: Node)
 def test_free_addresses_are_found_by_their_index(node: Node) -> None:
     """However many are taken, reserved or in quarantine: an allocation reads no more of them than it takes."""
     pool = _pool("p", "ipv4", "10.0.0.1", 3)
-    seen: list[tuple[str, Any]] = []
-    executed = database.obj.execute_sql
-
-    def noting(sql: str, params: Any = None) -> Any:
-        seen.append((sql, params))
-        return executed(sql, params)
-
-    database.obj.execute_sql = noting
-    try:
+    with statements() as seen:
         pool.allocate(_server(node, 100), 1)
-    finally:
-        del database.obj.execute_sql
     ((sql, params),) = [each for each in seen if each[0].startswith("UPDATE")]
     plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", params)]
     wanted = "(pool_id=? AND server_id=? AND reserved_for=? AND free_from<?)"
