@@ -22,7 +22,9 @@ def pool_id(api: Api, reference: str) -> int:
     """Id of an address pool, by id or name."""
     if reference.isdecimal():
         return int(reference)
-    chosen: int = _only("pool", reference, api.all("/address-pools", "address_pools"), ("name",))["id"]
+    chosen: int = _only(
+        "pool", reference, api.all("/address-pools", "address_pools", name=reference), ("name",)
+    )["id"]
     return chosen
 
 
@@ -30,9 +32,8 @@ def template_id(api: Api, reference: str, on_node: int | None = None) -> int:
     """Id of a template, by id or name; several nodes may have one of the same name."""
     if reference.isdecimal():
         return int(reference)
-    found = [
-        template for template in api.all("/templates", "templates") if on_node in (None, template["node_id"])
-    ]
+    named = api.all("/templates", "templates", name=reference)
+    found = [template for template in named if on_node in (None, template["node_id"])]
     chosen: int = _only("template", reference, found, ("name",))["id"]
     return chosen
 
@@ -41,7 +42,7 @@ def server_id(api: Api, reference: str) -> str:
     """Id of a server, by id or name."""
     with suppress(ValueError):
         return str(uuid.UUID(reference))
-    chosen: str = _only("server", reference, api.all("/servers", "servers"), ("name",))["id"]
+    chosen: str = _only("server", reference, api.all("/servers", "servers", name=reference), ("name",))["id"]
     return chosen
 
 

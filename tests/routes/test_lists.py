@@ -1,9 +1,11 @@
 """What holds for all lists that there are: pages, sorting, filters, and as many queries however long they are."""
 
 import ipaddress
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
@@ -30,6 +32,7 @@ from jotunheim.routes.operation import Call, Context, ListQuery, Operation
 from jotunheim.settings import Settings
 from tests.support.statements import statements
 
+DOCS = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 MOST_QUERIES = 12
 MANY = 12
 SERVERS: dict[str, tuple[Any, int]] = {
@@ -237,6 +240,26 @@ def test_a_list_is_narrowed_by_each_of_its_filters(store: Store, operation: Oper
     assert filters == expected.keys()
     for name, (value, count) in expected.items():
         assert len(store.entries(operation, per_page=200, **{name: value})) == count, name
+
+
+@each_list
+def test_a_list_is_documented(operation: Operation) -> None:
+    path = operation.path.replace(":row", "").replace(":uuid", "")
+    rows = [
+        line.split("|")
+        for line in DOCS.splitlines()
+        if line.startswith("|") and f"`{path}`" in line.split("|")[1]
+    ]
+    assert len(rows) == 1, path
+    _, _, sorts, filters, _ = rows[0]
+    if "as `/admin/jobs`" in sorts:
+        (sorts,) = [line.split("|")[2] for line in DOCS.splitlines() if line.startswith("| `/admin/jobs`")]
+    schema = operation.query.model_json_schema()["properties"]
+    assert re.findall("`([a-z_]+)`", sorts) == [
+        name for name in schema["sort"]["enum"] if not name.startswith("-")
+    ]
+    named = re.findall("`([a-z_]+)`", re.sub(r"\(.*?\)", "", filters))
+    assert set(named) == operation.query.model_fields.keys() - ListQuery.model_fields.keys()
 
 
 def test_every_list_has_pages_or_a_cursor() -> None:
