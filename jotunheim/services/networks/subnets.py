@@ -42,11 +42,10 @@ class Range:
 
     def without(self, gateway: Address | None) -> Iterator[Address]:
         """Each of them, but for the gateway."""
-        kind = type(self.first)
+        kind, left_out = type(self.first), None if gateway is None else int(gateway)
         for number in range(int(self.first), int(self.last) + 1, self.step):
-            address = kind(number)
-            if address != gateway:
-                yield address
+            if number != left_out:
+                yield kind(number)
 
     def problems_in(self, network: Network, present: int = 0) -> list[FieldProblem]:
         """What does not make sense about it in this subnet.
