@@ -140,6 +140,9 @@ def _insert(file: Path) -> None:
             "CREATE TABLE address (id INTEGER PRIMARY KEY, pool, address, sort_key, server, reserved, free)"
         )
         raw.execute("CREATE UNIQUE INDEX one ON address (sort_key)")
-        raw.execute("CREATE INDEX two ON address (pool, server, reserved, free, sort_key)")
+        raw.execute("CREATE INDEX two ON address (pool, sort_key)")
+        raw.execute(
+            "CREATE INDEX three ON address (pool, free, sort_key) WHERE server IS NULL AND reserved IS NULL"
+        )
         raw.executemany("INSERT INTO address (pool, address, sort_key, free) VALUES (1, ?, ?, 0)", rows)
     raw.close()

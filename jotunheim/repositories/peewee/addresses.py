@@ -91,7 +91,10 @@ class AddressPool(Versioned, Table):
         """Put addresses into the pool."""
         # Not with `insert_many`: composing statements for tens of thousands of rows takes longer than their insertion.
         # Not with `executemany` either: a statement a row takes twice as long.
-        cursor, row = database.cursor(), f"({database.obj.param}, {database.obj.param}, {database.obj.param}, 0)"
+        cursor, row = (
+            database.cursor(),
+            f"({database.obj.param}, {database.obj.param}, {database.obj.param}, 0)",
+        )
         remaining = iter(addresses)
         while batch := list(islice(remaining, _ROWS_A_STATEMENT)):
             values = [value for each in batch for value in (self.id, str(each), sort_key(each))]
@@ -182,7 +185,7 @@ class Address(Table):
     """The server that had it last: quarantine does not keep it from that one."""
 
     class Meta:
-        indexes = ((("pool", "server", "reserved_for", "free_from", "sort_key"), False),)
+        indexes = ((("pool", "sort_key"), False),)
 
     @property
     def text(self) -> str:
@@ -347,6 +350,18 @@ class Address(Table):
         return list(
             cls.select(cls, AddressPool).join(AddressPool).where(cls.id.in_(found)).order_by(cls.pool)
         )
+
+
+Address.add_index(
+    Address.index(
+        Address.pool,
+        Address.free_from,
+        Address.sort_key,
+        where=Address.server.is_null() & Address.reserved_for.is_null(),
+        name="address_next",
+    )
+)
+"""Those that servers can get, once their quarantine is over, in the order in which they go."""
 
 
 def from_sort_key(key: str) -> str:

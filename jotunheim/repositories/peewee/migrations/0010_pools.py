@@ -10,7 +10,6 @@ from peewee import SQL, BigIntegerField, CharField, IntegerField, UUIDField
 
 def up(migrator: Any, db: Any) -> None:
     """Add the columns; let no address be in two pools, and free ones be found in the order in which they go."""
-    del db
     zero: list[Any] = [SQL("DEFAULT 0")]
     migrator.migrate(
         migrator.add_column("address_pool", "mac_prefix", CharField(max_length=14, null=True)),
@@ -24,8 +23,10 @@ def up(migrator: Any, db: Any) -> None:
         migrator.drop_index("address", "address_pool_id_address"),
         migrator.drop_index("address", "address_pool_id_server_id_sort_key"),
         migrator.add_index("address", ("sort_key",), unique=True),
-        migrator.add_index(
-            "address", ("pool_id", "server_id", "reserved_for", "free_from", "sort_key"), unique=False
-        ),
+        migrator.add_index("address", ("pool_id", "sort_key")),
         migrator.add_index("server", ("mac",), unique=True),
+    )
+    db.execute_sql(
+        "CREATE INDEX address_next ON address (pool_id, free_from, sort_key)"
+        " WHERE server_id IS NULL AND reserved_for IS NULL"
     )
