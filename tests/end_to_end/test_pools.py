@@ -21,7 +21,10 @@ MAC = re.compile(r"virtio=([0-9A-F:]{17})")
 @pytest.fixture(scope="module")
 def service(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with three pools: addresses with a MAC prefix and quarantine, IPv6 addresses, prefixes."""
-    with Service.start(tmp_path_factory.mktemp("pools")) as started:
+    settings = {
+        "JOTUNHEIM_VMID_FIRST": "4000"
+    }  # other services build on the same node, and a preview takes no second VMID
+    with Service.start(tmp_path_factory.mktemp("pools"), settings=settings) as started:
         started.add_infrastructure(sandbox)
         assert started.http.delete(f"/admin/address-pools/{started.ids['pool']}").status_code == 200
         lan = {**LAN, "gateway": "10.80.0.1", "mac_prefix": "02-00-5e", "quarantine_seconds": 3600}

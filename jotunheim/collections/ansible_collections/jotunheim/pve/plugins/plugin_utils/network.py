@@ -25,20 +25,20 @@ class Nic:
 
     Attributes:
         index: N of PVE's `netN`.
-        mac: address of the device; a new one without it gets one from PVE.
         vlan: VLAN tag; 0: untagged.
         mtu: bytes; 1: the bridge's; 0: the default.
         rate_bytes_per_second: limit in both directions; 0: none.
+        mac: address of the device; a new one without it gets one from PVE.
     """
 
     index: int = 0
     bridge: str | None = None
     model: str | None = None
-    mac: str | None = None
     vlan: int | None = None
     mtu: int | None = None
     rate_bytes_per_second: int | None = None
     firewall: bool | None = None
+    mac: str | None = None
 
 
 def network(config: Mapping[str, Any], wanted: Nic) -> Plan:
