@@ -70,6 +70,7 @@ _OPTIONS = {
     "mac_prefix": "--mac-prefix",
     "quarantine_seconds": "--quarantine",
     "delegated_prefix_length": "--delegate",
+    "reserved_addresses": "--reserve",
 }
 MacPrefixOption = Annotated[
     str | None,
@@ -113,6 +114,9 @@ def add(
         int | None,
         typer.Option(metavar="BITS", help="Give whole IPv6 prefixes of this length instead of addresses."),
     ] = None,
+    reserve: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="One that no server gets; repeatable.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Add an address pool, as a prefix or as a range."""
@@ -134,6 +138,7 @@ def add(
             "mac_prefix": mac_prefix,
             "quarantine_seconds": quarantine or 0,
             "delegated_prefix_length": delegate,
+            "reserved_addresses": reserve or [],
         }
         answer = api.post("/address-pools", body, _OPTIONS)
     print_record("address_pool", answer["address_pool"], COLUMNS, as_json=as_json)
@@ -275,6 +280,22 @@ def reserve(
     with Api.from_environment() as api:
         path = f"/address-pools/{pool_id(api, pool)}/addresses/{quote(address, safe='')}"
         answer = api.patch(path, body, {"reserved_for": "--for", "address": "ADDRESS"})
+    print_record("address", answer["address"], ADDRESS_COLUMNS, as_json=as_json)
+
+
+@app.command()
+def release(
+    pool: PoolArgument,
+    address: Annotated[str, typer.Argument(help="One in quarantine.")],
+    as_json: Json = False,
+) -> None:
+    """End an address's quarantine: any server can get it."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import pool_id
+
+    with Api.from_environment() as api:
+        path = f"/address-pools/{pool_id(api, pool)}/addresses/{quote(address, safe='')}"
+        answer = api.patch(path, {"quarantined_until": None}, {"address": "ADDRESS"})
     print_record("address", answer["address"], ADDRESS_COLUMNS, as_json=as_json)
 
 

@@ -176,12 +176,26 @@ def test_addresses_are_listed_and_reserved(empty: Run) -> None:
 
 def test_a_pool_of_prefixes_is_added_extended_and_listed(empty: Run) -> None:
     arguments = ["--family", "ipv6", "--first", "fd00::", "--last", "fd00:0:0:3::", "--prefix-length", "48"]
-    added = empty("pool", "add", "sites", *arguments, "--delegate", "64", "--quarantine", "2h", "--json")
+    added = empty(
+        "pool",
+        "add",
+        "sites",
+        *arguments,
+        "--delegate",
+        "64",
+        "--quarantine",
+        "2h",
+        "--json",
+        "--reserve",
+        "fd00::/64",
+    )
     assert added.status == 0, added.err
     pool = added.document["address_pool"]
     assert (pool["delegated_prefix_length"], pool["quarantine_seconds"], pool["total"]) == (64, 7200, 4)
     assert empty("pool", "add", "lan", "--prefix", "10.9.0.0/30", "--mac-prefix", "02:00:5e").status == 0
-    assert "4 of 4" in empty("pool", "list", "--family", "ipv6").out
+    assert "3 of 4" in empty("pool", "list", "--family", "ipv6").out
+    assert empty("pool", "reserve", "sites", "fd00::/64", "--undo").status == 0
+    assert empty("pool", "release", "sites", "fd00::/64", "--json").document["address"]["state"] == "free"
     assert "02:00:5E" not in empty("pool", "list", "--family", "ipv6").out
     assert empty("pool", "extend", "sites", "fd00:0:0:4::", "fd00:0:0:7::").status == 0
     assert empty("pool", "extend", "sites", "fd00:0:0:9::", "--json").document["address_pool"]["total"] == 9

@@ -181,6 +181,7 @@ def test_addresses_that_no_pool_has_are_named(
 
 
 def test_what_is_given_back_goes_to_nobody_else_for_a_while(service: Service) -> None:
+    """Unless an operator says that it is over."""
     server = service.built("resting", addresses={"explicit": ["10.80.0.25", "10.80.0.26"]}, start=False)
     service.done(f"servers/{server['id']}", {"addresses": {"ipv4": 1}}, "PATCH")
     rows = f"address-pools/{service.ids['lan']}/addresses"
@@ -204,6 +205,15 @@ def test_what_is_given_back_goes_to_nobody_else_for_a_while(service: Service) ->
     service.done(f"servers/{server['id']}", method="DELETE")
     resting = {row["address"] for row in service.read(f"{rows}?state=quarantined")["addresses"]}
     assert {"10.80.0.25", "10.80.0.26"} <= resting
+    over = service.ask(f"{rows}/10.80.0.25", {"quarantined_until": None}, "PATCH")["address"]
+    assert (over["state"], over["quarantined_until"]) == ("free", None)
+    assert (
+        service.refused(f"{rows}/10.80.0.26", {"quarantined_until": "2030-01-01T00:00:00Z"}, "PATCH")[0]
+        == 422
+    )
+    assert addresses(service.create_server("after", addresses={"explicit": ["10.80.0.25"]})["server"]) == [
+        "10.80.0.25"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +249,14 @@ def test_pools_that_contradict_each_other_are_named(
         ({**SITES, "family": "ipv4", "prefix": "10.0.0.0/8"}, {"delegated_prefix_length"}),
         ({**SITES, "delegated_prefix_length": 48}, {"delegated_prefix_length"}),
         ({**SITES, "delegated_prefix_length": 128}, {"delegated_prefix_length"}),
-        ({**SITES, "prefix": "2001:db8::/32"}, {"last"}),
+        ({**SITES, "prefix": "2001:db8::/32"}, {"prefix"}),
+        ({**SIX, "prefix": "2001:db8:7::/64", "gateway": None}, {"prefix"}),
+        ({**LAN, "first": "10.85.0.1", "last": "10.85.0.9", "gateway": "10.85.0.1", "reserved_addresses":
+          ["10.85.0.2", "10.85.0.1", "10.85.0.10", "fd00::1", "10.85.0.2/32"]},
+         {f"reserved_addresses.{number}" for number in (1, 2, 3, 4)}),
+        ({**SITES, "prefix": "2001:db8:7::/56", "reserved_addresses": ["2001:db8:7::", "2001:db8:7::/60"]},
+         {"reserved_addresses.0", "reserved_addresses.1"}),
+        ({**LAN, "reserved_addresses": ["10.80.0.10", "10.80.0.10"]}, {"reserved_addresses"}),
         ({**SITES, "gateway": "2001:db8:100::1", "vlan": 1, "mac_prefix": "02:00:00", "nameservers": ["::1"]},
          {"gateway", "vlan", "mac_prefix", "nameservers"}),
         ({**SITES, "prefix": None, "first": "2001:db8:9::1", "last": "2001:db8:9:1::", "prefix_length": 48}, {"first"}),
@@ -261,6 +278,19 @@ def test_a_pool_must_make_sense(service: Service, spec: dict[str, Any], fields: 
     status, error = service.refused("address-pools", {**given, "name": "second"})
     assert status == 422, error
     assert {detail["field"] for detail in error["details"]} == fields
+
+
+def test_addresses_are_reserved_with_their_pool(service: Service) -> None:
+    for spec, reserved in (
+        ({"family": "ipv4", "prefix": "10.84.0.0/29", "gateway": "10.84.0.1"}, ["10.84.0.2", "10.84.0.6"]),
+        ({**SITES, "prefix": "2001:db8:8::/62"}, ["2001:db8:8:1::/64"]),
+    ):
+        made = service.create("address-pools", {**spec, "name": "kept", "reserved_addresses": reserved})
+        path = f"address-pools/{made['address_pool']['id']}"
+        assert made["address_pool"]["reserved"] == len(reserved)
+        listed = service.read(f"{path}/addresses?state=reserved")["addresses"]
+        assert [row["address"] for row in listed] == reserved
+        assert service.http.delete(f"/admin/{path}").status_code == 200
 
 
 def test_a_pool_grows_within_its_subnet(service: Service) -> None:

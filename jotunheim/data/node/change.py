@@ -95,7 +95,9 @@ class AddressPoolChange(Change):
 class AddressChange(Change):
     """A change of one address of a pool."""
 
-    NULLABLE = frozenset({"reserved_for"})
+    NULLABLE = frozenset({"reserved_for", "quarantined_until"})
 
     reserved_for: ShortText | None = None
     """What it is kept for, e.g. a router: servers do not get it. Null: nothing."""
+    quarantined_until: None = None
+    """Null: its quarantine is over now."""

@@ -8,6 +8,7 @@ from cryptography import x509
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from jotunheim.data.fields import (
+    AddressOrPrefix,
     BridgeName,
     Distinct,
     DistinctAddresses,
@@ -155,6 +156,8 @@ class AddressPoolSpec(Shape):
     """How long an address that a server gave back goes to no other one."""
     delegated_prefix_length: Annotated[int, Field(ge=1, le=127)] | None = None
     """The pool has whole IPv6 prefixes of this length instead of addresses, e.g. each /64 of a /48."""
+    reserved_addresses: Annotated[list[AddressOrPrefix], Field(max_length=1000), Distinct] = []
+    """Those of the pool that no server gets, until that is changed."""
 
 
 class AddressRangeSpec(Shape):

@@ -100,6 +100,12 @@ class AddressPool(Versioned, Table):
             values = [value for each in batch for value in (self.id, str(each), sort_key(each))]
             cursor.execute(_INSERT + ", ".join([row] * len(batch)), values)
 
+    def reserve(self, keys: Iterable[str], reserved_for: str) -> None:
+        """Keep the addresses with these sort keys for something."""
+        Address.update(reserved_for=reserved_for).where(
+            (Address.pool == self) & Address.sort_key.in_(list(keys))
+        ).execute()
+
     def allocate(self, server: Server, count: int) -> int:
         """Give free addresses of this pool to a server, in one statement: the lowest that nobody gave back into quarantine,
         then those whose quarantine ended first.
@@ -252,6 +258,11 @@ class Address(Table):
         """Keep the address for something, or for nothing any more."""
         self.reserved_for = reserved_for
         Address.update(reserved_for=reserved_for).where(Address.id == self.id).execute()
+
+    def end_quarantine(self) -> None:
+        """Let any server get the address that can get free ones."""
+        self.free_from = EPOCH
+        Address.update(free_from=EPOCH).where(Address.id == self.id).execute()
 
     def remove(self) -> bool:
         """Take the address out of its pool; False: a server has it."""

@@ -79,7 +79,7 @@ def list_addresses(pool_id: int, page: Page, wanted: Mapping[str, Any]) -> Paged
 
 
 def change_address(pool_id: int, address: str, change: AddressChange) -> AddressView:
-    """Reserve an address, or no longer. One that a server has stays the server's until it gives it back.
+    """Reserve an address, or no longer; end its quarantine. One that a server has stays its own until it gives it back.
 
     Raises:
         NotFoundError: there is no such pool, or it has no such address.
@@ -87,6 +87,8 @@ def change_address(pool_id: int, address: str, change: AddressChange) -> Address
     row = _find(pools.find(pool_id), address)
     if "reserved_for" in change.model_fields_set:
         row.reserve(change.reserved_for)
+    if "quarantined_until" in change.model_fields_set:
+        row.end_quarantine()
     return view(row)
 
 

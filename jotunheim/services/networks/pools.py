@@ -27,6 +27,7 @@ from jotunheim.services.networks.subnets import (
 )
 from jotunheim.services.nodes import resources
 
+RESERVED_AT_ONCE = "reserved when the pool was made"
 FILTERS = {"name": AddressPool.name, "family": AddressPool.family, "node_id": AddressPool.serving}
 SORTABLE = {
     "id": AddressPool.id,
@@ -66,6 +67,9 @@ def create_pool(spec: AddressPoolSpec) -> AddressPoolView:
             )
         pool.bind_to(spec.node_ids)
         pool.add_addresses(wanted.range.without(wanted.gateway))
+        if spec.reserved_addresses:
+            begins = (ip_network(text).network_address for text in spec.reserved_addresses)
+            pool.reserve(map(rows.sort_key, begins), RESERVED_AT_ONCE)
         return view(pool)
 
 

@@ -40,6 +40,15 @@ class Range:
         """The last address of the last of them."""
         return type(self.last)(int(self.last) + self.step - 1)
 
+    def __contains__(self, address: Address) -> bool:
+        """Whether it is one of them, of the same family."""
+        beyond = int(address) - int(self.first)
+        return (
+            address.version == self.first.version
+            and 0 <= beyond < self.size * self.step
+            and not beyond % self.step
+        )
+
     def without(self, gateway: Address | None) -> Iterator[Address]:
         """Each of them, but for the gateway."""
         kind, left_out = type(self.first), None if gateway is None else int(gateway)
@@ -131,7 +140,10 @@ def subnet_of(spec: AddressPoolSpec) -> Subnet:
     else:
         network, range_ = _by_range(spec, parse("first", spec.first), parse("last", spec.last), problems)
     if network is not None and range_ is not None:
-        problems += range_.problems_in(network)
+        odd = range_.problems_in(network)
+        problems += odd if spec.prefix is None else [FieldProblem("prefix", one.message) for one in odd]
+        if not odd:
+            problems += _reservation_problems(spec, range_, gateway)
         if gateway is not None and range_.first == range_.last == gateway:
             problems.append(FieldProblem("gateway", "is the only address of the pool"))
     if network is not None and gateway is not None:
@@ -151,6 +163,21 @@ def _delegation_problems(spec: AddressPoolSpec) -> list[FieldProblem]:
     ]
     if spec.family != "ipv6":
         problems.append(FieldProblem("delegated_prefix_length", "is for pools of the family ipv6"))
+    return problems
+
+
+def _reservation_problems(
+    spec: AddressPoolSpec, range_: Range, gateway: Address | None
+) -> list[FieldProblem]:
+    problems = []
+    for index, text in enumerate(spec.reserved_addresses):
+        network = ipaddress.ip_network(text)
+        address = network.network_address
+        length = network.prefixlen if "/" in text else None
+        if family_of(address) != spec.family or length != range_.prefix_length or address not in range_:
+            problems.append(FieldProblem(f"reserved_addresses.{index}", "is not one of the pool"))
+        elif address == gateway:
+            problems.append(FieldProblem(f"reserved_addresses.{index}", "is the gateway"))
     return problems
 
 
