@@ -3,7 +3,6 @@
 A pool that delegates has whole IPv6 prefixes in the place of addresses; each stands in its row by its first address.
 """
 
-import ipaddress
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
@@ -30,6 +29,7 @@ from jotunheim.data.server.spec import PREFIXES
 from jotunheim.repositories.peewee.database import EPOCH, Table, UtcField, Versioned, database, now, unused
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.peewee.sort_keys import sort_key
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
@@ -63,11 +63,6 @@ class AddressPool(Versioned, Table):
         """What its addresses are: `ipv4`, `ipv6` or `ipv6_prefixes`."""
         return PREFIXES if self.delegated_prefix_length else str(self.family)
 
-    @property
-    def gateway_key(self) -> str | None:
-        """The sort key of its gateway."""
-        return sort_key(ipaddress.ip_address(self.gateway)) if self.gateway else None
-
     @classmethod
     def serving(cls, node: Node | int) -> Any:
         """The condition that a pool serves a node: it is bound to it, or to no node."""
@@ -81,11 +76,6 @@ class AddressPool(Versioned, Table):
         family = "ipv6" if kind == PREFIXES else kind
         of_kind = (cls.family == family) & cls.delegated_prefix_length.is_null(kind != PREFIXES)
         return list(cls.select().where(of_kind & cls.serving(node)).order_by(cls.id))
-
-    @classmethod
-    def with_gateways(cls, family: str) -> "list[AddressPool]":
-        """Pools of a family that have a gateway."""
-        return list(cls.select().where((cls.family == family) & cls.gateway.is_null(False)).order_by(cls.id))
 
     def add_addresses(self, addresses: "Iterable[IPv4Address | IPv6Address]") -> None:
         """Put addresses into the pool."""
@@ -346,22 +336,6 @@ class Address(Table):
             condition
         ).execute()
 
-    @classmethod
-    def overlapping(
-        cls, first: "IPv4Address | IPv6Address", last: "IPv4Address | IPv6Address"
-    ) -> "list[Address]":
-        """Of each pool that has addresses, or prefixes with addresses, between these two: one, with its pool."""
-        within = cls.sort_key.between(sort_key(first), sort_key(last))
-        if isinstance(first, ipaddress.IPv6Address):
-            lengths: Any = AddressPool.select(AddressPool.delegated_prefix_length).distinct().tuples()
-            for (length,) in lengths.where(AddressPool.delegated_prefix_length.is_null(False)):
-                begun = ipaddress.IPv6Network((first, length), strict=False).network_address
-                within |= (AddressPool.delegated_prefix_length == length) & (cls.sort_key == sort_key(begun))
-        found: Any = cls.select(fn.MIN(cls.id)).join(AddressPool).where(within).group_by(cls.pool)
-        return list(
-            cls.select(cls, AddressPool).join(AddressPool).where(cls.id.in_(found)).order_by(cls.pool)
-        )
-
 
 Address.add_index(
     Address.index(
@@ -373,15 +347,3 @@ Address.add_index(
     )
 )
 """Those that servers can get, once their quarantine is over, in the order in which they go."""
-
-
-def from_sort_key(key: str) -> str:
-    """The address that a sort key stands for."""
-    number = int(key[1:], 16)
-    return str(ipaddress.IPv6Address(number) if key[0] == "6" else ipaddress.IPv4Address(number))
-
-
-def sort_key(address: "IPv4Address | IPv6Address") -> str:
-    """Text that sorts as addresses do; the family stands first."""
-    width = 32 if isinstance(address, ipaddress.IPv6Address) else 8
-    return f"{address.version}{int(address):0{width}x}"

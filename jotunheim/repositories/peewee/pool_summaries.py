@@ -7,7 +7,8 @@ from typing import Any
 from peewee import Case, fn
 
 from jotunheim.data.node.view import AddressState
-from jotunheim.repositories.peewee.addresses import Address, AddressPool, from_sort_key
+from jotunheim.repositories.peewee.addresses import Address, AddressPool
+from jotunheim.repositories.peewee.sort_keys import from_sort_key
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from jotunheim.data.node.view import AddressState
 from jotunheim.data.server.spec import KINDS, AddressCounts
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.service import PlacementError
-from jotunheim.repositories.peewee.addresses import Address, AddressPool, sort_key
+from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.database import serialize
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.peewee.sort_keys import sort_key
 from jotunheim.services.networks import addresses
 
 _FIELD = "addresses.explicit"

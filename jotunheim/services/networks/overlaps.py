@@ -3,9 +3,9 @@
 from jotunheim.data.node.spec import Address
 from jotunheim.exceptions.model import FieldProblem
 from jotunheim.exceptions.service import ConflictError
-from jotunheim.repositories.peewee import addresses as rows
 from jotunheim.repositories.peewee.addresses import AddressPool
-from jotunheim.services.networks.subnets import Range, family_of
+from jotunheim.repositories.peewee.overlaps import addresses_between, gateways_between
+from jotunheim.services.networks.subnets import Range
 
 SHOWN = 5
 
@@ -22,13 +22,12 @@ def assert_unclaimed(range_: Range, field: str, gateway: Address | None) -> None
     """
     details = [
         FieldProblem(field, f"overlaps with pool {row.pool.id} ({row.pool.name}), which has {row.text}")
-        for row in rows.Address.overlapping(range_.first, range_.end)
+        for row in addresses_between(range_.first, range_.end)
     ]
-    low, high = rows.sort_key(range_.first), rows.sort_key(range_.end)
     details += [
         FieldProblem(field, f"has {pool.gateway}, the gateway of pool {pool.id} ({pool.name})")
-        for pool in AddressPool.with_gateways(family_of(range_.first))
-        if low <= (pool.gateway_key or "") <= high and pool.gateway != str(gateway)
+        for pool in gateways_between(range_.first, range_.end)
+        if pool.gateway != str(gateway)
     ]
     if details:
         shown = "; ".join(detail.message for detail in details[:SHOWN])
@@ -44,7 +43,7 @@ def assert_no_address(gateway: Address, pool: AddressPool | None = None) -> None
     Raises:
         ConflictError: another pool has it.
     """
-    others = [row for row in rows.Address.overlapping(gateway, gateway) if pool is None or row.pool != pool]
+    others = [row for row in addresses_between(gateway, gateway) if pool is None or row.pool != pool]
     if others:
         details = [
             FieldProblem("gateway", f"is an address of pool {row.pool.id} ({row.pool.name})")

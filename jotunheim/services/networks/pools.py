@@ -17,6 +17,7 @@ from jotunheim.repositories.peewee.database import serialize, transaction, uniqu
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.pool_summaries import PoolSummary, summaries, summary
+from jotunheim.repositories.peewee.sort_keys import sort_key
 from jotunheim.services.networks.overlaps import assert_no_address, assert_unclaimed
 from jotunheim.services.networks.subnets import (
     ONLY_ADDRESSES,
@@ -69,7 +70,7 @@ def create_pool(spec: AddressPoolSpec) -> AddressPoolView:
         pool.add_addresses(wanted.range.without(wanted.gateway))
         if spec.reserved_addresses:
             begins = (ip_network(text).network_address for text in spec.reserved_addresses)
-            pool.reserve(map(rows.sort_key, begins), RESERVED_AT_ONCE)
+            pool.reserve(map(sort_key, begins), RESERVED_AT_ONCE)
         return view(pool)
 
 

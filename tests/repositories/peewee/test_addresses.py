@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from jotunheim.repositories.peewee.accounts import User
-from jotunheim.repositories.peewee.addresses import Address, AddressPool, from_sort_key, sort_key
+from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.database import EPOCH, database, now, transaction
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
+from jotunheim.repositories.peewee.overlaps import addresses_between
 from jotunheim.repositories.peewee.pool_summaries import PoolSummary, summary
 from jotunheim.repositories.peewee.servers import ForeignVmid, Server, lowest_free_vmid
+from jotunheim.repositories.peewee.sort_keys import from_sort_key, sort_key
 from tests.support.statements import statements
 
 
@@ -98,7 +100,7 @@ def test_sort_keys_lead_back_to_their_address(text: str) -> None:
 
 
 def _overlapping(first: str, last: str) -> list[tuple[str, str]]:
-    found = Address.overlapping(ipaddress.ip_address(first), ipaddress.ip_address(last))
+    found = addresses_between(ipaddress.ip_address(first), ipaddress.ip_address(last))
     return [(row.pool.name, row.text) for row in found]
 
 
