@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from jotunheim.ansible.inventory import SecretReference
+from jotunheim.data.server.spec import PREFIXES
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
@@ -30,6 +31,12 @@ def connection(server: Server, node: Node, settings: Settings) -> dict[str, Any]
         "pve_vmid": server.vmid,
         "pve_uuid": str(server.id),
     }
+
+
+def delegated_prefixes(addresses: Iterable[Address]) -> dict[str, Any]:
+    """The IPv6 prefixes that are delegated to a server: of no role, for playbooks of the operator's own."""
+    prefixes = [address.text for address in addresses if address.pool.kind == PREFIXES]
+    return {"jotunheim_delegated_prefixes": prefixes}
 
 
 def pve_clone(server: Server, node: Node) -> dict[str, Any]:
@@ -118,12 +125,12 @@ def pve_firewall(
     protects, said = server.anti_spoofing, server.firewall
     if said is None and not protects and "anti_spoofing" not in (fields or ()):
         return {}
-    filters = protects and bool(addresses)
+    filters = protects and any(address.pool.kind != PREFIXES for address in addresses)
     given: dict[str, Any] = {
         "pve_firewall_enabled": True if protects else None,
         "pve_firewall_mac_filter": protects,
         "pve_firewall_ip_filter": filters,
-        "pve_firewall_addresses": [address.address for address in addresses] if filters else None,
+        "pve_firewall_addresses": [address.text for address in addresses] if filters else None,
     }
     if said is not None:
         rules = [*said["rules"], *ruleset_rules] if said["enabled"] else []
@@ -267,6 +274,8 @@ def _network(server: Server, node: Node, addresses: list[Address]) -> dict[str, 
     vlans = {address.pool.vlan for address in addresses if address.pool.vlan}
     if vlans:
         network["vlan"] = min(vlans)
+    if server.mac:
+        network["mac"] = server.mac
     network |= server.network
     if server.needs_firewall:
         network["firewall"] = True
@@ -285,8 +294,8 @@ def _ip_config(addresses: list[Address]) -> dict[str, Any]:
     """The first address of each family for the first interface; DHCP for IPv4 when there is none at all."""
     config: dict[str, Any] = {"interface": 0}
     for address in addresses:
-        family = address.pool.family
-        if f"{family}_address" not in config:
+        family = address.pool.kind
+        if family != PREFIXES and f"{family}_address" not in config:
             config[f"{family}_address"] = f"{address.address}/{address.pool.prefix_length}"
             if address.pool.gateway:
                 config[f"{family}_gateway"] = address.pool.gateway

@@ -9,7 +9,7 @@ import typer
 from jotunheim.cli.asking import Manner
 from jotunheim.cli.differences import print_differences
 from jotunheim.cli.errors import CommandError
-from jotunheim.cli.options import Json, Timeout, Wait, assert_new, write_new_file
+from jotunheim.cli.options import Json, Sort, Timeout, Wait, assert_new, write_new_file
 from jotunheim.cli.output import (
     Columns,
     Document,
@@ -86,15 +86,20 @@ _STEPS: Columns = {
 @app.command("list")
 def list_(
     status: Annotated[Status | None, typer.Option(help="Only jobs in this state.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Only jobs of this type, e.g. server.build.")
+    ] = None,
     server: Annotated[str | None, typer.Option(metavar="ID|NAME", help="Only jobs of this server.")] = None,
+    node: Annotated[str | None, typer.Option(metavar="ID|NAME", help="Only jobs on this node.")] = None,
     request: Annotated[
         str | None, typer.Option(metavar="ID", help="Only jobs that this request asked for.")
     ] = None,
+    sort: Sort = None,
     as_json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
     from jotunheim.cli.client import Api
-    from jotunheim.cli.references import server_id
+    from jotunheim.cli.references import node_id, server_id
 
     with Api.from_environment() as api:
         jobs = api.all(
@@ -102,7 +107,10 @@ def list_(
             "jobs",
             status=status.value if status else None,
             server_id=server_id(api, server) if server else None,
+            node_id=node_id(api, node) if node else None,
+            type=type_,
             request_id=request,
+            sort=sort,
         )
     print_rows("jobs", jobs, COLUMNS, as_json=as_json)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jotunheim.cli.options import Json, given, or_null
+from jotunheim.cli.options import Json, Sort, given, or_null
 from jotunheim.cli.output import Columns, print_record, print_rows
 from jotunheim.data.node.policy import PlacementPolicy
 
@@ -49,12 +49,12 @@ def add(
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
+def list_(sort: Sort = None, as_json: Json = False) -> None:
     """List the locations."""
     from jotunheim.cli.client import Api
 
     with Api.from_environment() as api:
-        print_rows("locations", api.all("/locations", "locations"), COLUMNS, as_json=as_json)
+        print_rows("locations", api.all("/locations", "locations", sort=sort), COLUMNS, as_json=as_json)
 
 
 @app.command()

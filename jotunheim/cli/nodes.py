@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jotunheim.cli.options import Json, either, given, node_token_secret, parse_pairs, read_file
+from jotunheim.cli.options import Json, Sort, either, given, node_token_secret, parse_pairs, read_file
 from jotunheim.cli.output import Columns, print_record, print_rows
 
 app = typer.Typer(no_args_is_help=True, help="Nodes: the Proxmox VE hosts that servers are placed on.")
@@ -205,9 +205,22 @@ def _tls(ca_file: Path | None, fingerprint: str | None) -> dict[str, Any]:
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
+def list_(
+    location: Annotated[
+        str | None, typer.Option(metavar="ID|CODE", help="Only nodes that stand there.")
+    ] = None,
+    drained: Annotated[
+        bool | None,
+        typer.Option("--drained/--not-drained", help="Only nodes that take no new servers, or do."),
+    ] = None,
+    sort: Sort = None,
+    as_json: Json = False,
+) -> None:
     """List the nodes."""
     from jotunheim.cli.client import Api
+    from jotunheim.cli.references import location_id
 
     with Api.from_environment() as api:
-        print_rows("nodes", api.all("/nodes", "nodes"), COLUMNS, as_json=as_json)
+        there = location_id(api, location) if location else None
+        nodes = api.all("/nodes", "nodes", location_id=there, drained=drained, sort=sort)
+    print_rows("nodes", nodes, COLUMNS, as_json=as_json)

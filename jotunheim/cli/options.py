@@ -12,6 +12,10 @@ import typer
 from jotunheim.cli.output import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Sort = Annotated[
+    str | None,
+    typer.Option("--sort", metavar="FIELD", help="Field to sort by; a leading hyphen turns the order round."),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(

@@ -22,7 +22,9 @@ def pool_id(api: Api, reference: str) -> int:
     """Id of an address pool, by id or name."""
     if reference.isdecimal():
         return int(reference)
-    chosen: int = _only("pool", reference, api.all("/address-pools", "address_pools"), ("name",))["id"]
+    chosen: int = _only(
+        "pool", reference, api.all("/address-pools", "address_pools", name=reference), ("name",)
+    )["id"]
     return chosen
 
 
@@ -48,14 +50,11 @@ def template_id(api: Api, reference: str, on_node: int | None = None) -> int:
     """Id of a template, by id or name; several nodes may have one of the same name, of one group any will do."""
     if reference.isdecimal():
         return int(reference)
-    found = [
-        template for template in api.all("/templates", "templates") if on_node in (None, template["node_id"])
-    ]
-    matching = [template for template in found if template["name"] == reference]
-    if len({template["group_id"] for template in matching} - {None}) == 1 and all(
-        template["group_id"] for template in matching
-    ):
-        found = matching[:1]
+    named = api.all("/templates", "templates", name=reference)
+    found = [template for template in named if on_node in (None, template["node_id"])]
+    groups = {template["group_id"] for template in found}
+    if len(groups) == 1 and None not in groups:
+        found = found[:1]
     chosen: int = _only("template", reference, found, ("name",))["id"]
     return chosen
 
@@ -64,7 +63,7 @@ def server_id(api: Api, reference: str) -> str:
     """Id of a server, by id or name."""
     with suppress(ValueError):
         return str(uuid.UUID(reference))
-    chosen: str = _only("server", reference, api.all("/servers", "servers"), ("name",))["id"]
+    chosen: str = _only("server", reference, api.all("/servers", "servers", name=reference), ("name",))["id"]
     return chosen
 
 

@@ -33,6 +33,8 @@ _OPTIONS = {
     "disk_bytes": "--disk",
     "addresses.ipv4": "--ipv4",
     "addresses.ipv6": "--ipv6",
+    "addresses.ipv6_prefixes": "--ipv6-prefixes",
+    "addresses.explicit": "--address",
     "ssh_keys": "--ssh-key",
     "ssh_key_ids": "--key",
     "tags": "--tag",
@@ -88,6 +90,13 @@ def configure(
         int | None, typer.Option(metavar="N", help="IPv4 addresses; the last ones are given back first.")
     ] = None,
     ipv6: Annotated[int | None, typer.Option(metavar="N", help="IPv6 addresses, likewise.")] = None,
+    ipv6_prefixes: Annotated[
+        int | None, typer.Option(metavar="N", help="Delegated IPv6 prefixes, likewise.")
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Take or keep this address or prefix, among those; repeatable."),
+    ] = None,
     ssh_key: SshKeys = None,
     key: KeyNames = None,
     no_ssh_keys: Annotated[bool, typer.Option("--no-ssh-keys", help="No keys any more.")] = False,
@@ -210,7 +219,10 @@ def configure(
             "labels": None if labels is None else parse_pairs("--label", labels),
             "limits": _limits(snapshot_limit, backup_limit, traffic_limit, rate_limit) or None,
             "protected": protected,
-            "addresses": _addresses(ipv4, ipv6) or None,
+            "addresses": given(
+                {"ipv4": ipv4, "ipv6": ipv6, "ipv6_prefixes": ipv6_prefixes, "explicit": address or None}
+            )
+            or None,
             "restart": restart.value if restart else None,
         }
     )
@@ -256,11 +268,6 @@ def _limits(
         for field, (option, text, parse) in wanted.items()
         if text is not None
     }
-
-
-def _addresses(ipv4: int | None, ipv6: int | None) -> dict[str, int]:
-    """The counts that were given."""
-    return {family: count for family, count in (("ipv4", ipv4), ("ipv6", ipv6)) if count is not None}
 
 
 def _show(answer: Document, change: Document) -> None:

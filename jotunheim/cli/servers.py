@@ -14,6 +14,7 @@ from jotunheim.cli.options import (
     KeyNames,
     PasswordStdin,
     PlanOption,
+    Sort,
     SshKeys,
     Timeout,
     Wait,
@@ -25,6 +26,7 @@ from jotunheim.cli.options import (
     secret_from_stdin,
 )
 from jotunheim.cli.output import Columns, Document, local_time, print_record, print_rows, size
+from jotunheim.data.server.status import Power, ServerStatus
 
 app = typer.Typer(no_args_is_help=True, help="Servers: creating, changing and deleting them.")
 
@@ -75,6 +77,8 @@ RECORD: Columns = {
     "memory": lambda server: size(server["memory_bytes"]),
     "disk": lambda server: size(server["disk_bytes"]),
     "addresses": addresses,
+    "prefixes": lambda server: server["delegated_prefixes"],
+    "mac": lambda server: server["mac"],
     "network": lambda server: server["network"],
     "cloud-init": lambda server: server["cloud_init"],
     "ssh keys": lambda server: [_key(key) for key in server["ssh_keys"]],
@@ -107,6 +111,8 @@ _OPTIONS = {
     "disk_bytes": "--disk",
     "addresses.ipv4": "--ipv4",
     "addresses.ipv6": "--ipv6",
+    "addresses.ipv6_prefixes": "--ipv6-prefixes",
+    "addresses.explicit": "--address",
     "ssh_keys": "--ssh-key",
     "ssh_key_ids": "--key",
     "password": "--password-stdin",
@@ -144,6 +150,13 @@ def create(
     ] = None,
     ipv4: Annotated[int | None, typer.Option(metavar="N", help="IPv4 addresses from the pools.")] = None,
     ipv6: Annotated[int | None, typer.Option(metavar="N", help="IPv6 addresses from the pools.")] = None,
+    ipv6_prefixes: Annotated[
+        int | None, typer.Option(metavar="N", help="Whole IPv6 prefixes for networks behind it.")
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Just this address or prefix, among those; repeatable."),
+    ] = None,
     ssh_key: SshKeys = None,
     key: KeyNames = None,
     no_ssh_keys: Annotated[
@@ -202,7 +215,9 @@ def create(
             "cpu": cpu,
             "memory_bytes": memory,
             "disk_bytes": disk,
-            "addresses": given({"ipv4": ipv4, "ipv6": ipv6}),
+            "addresses": given(
+                {"ipv4": ipv4, "ipv6": ipv6, "ipv6_prefixes": ipv6_prefixes, "explicit": address or None}
+            ),
             **({"ssh_keys": []} if without else keys.chosen(api, ssh_key, key, owner)),
             "password": password,
             "anti_spoofing": anti_spoofing,
@@ -238,13 +253,37 @@ def list_(
     label_selector: Annotated[
         str | None, typer.Option("--label", metavar="K=V[,K=V]", help="Only servers with these labels.")
     ] = None,
+    status: Annotated[ServerStatus | None, typer.Option(help="Only servers in this state.")] = None,
+    power: Annotated[Power | None, typer.Option(help="Only servers that run, or do not.")] = None,
+    node: Annotated[str | None, typer.Option(metavar="ID|NAME", help="Only servers on this node.")] = None,
+    location: Annotated[str | None, typer.Option(metavar="ID|CODE", help="Only servers there.")] = None,
+    template: Annotated[
+        str | None, typer.Option(metavar="ID|NAME", help="Only servers made from this one.")
+    ] = None,
+    owner: Annotated[int | None, typer.Option(metavar="ID", help="Only this user's servers.")] = None,
+    external_id: Annotated[str | None, typer.Option(metavar="ID", help="Only servers with your id.")] = None,
+    sort: Sort = None,
     as_json: Json = False,
 ) -> None:
     """List the servers."""
     from jotunheim.cli.client import Api
+    from jotunheim.cli.references import location_id, node_id, template_id
 
     with Api.from_environment() as api:
-        servers = api.all("/servers", "servers", label_selector=label_selector)
+        on_node = node_id(api, node) if node else None
+        servers = api.all(
+            "/servers",
+            "servers",
+            label_selector=label_selector,
+            status=status.value if status else None,
+            power=power.value if power else None,
+            node_id=on_node,
+            location_id=location_id(api, location) if location else None,
+            template_id=template_id(api, template, on_node) if template else None,
+            owner_id=owner,
+            external_id=external_id,
+            sort=sort,
+        )
     print_rows("servers", servers, COLUMNS, as_json=as_json)
 
 

@@ -28,7 +28,7 @@ def list_(server: Server, as_json: Json = False) -> None:
     from jotunheim.cli.references import server_id
 
     with Api.from_environment() as api:
-        found = api.get(f"/servers/{server_id(api, server)}/snapshots")["snapshots"]
+        found = api.all(f"/servers/{server_id(api, server)}/snapshots", "snapshots")
     print_rows("snapshots", found, COLUMNS, as_json=as_json)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jotunheim.cli.options import Json, given, or_null, parse_size
+from jotunheim.cli.options import Json, Sort, given, or_null, parse_size
 from jotunheim.cli.output import Columns, local_time, print_json, print_record, print_rows, size
 
 app = typer.Typer(no_args_is_help=True, help="Templates: the VMs that servers are cloned from.")
@@ -94,12 +94,21 @@ def add(
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
+def list_(
+    node: Annotated[str | None, typer.Option(metavar="ID|NAME", help="Only those of this node.")] = None,
+    os_family: Annotated[OsFamily | None, typer.Option(help="Only those in which this runs.")] = None,
+    sort: Sort = None,
+    as_json: Json = False,
+) -> None:
     """List the templates."""
     from jotunheim.cli.client import Api
+    from jotunheim.cli.references import node_id
 
     with Api.from_environment() as api:
-        print_rows("templates", api.all("/templates", "templates"), COLUMNS, as_json=as_json)
+        on_node = node_id(api, node) if node else None
+        family = os_family.value if os_family else None
+        templates = api.all("/templates", "templates", node_id=on_node, os_family=family, sort=sort)
+    print_rows("templates", templates, COLUMNS, as_json=as_json)
 
 
 @app.command()

@@ -209,9 +209,10 @@ class ServerJobPassword(ServerJob):
 
 
 class SnapshotList(View):
-    """A server's snapshots, the oldest first."""
+    """A page of a server's snapshots."""
 
     snapshots: list[SnapshotView]
+    meta: Meta
 
 
 class IsoList(View):

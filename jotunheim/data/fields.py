@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 MIB = 1024 * 1024
 _DNS_LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{1,39}")
+_OCTET = re.compile(r"[0-9A-F]{2}")
 LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 _SSH_KEY_TYPES = {
     "ssh-ed25519",
@@ -172,6 +173,42 @@ def _ip_address(value: str) -> str:
     return value
 
 
+def _address_or_prefix(value: str) -> str:
+    """An address or a prefix in the one way in which it is written."""
+    try:
+        network = ipaddress.ip_network(value) if "/" in value else None
+    except ValueError:
+        raise ValueError("must be an IP address, or a prefix with no host bits set") from None
+    return str(network or ipaddress.ip_address(_ip_address(value)))
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    seen: dict[Any, int] = {}
+    for index, value in enumerate(values):
+        if seen.setdefault(value, index) != index:
+            raise ValueError(f"entry {index} is the same as entry {seen[value]}")
+    return values
+
+
+def _distinct_addresses(values: list[str]) -> list[str]:
+    _distinct([ipaddress.ip_address(value) for value in values])
+    return values
+
+
+def _mac_prefix(value: str) -> str:
+    octets = value.upper().replace("-", ":").split(":")
+    if not 3 <= len(octets) <= 5 or not all(_OCTET.fullmatch(octet) for octet in octets):
+        raise ValueError("must be the first three to five octets of a MAC address, e.g. 02:00:5E")
+    first = int(octets[0], 16)
+    if first & 1:
+        raise ValueError("is of multicast addresses: the lowest bit of the first octet must be 0")
+    if not first & 2:
+        raise ValueError(
+            "is of addresses that manufacturers assign: the second lowest bit of the first octet must be 1, as in 02"
+        )
+    return ":".join(octets)
+
+
 def _notes(value: str) -> str:
     if not all(character.isprintable() or character in "\n\t" for character in value):
         raise ValueError("must not contain control characters")
@@ -209,6 +246,13 @@ LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
 StorageId = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]$")]
 BridgeName = Annotated[str, Field(max_length=15, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 IpAddress = Annotated[str, Field(max_length=45), AfterValidator(_ip_address)]
+AddressOrPrefix = Annotated[str, Field(max_length=49), AfterValidator(_address_or_prefix)]
+Distinct = AfterValidator(_distinct)
+"""Of lists: no entry twice."""
+DistinctAddresses = AfterValidator(_distinct_addresses)
+"""Of lists of IP addresses: none twice, however it is written."""
+MacPrefix = Annotated[str, Field(max_length=14), AfterValidator(_mac_prefix)]
+"""Three to five octets that locally administered addresses of single devices begin with (IEEE 802, clause 8)."""
 DeviceName = Annotated[
     str, Field(max_length=9, pattern=r"^(ide|sata|scsi|virtio|net|hostpci|usb)[0-9]{1,2}$")
 ]

@@ -1,7 +1,10 @@
 """Pages of lists, as all list routes take and answer them."""
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
 
 MAX_PER_PAGE = 200
 Item = TypeVar("Item")
@@ -16,6 +19,17 @@ class Page:
     sort: str | None = None
     """A field's name; a leading hyphen turns the order round."""
 
+    def order(self, names: Collection[str]) -> tuple[str, bool]:
+        """The field to sort by, the first one when none is named; and whether backwards.
+
+        Raises:
+            DataValidationError: `sort` names another field.
+        """
+        name = self.sort.removeprefix("-") if self.sort else next(iter(names))
+        if name not in names:
+            raise DataValidationError([FieldProblem("sort", f"must be one of {', '.join(names)}")])
+        return name, bool(self.sort) and str(self.sort).startswith("-")
+
 
 @dataclass(frozen=True)
 class Paged(Generic[Item]):
@@ -24,6 +38,16 @@ class Paged(Generic[Item]):
     items: list[Item]
     page: Page
     total: int
+
+    @classmethod
+    def cut(
+        cls, items: Sequence[Item], page: Page, sortable: Mapping[str, Callable[[Item], Any]]
+    ) -> "Paged[Item]":
+        """The page of a list that is there as a whole. Raises as `Page.order`."""
+        name, backwards = page.order(sortable)
+        ordered = sorted(items, key=sortable[name], reverse=backwards)
+        begin = (page.number - 1) * page.per_page
+        return cls(ordered[begin : begin + page.per_page], page, len(items))
 
     def meta(self) -> dict[str, Any]:
         """The `meta` part of a list's answer."""

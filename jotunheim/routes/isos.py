@@ -2,21 +2,15 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from jotunheim.data.job import JobType
 from jotunheim.data.server.iso import IsoRequest, IsoView
 from jotunheim.routes.guards import unnamed_nodes
-from jotunheim.routes.operation import Call, JobQuery, ListQuery, Reply
+from jotunheim.routes.operation import Call, JobQuery, Reply
+from jotunheim.routes.queries import IsoListQuery
 from jotunheim.routes.requests import Module
 from jotunheim.services.servers import iso, live
-
-
-class IsoListQuery(ListQuery):
-    """The query of the list of images."""
-
-    name: str | None = Field(default=None, min_length=1, max_length=255)
-    """Images with this in their names, in upper or lower case."""
 
 
 def add_isos(module: Module, answer: type[BaseModel]) -> None:

@@ -15,6 +15,7 @@ from jotunheim.routes.operation import MAX_ROW_DIGITS, Operation
 PREFIX = "/api/v1"
 _PARAMETER = re.compile(r"{(\w+):(\w+)}")
 _PARAMETER_SCHEMAS: dict[str, dict[str, Any]] = {
+    "path": {"type": "string"},
     "row": {"type": "integer", "minimum": 1, "maximum": 10**MAX_ROW_DIGITS - 1},
     "uuid": {"type": "string", "format": "uuid"},
     "str": {"type": "string"},

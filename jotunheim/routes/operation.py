@@ -91,6 +91,11 @@ class ListQuery(NoQuery):
         """The part of the list that is asked for."""
         return Page(self.page, self.per_page, self.sort)
 
+    def filters(self) -> dict[str, Any]:
+        """What else is asked for: to what the list is narrowed, by name."""
+        given = self.model_dump(exclude=set(ListQuery.model_fields))
+        return {name: value for name, value in given.items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Context:

@@ -1,73 +1,248 @@
-"""The queries of the lists of servers, jobs and SSH keys, for operators and owners."""
+"""The queries of lists: what they can be narrowed to and sorted by.
+
+A filter's value must be met exactly. The services have the columns, by the same names.
+"""
 
 import uuid
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
-from jotunheim.data.fields import LABEL_KEY, SQL_INTEGER_MAX
-from jotunheim.data.job import JobStatus
+from jotunheim.data.fields import LABEL_KEY, Id, Vmid
+from jotunheim.data.job import JobStatus, JobType
+from jotunheim.data.node.spec import OsFamily
+from jotunheim.data.node.view import AddressState
+from jotunheim.data.server.importing import GuestKind
+from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.routes.operation import ListQuery
 
 
-class ServerListQuery(ListQuery):
-    """The query of the list of servers."""
+def _text(max_length: int = 255) -> Any:
+    return Field(default=None, max_length=max_length)
 
-    label_selector: str | None = Field(default=None, max_length=1024)
+
+def _sorted_by(*names: str) -> Any:
+    """The field `sort` of a list that can be sorted so; the first name is the default."""
+    both: list[JsonValue] = [*names, *(f"-{name}" for name in names)]
+    return Field(default=None, max_length=64, json_schema_extra={"enum": both})
+
+
+class LocationListQuery(ListQuery):
+    """The query of the list of locations."""
+
+    sort: str | None = _sorted_by("id", "name", "short_code", "created_at", "updated_at")
+    name: str | None = _text()
+    short_code: str | None = _text()
+
+
+class NodeListQuery(ListQuery):
+    """The query of the list of nodes."""
+
+    sort: str | None = _sorted_by("id", "name", "location_id", "created_at", "updated_at")
+    name: str | None = _text()
+    location_id: Id | None = None
+    drained: bool | None = None
+
+
+class TemplateListQuery(ListQuery):
+    """The query of the list of templates."""
+
+    sort: str | None = _sorted_by("id", "name", "vmid", "node_id", "position", "created_at", "updated_at")
+    name: str | None = _text()
+    node_id: Id | None = None
+    group_id: Id | None = None
+    os_family: OsFamily | None = None
+    vmid: Vmid | None = None
+    hidden: bool | None = None
+
+
+class AddressPoolListQuery(ListQuery):
+    """The query of the list of address pools."""
+
+    sort: str | None = _sorted_by("id", "name", "family", "created_at", "updated_at")
+    name: str | None = _text()
+    family: Literal["ipv4", "ipv6"] | None = None
+    node_id: Id | None = None
+    """Pools that serve this node: those for it, and those for all."""
+
+
+class AddressListQuery(ListQuery):
+    """The query of the list of a pool's addresses."""
+
+    sort: str | None = _sorted_by("address", "allocated_at", "quarantined_until")
+    state: AddressState | None = None
+    server_id: uuid.UUID | None = None
+
+
+class ClientServerListQuery(ListQuery):
+    """The query of an owner's list of servers."""
+
+    sort: str | None = _sorted_by(
+        "created_at", "name", "status", "updated_at", "expires_at", "cpu", "memory_bytes", "disk_bytes"
+    )
+    name: str | None = _text()
+    status: ServerStatus | None = None
+    power: Power | None = None
+    suspended: bool | None = None
+    protected: bool | None = None
+    template_id: Id | None = None
+    label_selector: str | None = _text(1024)
     """`env=ci,tier=web`: servers that have all these labels."""
 
-    def labels(self) -> dict[str, str]:
-        """The wanted labels.
+    def filters(self) -> dict[str, Any]:
+        """As of all lists; the labels one by one.
 
         Raises:
             DataValidationError: the selector is not of that form.
         """
-        wanted = {}
-        for term in self.label_selector.split(",") if self.label_selector else []:
-            key, equals, value = term.strip().partition("=")
-            if not equals or not LABEL_KEY.fullmatch(key):
-                raise DataValidationError(
-                    [FieldProblem("label_selector", "must be KEY=VALUE, joined by commas")]
-                )
-            wanted[key] = value
-        return wanted
+        wanted = super().filters()
+        selector = wanted.pop("label_selector", "")
+        return wanted | ({"labels": _labels(selector)} if selector else {})
+
+
+class ServerListQuery(ClientServerListQuery):
+    """The query of the list of servers."""
+
+    sort: str | None = _sorted_by(
+        "created_at",
+        "name",
+        "vmid",
+        "status",
+        "updated_at",
+        "expires_at",
+        "cpu",
+        "memory_bytes",
+        "disk_bytes",
+        "owner_id",
+        "node_id",
+    )
+    owner_id: Id | None = None
+    node_id: Id | None = None
+    location_id: Id | None = None
+    vmid: Vmid | None = None
+    external_id: str | None = _text()
+
+
+class ServerJobListQuery(ListQuery):
+    """The query of the list of a server's jobs; the newest come first."""
+
+    sort: str | None = _sorted_by("created_at", "started_at", "finished_at", "status", "type")
+    status: JobStatus | None = None
+    type: JobType | None = None
+    check: bool | None = None
+    """Previews, or what is no preview."""
+
+
+class ClientJobListQuery(ServerJobListQuery):
+    """The query of an owner's list of jobs; the newest come first."""
+
+    server_id: uuid.UUID | None = None
+    request_id: str | None = _text(128)
+    """Jobs that the request with this `X-Request-ID` asked for."""
+
+
+class JobListQuery(ClientJobListQuery):
+    """The query of the list of jobs; the newest come first."""
+
+    node_id: Id | None = None
+    owner_id: Id | None = None
+    """Jobs on servers of this user."""
+    requested_by: str | None = _text()
+    """The e-mail address of who asked."""
+
+
+class SnapshotListQuery(ListQuery):
+    """The query of the list of a server's snapshots; the oldest come first."""
+
+    sort: str | None = _sorted_by("created_at", "name")
+
+
+class StorageListQuery(ListQuery):
+    """The query of the list of a node's storages."""
+
+    sort: str | None = _sorted_by("name", "type", "total_bytes", "used_bytes")
+    shared: bool | None = None
+    active: bool | None = None
+
+
+class UnmanagedListQuery(ListQuery):
+    """The query of the list of machines that are none of our servers."""
+
+    sort: str | None = _sorted_by("vmid", "name", "status", "kind", "cpu", "memory_bytes", "disk_bytes")
+    vmid: Vmid | None = None
+    name: str | None = Field(default=None, min_length=1, max_length=255)
+    """Machines with this in their names, in upper or lower case."""
+    status: str | None = _text(32)
+    kind: GuestKind | None = None
+    importable: bool | None = None
+    """Those that can be imported, or those that cannot. Then the configurations of all of them are read."""
+
+
+class TemplateGroupListQuery(ListQuery):
+    """The query of the list of template groups."""
+
+    sort: str | None = _sorted_by("id", "name", "position", "created_at", "updated_at")
+    name: str | None = _text()
+    os_family: OsFamily | None = None
+    hidden: bool | None = None
+
+
+class ClientTemplateListQuery(ListQuery):
+    """The query of the list of templates that a server can be rebuilt from."""
+
+    sort: str | None = _sorted_by("position", "id", "name")
+    name: str | None = _text()
+    os_family: OsFamily | None = None
+
+
+class IsoListQuery(ListQuery):
+    """The query of the list of images."""
+
+    sort: str | None = _sorted_by("name", "size_bytes", "created_at")
+    name: str | None = Field(default=None, min_length=1, max_length=255)
+    """Images with this in their names, in upper or lower case."""
 
 
 class RulesetListQuery(ListQuery):
     """The query of the list of firewall rulesets."""
 
-    name: str | None = Field(default=None, max_length=255)
-    """Only those whose name contains this."""
+    sort: str | None = _sorted_by("id", "name", "created_at", "updated_at")
+    name: str | None = _text()
 
 
-class RulesetServersQuery(RulesetListQuery):
+class RulesetServersQuery(ListQuery):
     """The query of the list of servers that apply a firewall ruleset."""
 
+    sort: str | None = _sorted_by("id", "name")
+    name: str | None = _text()
     outdated: bool | None = None
     """Only servers that do not have its present rules, or only those that have them."""
-
-
-class JobListQuery(ListQuery):
-    """The query of the list of jobs."""
-
-    status: JobStatus | None = None
-    server_id: uuid.UUID | None = None
-    request_id: str | None = Field(default=None, max_length=128)
-    """Jobs that the request with this `X-Request-ID` asked for."""
 
 
 class SshKeyListQuery(ListQuery):
     """The query of the list of one's own SSH keys."""
 
-    name: str | None = Field(default=None, max_length=255)
-    fingerprint: str | None = Field(default=None, max_length=64)
+    sort: str | None = _sorted_by("id", "name", "fingerprint", "created_at", "updated_at")
+    name: str | None = _text()
+    fingerprint: str | None = _text(64)
     """`SHA256:…`."""
 
 
 class UserSshKeyListQuery(SshKeyListQuery):
     """The query of the list of all SSH keys."""
 
-    user_id: int | None = Field(default=None, gt=0, le=SQL_INTEGER_MAX)
+    user_id: Id | None = None
     """Only this user's."""
-    mine: bool = False
+    mine: bool | None = None
     """Only those of whoever asks; `user_id` does not count then."""
+
+
+def _labels(selector: str) -> dict[str, str]:
+    wanted = {}
+    for term in selector.split(","):
+        key, equals, value = term.strip().partition("=")
+        if not equals or not LABEL_KEY.fullmatch(key):
+            raise DataValidationError([FieldProblem("label_selector", "must be KEY=VALUE, joined by commas")])
+        wanted[key] = value
+    return wanted

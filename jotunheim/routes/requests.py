@@ -15,6 +15,7 @@ from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.guards import unnamed_nodes
 from jotunheim.routes.operation import Call, JobQuery, NoQuery, Operations, Reply
+from jotunheim.routes.queries import SnapshotListQuery
 from jotunheim.services.servers import firewall, live, password, power, rebuild, snapshots
 from jotunheim.services.servers.requests import Asked, assert_version
 
@@ -110,10 +111,13 @@ def _add_snapshots(module: Module) -> None:
     path = "/servers/{id:uuid}/snapshots"
     prepare = _snapshots_in(module)
 
-    @module.operations.get(path, scope="servers:read", answer=SnapshotList, prepare=prepare)
-    def list_snapshots(call: Call[None, NoQuery]) -> Reply:
+    @module.operations.get(
+        path, scope="servers:read", answer=SnapshotList, query=SnapshotListQuery, prepare=prepare
+    )
+    def list_snapshots(call: Call[None, SnapshotListQuery]) -> Reply:
         """List a server's snapshots, as its node has them."""
-        return Reply(SnapshotList(snapshots=call.prepared))
+        found = snapshots.page_of(call.prepared, call.query.wanted_page())
+        return Reply(SnapshotList.model_validate({"snapshots": found.items, "meta": found.meta()}))
 
     @module.operations.job(
         path, JobType.SNAPSHOT_CREATE, body=SnapshotSpec, answer=module.answer, prepare=prepare

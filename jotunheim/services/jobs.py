@@ -1,7 +1,8 @@
 """Shows jobs and their events."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jotunheim.ansible import bundle
 from jotunheim.data.job import EventView, JobStatus, JobView, OnCancel, Resource, StepStatus, StepView
@@ -11,31 +12,34 @@ from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.job_runs import JobRun
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import LIVE, Job, JobEvent
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.plans import Plan
 from jotunheim.repositories.peewee.pve_tasks import PveTask
 
 EVENTS_PER_READ = 500
+FILTERS = {
+    "status": Job.status,
+    "type": Job.type,
+    "check": Job.check_only,
+    "server_id": Job.server_uuid,
+    "node_id": Job.node,
+    "owner_id": Job.owner_id,
+    "request_id": Job.request_id,
+    "requested_by": Job.requested_by,
+}
+SORTABLE = {
+    "created_at": Job.created_at,
+    "started_at": Job.started_at,
+    "finished_at": Job.finished_at,
+    "status": Job.status,
+    "type": Job.type,
+}
 
 
-def list_jobs(
-    page: Page,
-    status: JobStatus | None,
-    server_id: uuid.UUID | None,
-    owner_id: int | None = None,
-    request_id: str | None = None,
-) -> Paged[JobView]:
-    """A page of jobs, the newest first unless `sort` says otherwise; with `owner_id` only on this user's servers.
-
-    Args:
-        request_id: only jobs that this request asked for.
-    """
+def list_jobs(page: Page, wanted: Mapping[str, Any]) -> Paged[JobView]:
+    """A page of the jobs that these filters let through, the newest first unless `sort` says otherwise."""
     page = page if page.sort else Page(page.number, page.per_page, "-created_at")
-    rows, total = paginate(
-        Job.matching(status, server_id, owner_id, request_id),
-        page,
-        [Job.created_at, Job.finished_at, Job.status, Job.type],
-    )
+    rows, total = paginate(narrowed(Job.select(), FILTERS, wanted), page, SORTABLE)
     return Paged(views(rows), page, total)
 
 

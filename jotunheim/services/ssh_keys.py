@@ -20,6 +20,14 @@ from jotunheim.repositories.peewee.ssh_keys import SshKey
 MAX_KEYS = 100
 """How many keys a user may keep, and a server have."""
 
+SORTABLE = {
+    "id": SshKey.id,
+    "name": SshKey.name,
+    "fingerprint": SshKey.fingerprint,
+    "created_at": SshKey.created_at,
+    "updated_at": SshKey.updated_at,
+}
+
 
 def create_key(spec: SshKeySpec, user_id: int) -> SshKey:
     """Keep a key for a user.
@@ -50,11 +58,7 @@ def list_keys(
     page: Page, user_id: int | None, name: str | None = None, fingerprint: str | None = None
 ) -> Paged[UserSshKeyView]:
     """A page of the keys of a user, or of all, that have this name and this fingerprint."""
-    rows, total = paginate(
-        SshKey.matching(user_id, name, fingerprint),
-        page,
-        [SshKey.id, SshKey.name, SshKey.fingerprint, SshKey.created_at, SshKey.updated_at],
-    )
+    rows, total = paginate(SshKey.matching(user_id, name, fingerprint), page, SORTABLE)
     return Paged([view(row) for row in rows], page, total)
 
 

@@ -239,3 +239,46 @@ def test_the_commands_that_make_a_token_need_no_service(run: Run) -> None:
     assert "pveum acl modify /storage/fast --tokens 'jotunheim@pve!service' --roles JotunheimStorage" in lines
     grants = run("node", "privileges", "pve7", "--json").document["grants"]
     assert {"path": "/nodes/pve7", "privileges": ["Sys.Audit"]} in grants
+
+
+def test_a_pool_of_prefixes_is_added_extended_and_listed(empty: Run) -> None:
+    arguments = ["--family", "ipv6", "--first", "fd00::", "--last", "fd00:0:0:3::", "--prefix-length", "48"]
+    added = empty(
+        "pool",
+        "add",
+        "sites",
+        *arguments,
+        "--delegate",
+        "64",
+        "--quarantine",
+        "2h",
+        "--json",
+        "--reserve",
+        "fd00::/64",
+    )
+    assert added.status == 0, added.err
+    pool = added.document["address_pool"]
+    assert (pool["delegated_prefix_length"], pool["quarantine_seconds"], pool["total"]) == (64, 7200, 4)
+    assert empty("pool", "add", "lan", "--prefix", "10.9.0.0/30", "--mac-prefix", "02:00:5e").status == 0
+    assert "3 of 4" in empty("pool", "list", "--family", "ipv6").out
+    assert empty("pool", "reserve", "sites", "fd00::/64", "--undo").status == 0
+    assert empty("pool", "release", "sites", "fd00::/64", "--json").document["address"]["state"] == "free"
+    assert "02:00:5E" not in empty("pool", "list", "--family", "ipv6").out
+    assert empty("pool", "extend", "sites", "fd00:0:0:4::", "fd00:0:0:7::").status == 0
+    assert empty("pool", "extend", "sites", "fd00:0:0:9::", "--json").document["address_pool"]["total"] == 9
+    assert empty("pool", "reserve", "sites", "fd00:0:0:9::/64", "--for", "x").status == 0
+    kept = empty("pool", "addresses", "sites", "--state", "reserved", "--json").document["addresses"]
+    assert [row["address"] for row in kept] == ["fd00:0:0:9::/64"]
+    names = [
+        row["name"] for row in empty("pool", "list", "--sort", "-name", "--json").document["address_pools"]
+    ]
+    assert names == ["sites", "lan"]
+    wrong = empty("pool", "list", "--sort", "vlan")
+    assert (wrong.status, "must be one of id, name" in wrong.err) == (1, True)
+    bad = empty(
+        "pool", "add", "bad", "--prefix", "10.8.0.0/24", "--mac-prefix", "01:00:00", "--delegate", "64"
+    )
+    assert bad.status == 1
+    assert "--mac-prefix: is of multicast" in bad.err
+    changed = empty("pool", "change", "lan", "--no-mac-prefix", "--quarantine", "90s", "--json")
+    assert changed.document["address_pool"].items() >= {"mac_prefix": None, "quarantine_seconds": 90}.items()

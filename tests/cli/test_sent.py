@@ -69,6 +69,7 @@ def test_configure_sends_every_field_and_nothing_else(api: Recorder) -> None:
     method, path, body = api.one(
         *("server", "configure", "web-1", "--name", "web-2", "--hostname", "w.example.com", "--cpu", "4"),
         *("--memory", "2GiB", "--disk", "20GiB", "--ipv4", "2", "--ipv6", "1", "--ssh-key", "k1"),
+        *("--ipv6-prefixes", "1", "--address", "10.0.0.7", "--address", "fd00::/64"),
         *("--ssh-key", "k2", "--tag", "blue", "--description", "two\nlines", "--network-model", "virtio"),
         *(
             "--bridge",
@@ -95,7 +96,7 @@ def test_configure_sends_every_field_and_nothing_else(api: Recorder) -> None:
         "cpu": 4,
         "memory_bytes": 2 * 2**30,
         "disk_bytes": 20 * 2**30,
-        "addresses": {"ipv4": 2, "ipv6": 1},
+        "addresses": {"ipv4": 2, "ipv6": 1, "ipv6_prefixes": 1, "explicit": ["10.0.0.7", "fd00::/64"]},
         "ssh_keys": ["k1", "k2"],
         "tags": ["blue"],
         "description": "two\nlines",

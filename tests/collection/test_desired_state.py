@@ -283,6 +283,15 @@ class TestNetwork:
         )
         assert not any("BC:24" in str(change) for change in plan.changes)
 
+    @pytest.mark.parametrize("mac", ["02:00:5E:00:00:01", "02:00:5e:00:00:01"])
+    def test_a_mac_address_is_set_where_it_is_another(self, mac: str) -> None:
+        plan = network({"net0": "virtio=BC:24:11:00:00:41,bridge=vmbr0,queues=4"}, Nic(mac=mac))
+        assert plan.writes == {"net0": "virtio=02:00:5E:00:00:01,bridge=vmbr0,queues=4"}
+        assert network({"net0": plan.writes["net0"]}, Nic(mac=mac)).writes == {}
+        assert network({}, Nic(mac=mac, bridge="vmbr0")).writes == {
+            "net0": "virtio=02:00:5E:00:00:01,bridge=vmbr0"
+        }
+
     @pytest.mark.parametrize("rate", [1, 1000, 12_500_000, 125_000_000, 10_000_000_000])
     def test_a_rate_that_was_set_is_not_set_again(self, rate: int) -> None:
         first = network(CONFIG, Nic(rate_bytes_per_second=rate))

@@ -87,6 +87,81 @@ def test_requests_at_once_oversubscribe_nothing_on_postgresql(postgresql_service
     service.ask(path, {"memory_overcommit": 1.0}, "PATCH")
 
 
+def test_changes_at_once_find_what_is_free(postgresql_service: Service) -> None:
+    """One that waits for another's prefixes takes the next ones; none is told that there are none."""
+    service = postgresql_service
+    spec = {"name": "crowd", "family": "ipv6", "first": "fd12::", "last": "fd12:0:0:b::", "prefix_length": 48}
+    pool = service.create("address-pools", {**spec, "delegated_prefix_length": 64})["address_pool"]
+    assert pool["total"] == 12
+    made = [service.create_server(f"crowd-{number}", start=False) for number in range(6)]
+    assert {service.finished(each["job"]["id"])["status"] for each in made} == {"succeeded"}
+    barrier = threading.Barrier(6)
+
+    def change(id_: str) -> httpx.Response:
+        barrier.wait()
+        return service.http.patch(f"/admin/servers/{id_}", json={"addresses": {"ipv6_prefixes": 2}})
+
+    with ThreadPoolExecutor(6) as callers:
+        answers = list(callers.map(change, [each["server"]["id"] for each in made]))
+    assert [answer.status_code for answer in answers] == [202] * 6, [answer.text for answer in answers]
+    given = [prefix for answer in answers for prefix in answer.json()["server"]["delegated_prefixes"]]
+    assert len(set(given)) == 12
+    assert service.read(f"address-pools/{pool['id']}")["address_pool"]["free"] == 0
+
+
+def test_fifty_at_once_get_one_of_each(postgresql_service: Service) -> None:
+    service = postgresql_service
+    for spec in (
+        {
+            "name": "macs",
+            "family": "ipv6",
+            "prefix": "fd10::/120",
+            "mac_prefix": "02:00:5E:00:01",
+            "node_ids": [service.ids["node"]],
+            "quarantine_seconds": 60,
+        },
+        {"name": "sites", "family": "ipv6", "prefix": "fd11::/58", "delegated_prefix_length": 64},
+    ):
+        service.create("address-pools", spec)
+    barrier = threading.Barrier(50)
+
+    def create(number: int) -> dict[str, Any]:
+        barrier.wait()
+        wanted = {"ipv6": 1, "ipv6_prefixes": 1}
+        spec = {
+            "name": f"fifty-{number}",
+            "template_id": service.ids["template"],
+            "addresses": wanted,
+            "start": False,
+        }
+        created: dict[str, Any] = service.create("servers", spec)
+        return created
+
+    with ThreadPoolExecutor(50) as pool:
+        made = list(pool.map(create, range(50)))
+    servers = [each["server"] for each in made]
+    for given in (
+        [server["mac"] for server in servers],
+        [server["addresses"][0]["address"] for server in servers],
+        [server["delegated_prefixes"][0] for server in servers],
+    ):
+        assert len(set(given)) == 50
+    for each in made:
+        service.http.post(f"/admin/jobs/{each['job']['id']}/cancel", json={})
+
+
+def test_pools_made_at_once_share_no_address(postgresql_service: Service) -> None:
+    barrier = threading.Barrier(6)
+
+    def make(number: int) -> int:
+        barrier.wait()
+        spec = {"name": f"same-{number}", "family": "ipv4", "prefix": "10.79.0.0/22"}
+        return postgresql_service.http.post("/admin/address-pools", json=spec).status_code
+
+    with ThreadPoolExecutor(6) as callers:
+        assert sorted(callers.map(make, range(6))) == [201] + [409] * 5
+
+
 def test_what_is_deleted_while_it_is_asked_for_is_not_half_there(
     postgresql_service: Service, sandbox: Sandbox
 ) -> None:

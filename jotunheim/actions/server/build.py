@@ -55,6 +55,7 @@ def preview(job: Job, context: ActionContext) -> None:
 
 def _run(job: Job, server: Server, addresses: list[Address], context: ActionContext) -> runner.HostResult:
     given = {
+        **variables.delegated_prefixes(addresses),  # a preview's are not recorded
         **firewall.render(server, addresses).variables,
         **variables.pve_clone(server, server.node),
         **variables.pve_config(server, server.node, addresses, password=password_of(job, server)),

@@ -116,6 +116,7 @@ def apply(
     rendered = rendered or firewall.render(server, addresses, fields=fields)
     given = {
         **rendered.variables,
+        **variables.delegated_prefixes(addresses),
         **variables.pve_config(server, server.node, addresses, fields=fields),
         **variables.pve_restart(restart),
         **variables.pve_info(context.settings),

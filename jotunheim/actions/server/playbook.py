@@ -11,6 +11,7 @@ from jotunheim.ansible.inventory import SecretReference
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.exceptions.service import ServerDeploymentError
+from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.database import locking, transaction
 from jotunheim.repositories.peewee.job_runs import JobRun
 from jotunheim.repositories.peewee.jobs import Job
@@ -119,7 +120,12 @@ def _inventory_host(
 ) -> tuple[str, dict[str, Any]]:
     """Name and variables of a server in an inventory, with secrets by reference."""
     name = f"server-{server.id}" if server.name in inventory.RESERVED_NAMES else server.name
-    return name, {**variables.connection(server, server.node, settings), **role_variables}
+    addresses = Address.of([server]).get(server.id, [])
+    return name, {
+        **variables.connection(server, server.node, settings),
+        **variables.delegated_prefixes(addresses),
+        **role_variables,
+    }
 
 
 def succeed(job: Job, record: Callable[[], object], result: Mapping[str, Any] | None = None) -> None:

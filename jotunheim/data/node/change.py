@@ -6,6 +6,7 @@ from jotunheim.data.fields import (
     DnsLabel,
     Host,
     Id,
+    MacPrefix,
     MebiBytes,
     Shape,
     ShortText,
@@ -22,6 +23,7 @@ from jotunheim.data.node.spec import (
     Overcommit,
     Port,
     Position,
+    QuarantineSeconds,
     ShortCode,
     TlsSpec,
     TokenId,
@@ -101,7 +103,7 @@ class TemplateGroupChange(Change):
 class AddressPoolChange(Change):
     """A change of an address pool. Servers get it when they are configured next."""
 
-    NULLABLE = frozenset({"gateway", "vlan"})
+    NULLABLE = frozenset({"gateway", "vlan", "mac_prefix"})
 
     name: ShortText | None = None
     gateway: str | None = None
@@ -110,12 +112,18 @@ class AddressPoolChange(Change):
     nameservers: Nameservers | None = None
     node_ids: NodeIds | None = None
     """All nodes that the pool serves; empty: every node."""
+    mac_prefix: MacPrefix | None = None
+    """For new servers; those that exist keep their MAC addresses."""
+    quarantine_seconds: QuarantineSeconds | None = None
+    """For what is given back from now on."""
 
 
 class AddressChange(Change):
     """A change of one address of a pool."""
 
-    NULLABLE = frozenset({"reserved_for"})
+    NULLABLE = frozenset({"reserved_for", "quarantined_until"})
 
     reserved_for: ShortText | None = None
     """What it is kept for, e.g. a router: servers do not get it. Null: nothing."""
+    quarantined_until: None = None
+    """Null: its quarantine is over now."""

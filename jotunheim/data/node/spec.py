@@ -8,13 +8,17 @@ from cryptography import x509
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from jotunheim.data.fields import (
+    AddressOrPrefix,
     BridgeName,
+    Distinct,
+    DistinctAddresses,
     DnsLabel,
     Host,
     Id,
     IpAddress,
     LabelKey,
     LabelValue,
+    MacPrefix,
     MebiBytes,
     Shape,
     ShortText,
@@ -24,6 +28,7 @@ from jotunheim.data.fields import (
 from jotunheim.data.node.policy import PlacementPolicy
 
 MAX_POOL_ADDRESSES = 65_536
+MAX_QUARANTINE_SECONDS = 366 * 86_400
 _SHA256_FINGERPRINT = re.compile(r"([0-9A-F]{2}:){31}[0-9A-F]{2}")
 
 
@@ -66,8 +71,9 @@ Position = Annotated[int, Field(ge=0, le=1_000_000)]
 OsFamily = Literal["linux", "windows"]
 DefaultUser = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 Vlan = Annotated[int, Field(ge=1, le=4094)]
-Nameservers = Annotated[list[IpAddress], Field(max_length=8)]
-NodeIds = Annotated[list[Id], Field(max_length=1000)]
+Nameservers = Annotated[list[IpAddress], Field(max_length=8), DistinctAddresses]
+NodeIds = Annotated[list[Id], Field(max_length=1000), Distinct]
+QuarantineSeconds = Annotated[int, Field(ge=0, le=MAX_QUARANTINE_SECONDS)]
 
 
 class LocationSpec(Shape):
@@ -160,7 +166,7 @@ class TemplateGroupSpec(Shape):
 
 
 class AddressPoolSpec(Shape):
-    """Addresses of one subnet, as a range or as a prefix."""
+    """Addresses of one subnet, or prefixes out of a larger one, as a range or as a prefix."""
 
     name: ShortText
     family: Literal["ipv4", "ipv6"]
@@ -174,6 +180,22 @@ class AddressPoolSpec(Shape):
     nameservers: Nameservers = []
     node_ids: NodeIds = []
     """Nodes that the pool serves; empty: all."""
+    mac_prefix: MacPrefix | None = None
+    """New servers whose first address is from this pool get a MAC address that begins so. None: Proxmox VE chooses."""
+    quarantine_seconds: QuarantineSeconds = 0
+    """How long an address that a server gave back goes to no other one."""
+    delegated_prefix_length: Annotated[int, Field(ge=1, le=127)] | None = None
+    """The pool has whole IPv6 prefixes of this length instead of addresses, e.g. each /64 of a /48."""
+    reserved_addresses: Annotated[list[AddressOrPrefix], Field(max_length=1000), Distinct] = []
+    """Those of the pool that no server gets, until that is changed."""
+
+
+class AddressRangeSpec(Shape):
+    """More addresses for a pool, of its subnet."""
+
+    first: str
+    last: str | None = None
+    """None: only the first."""
 
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 
 from jotunheim.data.fields import View
 from jotunheim.data.node.policy import PlacementPolicy
@@ -135,18 +136,35 @@ class AddressPoolView(View):
     vlan: int | None
     nameservers: list[str]
     node_ids: list[int]
+    mac_prefix: str | None
+    quarantine_seconds: int
+    delegated_prefix_length: int | None
+    """Of the prefixes that the pool has instead of addresses; `first` and `last` are where they begin."""
     total: int
     free: int
-    """What servers can get: neither theirs nor reserved."""
+    """What servers can get: neither theirs nor reserved nor in quarantine."""
     reserved: int
+    quarantined: int
     created_at: datetime
     updated_at: datetime
 
 
+class AddressState(StrEnum):
+    """Whether a server can get an address, and if not, why."""
+
+    FREE = "free"
+    ALLOCATED = "allocated"
+    RESERVED = "reserved"
+    QUARANTINED = "quarantined"
+
+
 class AddressView(View):
-    """One address of a pool: a server's, reserved, or free."""
+    """One address of a pool, or one prefix that it delegates."""
 
     address: str
+    state: AddressState
     server_id: uuid.UUID | None
     reserved_for: str | None
     allocated_at: datetime | None
+    quarantined_until: datetime | None
+    """Until then it goes to no other server than the one that had it last."""

@@ -20,7 +20,7 @@ from jotunheim.data.fields import (
     SshPublicKey,
     UserName,
 )
-from jotunheim.data.server.spec import MIB, ExpirySeconds, KeyIds, Limits
+from jotunheim.data.server.spec import MAX_ADDRESSES, MIB, ExpirySeconds, ExplicitAddresses, KeyIds, Limits
 
 SETS_FIREWALL = frozenset({"addresses", "network", "anti_spoofing"})
 """Fields of a change that the VM's firewall follows."""
@@ -62,8 +62,11 @@ class CloudInitChange(Change):
 class AddressChange(Change):
     """How many addresses of each family the server shall have; more are taken from the pools, the last given back."""
 
-    ipv4: int | None = Field(default=None, ge=0, le=16)
-    ipv6: int | None = Field(default=None, ge=0, le=16)
+    ipv4: int | None = Field(default=None, ge=0, le=MAX_ADDRESSES)
+    ipv6: int | None = Field(default=None, ge=0, le=MAX_ADDRESSES)
+    ipv6_prefixes: int | None = Field(default=None, ge=0, le=MAX_ADDRESSES)
+    explicit: ExplicitAddresses | None = None
+    """Addresses and prefixes that it shall have, or keep, among those; without a number, beside all that it has."""
 
 
 class ServerChange(Change):

@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from jotunheim.data.fields import (
+    AddressOrPrefix,
+    Distinct,
     DnsName,
     Id,
     LabelKey,
@@ -35,11 +37,24 @@ KeyIds = Annotated[list[Id], Field(max_length=100)]
 ExpirySeconds = Annotated[int, Field(ge=1, le=MAX_EXPIRY_SECONDS)]
 
 
+PREFIXES = "ipv6_prefixes"
+"""What delegated prefixes are called, where addresses go by their family."""
+KINDS = ("ipv4", "ipv6", PREFIXES)
+"""What pools give to servers."""
+MAX_ADDRESSES = 16
+"""Of each kind a server can have."""
+ExplicitAddresses = Annotated[list[AddressOrPrefix], Field(max_length=MAX_ADDRESSES), Distinct]
+
+
 class AddressCounts(Shape):
     """How many addresses to take from the node's pools. None of a family: that family is left to DHCP."""
 
-    ipv4: int = Field(default=0, ge=0, le=16)
-    ipv6: int = Field(default=0, ge=0, le=16)
+    ipv4: int = Field(default=0, ge=0, le=MAX_ADDRESSES)
+    ipv6: int = Field(default=0, ge=0, le=MAX_ADDRESSES)
+    ipv6_prefixes: int = Field(default=0, ge=0, le=MAX_ADDRESSES)
+    """Whole prefixes for the networks behind the server."""
+    explicit: ExplicitAddresses = []
+    """Just these addresses and prefixes, the first one first. They count among the numbers, which they raise if need be."""
 
 
 class Limits(Shape):

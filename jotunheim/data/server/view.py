@@ -80,6 +80,10 @@ class ServerView(View):
     memory_bytes: int
     disk_bytes: int | None
     addresses: list[AddressView]
+    delegated_prefixes: list[str]
+    """IPv6 prefixes that are the server's: `2001:db8:0:5::/64`."""
+    mac: str | None
+    """Of the first network device, where a pool says how it begins; null: Proxmox VE chose it."""
     ssh_keys: list[str]
     description: str
     network: dict[str, Any]
@@ -127,6 +131,7 @@ class ClientServerView(View):
     memory_bytes: int
     disk_bytes: int | None
     addresses: list[AddressView]
+    delegated_prefixes: list[str]
     ssh_keys: list[str]
     iso: ClientMountedIso | None
     anti_spoofing: bool

@@ -1,14 +1,18 @@
-"""Address pools and the addresses in them. An address belongs to at most one server, held by the database."""
+"""Address pools and the addresses in them. An address belongs to at most one server, held by the database.
 
-import ipaddress
+A pool that delegates has whole IPv6 prefixes in the place of addresses; each stands in its row by its first address.
+"""
+
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from peewee import (
     JOIN,
     AutoField,
+    BigIntegerField,
     Case,
     CharField,
     Check,
@@ -16,17 +20,23 @@ from peewee import (
     ForeignKeyField,
     IntegerField,
     JSONField,
+    UUIDField,
     fn,
 )
 
-from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, database, now, unused
+from jotunheim.data.node.view import AddressState
+from jotunheim.data.server.spec import PREFIXES
+from jotunheim.repositories.peewee.database import EPOCH, Table, UtcField, Versioned, database, now, unused
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.peewee.sort_keys import sort_key
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-_INSERT = "INSERT INTO address (pool_id, address, sort_key) VALUES ({param}, {param}, {param})"
+_INSERT = "INSERT INTO address (pool_id, address, sort_key, free_from) VALUES "
+_ROWS_A_STATEMENT = 250
+_MICROSECONDS = 1_000_000
 
 
 class AddressPool(Versioned, Table):
@@ -39,26 +49,56 @@ class AddressPool(Versioned, Table):
     gateway = CharField(null=True)
     vlan = IntegerField(null=True)
     nameservers = JSONField(default=list)
+    mac_prefix = CharField(max_length=14, null=True)
+    """How the MAC addresses of servers begin whose first address is from here; None: Proxmox VE chooses them."""
+    quarantine_seconds = BigIntegerField(default=0)
+    """How long an address that was given back goes to no other server."""
+    delegated_prefix_length = IntegerField(null=True)
+    """Of the prefixes that the pool has instead of addresses; None: it has addresses."""
     created_at = UtcField(default=now)
     updated_at = UtcField(default=now)
 
+    @property
+    def kind(self) -> str:
+        """What its addresses are: `ipv4`, `ipv6` or `ipv6_prefixes`."""
+        return PREFIXES if self.delegated_prefix_length else str(self.family)
+
     @classmethod
-    def for_node(cls, node: Node, family: str) -> "list[AddressPool]":
-        """Pools of a family that serve this node: those bound to it, and those bound to no node."""
+    def serving(cls, node: Node | int) -> Any:
+        """The condition that a pool serves a node: it is bound to it, or to no node."""
         bound = PoolNode.select(PoolNode.pool).where(PoolNode.node == node)
         anywhere = ~fn.EXISTS(PoolNode.select().where(PoolNode.pool == cls.id))
-        return list(
-            cls.select().where((cls.family == family) & (cls.id.in_(bound) | anywhere)).order_by(cls.id)
-        )
+        return cls.id.in_(bound) | anywhere
+
+    @classmethod
+    def for_node(cls, node: Node, kind: str) -> "list[AddressPool]":
+        """Pools of a kind that serve this node."""
+        family = "ipv6" if kind == PREFIXES else kind
+        of_kind = (cls.family == family) & cls.delegated_prefix_length.is_null(kind != PREFIXES)
+        return list(cls.select().where(of_kind & cls.serving(node)).order_by(cls.id))
 
     def add_addresses(self, addresses: "Iterable[IPv4Address | IPv6Address]") -> None:
         """Put addresses into the pool."""
-        rows = ((self.id, str(address), sort_key(address)) for address in addresses)
         # Not with `insert_many`: composing statements for tens of thousands of rows takes longer than their insertion.
-        database.cursor().executemany(_INSERT.format(param=database.obj.param), rows)
+        # Not with `executemany` either: a statement a row takes twice as long.
+        cursor, row = (
+            database.cursor(),
+            f"({database.obj.param}, {database.obj.param}, {database.obj.param}, 0)",
+        )
+        remaining = iter(addresses)
+        while batch := list(islice(remaining, _ROWS_A_STATEMENT)):
+            values = [value for each in batch for value in (self.id, str(each), sort_key(each))]
+            cursor.execute(_INSERT + ", ".join([row] * len(batch)), values)
+
+    def reserve(self, keys: Iterable[str], reserved_for: str) -> None:
+        """Keep the addresses with these sort keys for something."""
+        Address.update(reserved_for=reserved_for).where(
+            (Address.pool == self) & Address.sort_key.in_(list(keys))
+        ).execute()
 
     def allocate(self, server: Server, count: int) -> int:
-        """Give the lowest free addresses of this pool to a server, in one statement.
+        """Give free addresses of this pool to a server, in one statement: the lowest that nobody gave back into quarantine,
+        then those whose quarantine ended first.
 
         Returns:
             How many it got; fewer than asked for when the pool is short.
@@ -66,7 +106,7 @@ class AddressPool(Versioned, Table):
         free = (
             Address.select(Address.id)
             .where((Address.pool == self) & Address.is_free())
-            .order_by(Address.sort_key)
+            .order_by(Address.free_from, Address.sort_key)  # the order of the index
             .limit(count)
         )
         # The second condition holds where the subquery's view is older than a concurrent writer's commit.
@@ -110,40 +150,6 @@ class AddressPool(Versioned, Table):
             found.setdefault(binding.pool_id, []).append(binding.node_id)
         return found
 
-    @classmethod
-    def summaries(cls, pools: "Iterable[AddressPool]") -> "dict[int, PoolSummary]":
-        """Extent and use of pools, by pool id; one query for all."""
-        query: Any = (
-            Address.select(
-                Address.pool,
-                fn.COUNT(Address.id),
-                fn.COUNT(Address.server),
-                fn.SUM(Case(None, [(Address.server.is_null() & Address.reserved_for.is_null(False), 1)], 0)),
-                fn.MIN(Address.sort_key),
-                fn.MAX(Address.sort_key),
-            )
-            .where(Address.pool.in_([pool.id for pool in pools]))
-            .group_by(Address.pool)
-            .tuples()
-        )
-        return {
-            pool: PoolSummary(
-                from_sort_key(first), from_sort_key(last), total, total - used - kept, int(kept)
-            )
-            for pool, total, used, kept, first, last in query
-        }
-
-
-@dataclass(frozen=True)
-class PoolSummary:
-    """From which to which address a pool goes, how many it has, how many are free and how many reserved."""
-
-    first: str
-    last: str
-    total: int
-    free: int
-    reserved: int
-
 
 class PoolNode(Table):
     """A node that a pool serves."""
@@ -159,35 +165,94 @@ class PoolNode(Table):
 
 
 class Address(Table):
-    """One address, free while it has no server and is kept for nothing else."""
+    """One address, or delegated prefix; free while it has no server, is kept for nothing else, and is not in quarantine."""
 
     id = AutoField()
     pool = ForeignKeyField(AddressPool, backref="addresses", on_delete="RESTRICT", index=False)
     address = CharField(max_length=39)
-    sort_key = CharField(max_length=33)
+    sort_key = CharField(max_length=33, unique=True)
     server = ForeignKeyField(Server, backref="addresses", null=True, on_delete="RESTRICT")
     server_id: uuid.UUID | None
     allocated_at = UtcField(null=True)
     reserved_for = CharField(null=True)
+    free_from = UtcField(default=EPOCH)
+    """When its quarantine ends, or has ended."""
+    released_by = UUIDField(null=True)
+    """The server that had it last: quarantine does not keep it from that one."""
 
     class Meta:
-        indexes = ((("pool", "address"), True), (("pool", "server", "sort_key"), False))
+        indexes = ((("pool", "sort_key"), False),)
+
+    @property
+    def text(self) -> str:
+        """The address, or the prefix with its length."""
+        length = self.pool.delegated_prefix_length
+        return f"{self.address}/{length}" if length else str(self.address)
+
+    @property
+    def quarantined_until(self) -> datetime | None:
+        """When its quarantine ends; None: it is in none."""
+        until: datetime = self.free_from
+        return until if self.server_id is None and until > now() else None
+
+    @property
+    def state(self) -> AddressState:
+        """Whether a server can get it, and if not, why."""
+        if self.server_id is not None:
+            return AddressState.ALLOCATED
+        if self.reserved_for is not None:
+            return AddressState.RESERVED
+        return AddressState.QUARANTINED if self.quarantined_until else AddressState.FREE
+
+    @classmethod
+    def in_state(cls, state: AddressState) -> Any:
+        """The condition that an address is in a state."""
+        unreserved = cls.server.is_null() & cls.reserved_for.is_null()
+        match state:
+            case AddressState.ALLOCATED:
+                return cls.server.is_null(False)
+            case AddressState.RESERVED:
+                return cls.server.is_null() & cls.reserved_for.is_null(False)
+            case AddressState.QUARANTINED:
+                return unreserved & (cls.free_from > now())
+            case AddressState.FREE:
+                return unreserved & (cls.free_from <= now())
 
     @classmethod
     def is_free(cls) -> Any:
-        """The condition that a server can get the address."""
-        return cls.server.is_null() & cls.reserved_for.is_null()
+        """The condition that any server can get the address."""
+        return cls.in_state(AddressState.FREE)
 
     @classmethod
-    def in_pool(cls, pool: AddressPool, address: str) -> "Address | None":
-        """An address of a pool."""
-        found: Address | None = cls.get_or_none((cls.pool == pool) & (cls.address == address))
+    def is_for(cls, server: Server) -> Any:
+        """The condition that this server can get the address: it is free, or nobody had it since this server had."""
+        own = cls.in_state(AddressState.QUARANTINED) & (cls.released_by == server.id)
+        return cls.is_free() | own
+
+    @classmethod
+    def in_pool(cls, pool: AddressPool, address: "IPv4Address | IPv6Address") -> "Address | None":
+        """An address of a pool, or the prefix that begins with it."""
+        found: Address | None = cls.get_or_none((cls.sort_key == sort_key(address)) & (cls.pool == pool))
+        return found
+
+    @classmethod
+    def with_key(cls, key: str) -> "Address | None":
+        """The address with this sort key, with its pool and its server."""
+        query = (
+            cls.select(cls, AddressPool, Server).join(AddressPool).switch(cls).join(Server, JOIN.LEFT_OUTER)
+        )
+        found: Address | None = query.where(cls.sort_key == key).first()
         return found
 
     def reserve(self, reserved_for: str | None) -> None:
         """Keep the address for something, or for nothing any more."""
         self.reserved_for = reserved_for
         Address.update(reserved_for=reserved_for).where(Address.id == self.id).execute()
+
+    def end_quarantine(self) -> None:
+        """Let any server get the address that can get free ones."""
+        self.free_from = EPOCH
+        Address.update(free_from=EPOCH).where(Address.id == self.id).execute()
 
     def remove(self) -> bool:
         """Take the address out of its pool; False: a server has it."""
@@ -204,7 +269,7 @@ class Address(Table):
 
     @classmethod
     def of(cls, servers: Iterable[Server]) -> "dict[uuid.UUID, list[Address]]":
-        """Addresses with their pools, by server id; of each family the ones first that it has had for longest."""
+        """Addresses and delegated prefixes with their pools, by server id; of each family the ones first that it has had for longest."""
         found: dict[uuid.UUID, list[Address]] = {}
         query = (
             cls.select(cls, AddressPool)
@@ -216,6 +281,11 @@ class Address(Table):
             assert address.server_id is not None
             found.setdefault(address.server_id, []).append(address)
         return found
+
+    @classmethod
+    def delegated_prefixes_of(cls, server: Server) -> list[str]:
+        """The IPv6 prefixes that are delegated to a server, as `2001:db8:0:5::/64`."""
+        return [each.text for each in cls.of([server]).get(server.id, []) if each.pool.kind == PREFIXES]
 
     @classmethod
     def by_ids(cls, ids: Iterable[int]) -> "list[Address]":
@@ -243,45 +313,48 @@ class Address(Table):
 
     @classmethod
     def take(cls, server: Server, ids: Iterable[int]) -> list[int]:
-        """Give a server those of these addresses that are free; returns the ids of those that it has then."""
+        """Give a server those of these addresses that it can get; returns the ids of those that it has then."""
         wanted = list(ids)
-        cls.update(server=server, allocated_at=now()).where(cls.id.in_(wanted) & cls.is_free()).execute()
+        cls.update(server=server, allocated_at=now()).where(cls.id.in_(wanted) & cls.is_for(server)).execute()
         return [
             address.id for address in cls.select(cls.id).where(cls.id.in_(wanted) & (cls.server == server))
         ]
 
     @classmethod
+    def claim(cls, server: Server, pools: Iterable[AddressPool], key: str) -> bool:
+        """Give a server the address with this sort key, if one of these pools has it and the server can get it."""
+        wanted = (cls.sort_key == key) & cls.pool.in_([pool.id for pool in pools])
+        taken = cls.update(server=server, allocated_at=now()).where(wanted & cls.is_for(server)).execute()
+        return bool(taken)
+
+    @classmethod
     def keep_only(cls, server: Server, ids: Iterable[int]) -> None:
         """Give all addresses of a server but these back to their pools."""
-        others = (cls.server == server) & cls.id.not_in(list(ids))
-        cls.update(server=None, allocated_at=None).where(others).execute()
+        cls._give_back((cls.server == server) & cls.id.not_in(list(ids)))
 
     @classmethod
     def release(cls, server: Server) -> None:
         """Give all addresses of a server back to their pools."""
-        cls.update(server=None, allocated_at=None).where(cls.server == server).execute()
+        cls._give_back(cls.server == server)
 
     @classmethod
-    def overlapping(
-        cls, first: "IPv4Address | IPv6Address", last: "IPv4Address | IPv6Address"
-    ) -> "Address | None":
-        """An address between these two that some pool has, with its pool."""
-        found: Address | None = (
-            cls.select(cls, AddressPool)
-            .join(AddressPool)
-            .where(cls.sort_key.between(sort_key(first), sort_key(last)))
-            .first()
-        )
-        return found
+    def _give_back(cls, condition: Any) -> None:
+        """Quarantine begins now; without one, nothing keeps them from being the first to go again."""
+        seconds = AddressPool.quarantine_seconds
+        ends = seconds * _MICROSECONDS + UtcField().db_value(now())
+        free_from = AddressPool.select(Case(None, [(seconds > 0, ends)], 0)).where(AddressPool.id == cls.pool)
+        cls.update(server=None, allocated_at=None, free_from=free_from, released_by=cls.server).where(
+            condition
+        ).execute()
 
 
-def from_sort_key(key: str) -> str:
-    """The address that a sort key stands for."""
-    number = int(key[1:], 16)
-    return str(ipaddress.IPv6Address(number) if key[0] == "6" else ipaddress.IPv4Address(number))
-
-
-def sort_key(address: "IPv4Address | IPv6Address") -> str:
-    """Text that sorts as addresses do; the family stands first."""
-    width = 32 if isinstance(address, ipaddress.IPv6Address) else 8
-    return f"{address.version}{int(address):0{width}x}"
+Address.add_index(
+    Address.index(
+        Address.pool,
+        Address.free_from,
+        Address.sort_key,
+        where=Address.server.is_null() & Address.reserved_for.is_null(),
+        name="address_next",
+    )
+)
+"""Those that servers can get, once their quarantine is over, in the order in which they go."""

@@ -32,7 +32,7 @@ from jotunheim.settings import Settings
 
 BUSY_TIMEOUT_SECONDS = 30
 MIGRATIONS = Path(__file__).parent / "migrations"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 database: Any = DatabaseProxy()
 
@@ -41,10 +41,10 @@ class UtcField(BigIntegerField):
     """An aware UTC datetime, stored as microseconds since 1970: exact, sortable, the same in every database."""
 
     def db_value(self, value: datetime | None) -> int | None:
-        return value if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+        return value if value is None else (value - EPOCH) // timedelta(microseconds=1)
 
     def python_value(self, value: int | None) -> datetime | None:
-        return value if value is None else _EPOCH + timedelta(microseconds=value)
+        return value if value is None else EPOCH + timedelta(microseconds=value)
 
 
 class Table(Model):

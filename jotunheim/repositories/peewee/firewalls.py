@@ -138,20 +138,10 @@ class ServerRuleset(Table):
         return cls.select(cls.server).where(cls.ruleset == ruleset)
 
     @classmethod
-    def with_servers(cls, ruleset: Ruleset, *, outdated: bool | None = None, name: str | None = None) -> Any:
-        """A select of a ruleset's uses with their servers joined.
-
-        Args:
-            outdated: only those that do not have its present rules, or only those that have them.
-            name: only servers whose name contains this.
-        """
+    def with_servers(cls, ruleset: Ruleset) -> Any:
+        """A select of a ruleset's uses with their servers joined."""
         query = cls.select(cls, Server, Ruleset).join(Server).switch(cls).join(Ruleset)
-        query = query.where(cls.ruleset == ruleset)
-        if outdated is not None:
-            query = query.where(cls.is_outdated() if outdated else ~cls.is_outdated())
-        if name is not None:
-            query = query.where(Server.name.contains(name))
-        return query
+        return query.where(cls.ruleset == ruleset)
 
     @classmethod
     def is_outdated(cls) -> Any:

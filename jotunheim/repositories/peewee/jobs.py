@@ -160,26 +160,6 @@ class Job(Table):
         return {job.id for job in cls.select(cls.id).where(cls.id.in_(list(job_ids)) & wanted)}
 
     @classmethod
-    def matching(
-        cls,
-        status: JobStatus | None,
-        server_id: uuid.UUID | None,
-        owner_id: int | None = None,
-        request_id: str | None = None,
-    ) -> Any:
-        """A select of jobs, narrowed to a status, a server, an owner and a request when given."""
-        query = cls.select()
-        if owner_id is not None:
-            query = query.where(cls.owner_id == owner_id)
-        if status is not None:
-            query = query.where(cls.status == status)
-        if server_id is not None:
-            query = query.where(cls.server_uuid == server_id)
-        if request_id is not None:
-            query = query.where(cls.request_id == request_id)
-        return query
-
-    @classmethod
     def live_of(cls, servers: Iterable[Server]) -> dict[uuid.UUID, uuid.UUID]:
         """Ids of queued and running jobs, by server id; of a scheduled one when there is no other."""
         query = (

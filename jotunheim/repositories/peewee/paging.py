@@ -1,30 +1,36 @@
 """Cuts a query into the page that a caller asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jotunheim.data.paging import Page
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
 
 
-def paginate(query: Any, page: Page, sortable: Sequence[Any] | Mapping[str, Any]) -> tuple[list[Any], int]:
+def narrowed(query: Any, columns: Mapping[str, Any], wanted: Mapping[str, Any]) -> Any:
+    """A select of those rows that are as wanted.
+
+    Args:
+        columns: what filters are about: a column that must have the value, or what makes a condition of the value.
+        wanted: values by the filters' names.
+    """
+    for name, value in wanted.items():
+        column = columns[name]
+        query = query.where(column(value) if callable(column) else column == value)
+    return query
+
+
+def paginate(query: Any, page: Page, sortable: Mapping[str, Any]) -> tuple[list[Any], int]:
     """Rows of one page and the number of all rows: two queries.
 
     Args:
         query: a select.
         page: the wanted part.
-        sortable: the columns that `sort` may name, under their own names unless there are others; the first one
-            is the default and breaks ties.
+        sortable: the columns by the names that `sort` may have; the first one is the default and breaks ties.
 
     Raises:
         DataValidationError: `sort` names something else.
     """
-    columns = sortable if isinstance(sortable, Mapping) else {column.name: column for column in sortable}
-    first = next(iter(columns.values()))
-    order = [first]
-    if page.sort:
-        column = columns.get(page.sort.removeprefix("-"))
-        if column is None:
-            raise DataValidationError([FieldProblem("sort", f"must be one of {', '.join(columns)}")])
-        order = [column.desc() if page.sort.startswith("-") else column, first]
+    name, backwards = page.order(sortable)
+    column, first = sortable[name], next(iter(sortable.values()))
+    order = [column.desc() if backwards else column, *([] if column is first else [first])]
     return list(query.order_by(*order).paginate(page.number, page.per_page)), query.count()

@@ -99,6 +99,8 @@ class Server(Versioned, Table):
     """What was set of the first network device: a `NetworkChange` without what it leaves out."""
     cloud_init = JSONField(default=dict)
     """What was set for cloud-init: a `CloudInitChange` without what it leaves out."""
+    mac = CharField(max_length=17, null=True, unique=True)
+    """Of the first network device, upper case; None: Proxmox VE has chosen it."""
     boot_order = JSONField(null=True)
     iso = CharField(null=True)
     """The image in its drive, a volume of the node's `iso_storage`; None: the drive is empty, or there is none."""
@@ -180,6 +182,16 @@ class Server(Versioned, Table):
         )
         used = {vmid for server in query for vmid in (server.vmid, server.scratch_vmid) if vmid}
         return used & wanted
+
+    @classmethod
+    def macs_among(cls, macs: Iterable[str]) -> set[str]:
+        """Those of these MAC addresses that our servers have."""
+        return {server.mac for server in cls.select(cls.mac).where(cls.mac.in_(list(macs))) if server.mac}
+
+    @classmethod
+    def macs_with(cls, prefix: str) -> set[str]:
+        """The MAC addresses of our servers that begin so."""
+        return {server.mac for server in cls.select(cls.mac).where(cls.mac.startswith(prefix)) if server.mac}
 
     @classmethod
     def expired(cls, at: datetime) -> "list[Server]":

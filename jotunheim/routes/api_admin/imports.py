@@ -2,30 +2,17 @@
 
 from dataclasses import replace
 
-from pydantic import Field
-
 from jotunheim.data.answers import ServerJob, UnmanagedList
 from jotunheim.data.job import JobType
 from jotunheim.data.paging import Paged
-from jotunheim.data.server.importing import GuestKind, ImportRequest, UnmanagedView
-from jotunheim.routes.operation import Call, JobQuery, ListQuery, Operations, Reply
+from jotunheim.data.server.importing import ImportRequest, UnmanagedView
+from jotunheim.routes.operation import Call, JobQuery, Operations, Reply
+from jotunheim.routes.queries import UnmanagedListQuery
 from jotunheim.services import jobs
 from jotunheim.services.nodes import nodes, unmanaged
 from jotunheim.services.servers import importing
 
 operations = Operations("/admin", role="admin")
-
-
-class UnmanagedListQuery(ListQuery):
-    """The query of the list of machines that are none of our servers."""
-
-    vmid: int | None = Field(default=None, ge=100, le=999_999_999)
-    name: str | None = Field(default=None, min_length=1, max_length=255)
-    """Machines with this in their names, in upper or lower case."""
-    status: str | None = Field(default=None, max_length=32)
-    kind: GuestKind | None = None
-    importable: bool | None = None
-    """Those that can be imported, or those that cannot. Then the configurations of all of them are read."""
 
 
 def _look_around(call: Call[None, UnmanagedListQuery]) -> Paged[UnmanagedView]:

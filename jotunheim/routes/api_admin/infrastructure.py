@@ -10,16 +10,17 @@ from jotunheim.data.answers import (
 from jotunheim.data.node.change import DrainRequest, LocationChange, NodeChange
 from jotunheim.data.node.spec import LocationSpec, NodeSpec
 from jotunheim.data.node.view import NodeTest
-from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.queries import LocationListQuery, NodeListQuery
 from jotunheim.services.nodes import locations, nodes
 
 operations = Operations("/admin", role="admin")
 
 
-@operations.get("/locations", scope="nodes:read", answer=LocationList, query=ListQuery)
-def list_locations(call: Call[None, ListQuery]) -> Reply:
+@operations.get("/locations", scope="nodes:read", answer=LocationList, query=LocationListQuery)
+def list_locations(call: Call[None, LocationListQuery]) -> Reply:
     """List locations."""
-    found = locations.list_locations(call.query.wanted_page())
+    found = locations.list_locations(call.query.wanted_page(), call.query.filters())
     return Reply(LocationList.model_validate({"locations": found.items, "meta": found.meta()}))
 
 
@@ -52,10 +53,10 @@ def delete_location(call: Call[None, NoQuery]) -> Reply:
     return Reply(LocationAnswer(location=locations.view(found)))
 
 
-@operations.get("/nodes", scope="nodes:read", answer=NodeList, query=ListQuery)
-def list_nodes(call: Call[None, ListQuery]) -> Reply:
+@operations.get("/nodes", scope="nodes:read", answer=NodeList, query=NodeListQuery)
+def list_nodes(call: Call[None, NodeListQuery]) -> Reply:
     """List nodes."""
-    found = nodes.list_nodes(call.query.wanted_page())
+    found = nodes.list_nodes(call.query.wanted_page(), call.query.filters())
     return Reply(NodeList.model_validate({"nodes": found.items, "meta": found.meta()}))
 
 

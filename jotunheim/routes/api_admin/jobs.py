@@ -17,8 +17,7 @@ operations = Operations("/admin", role="admin")
 @operations.get("/jobs", scope="servers:read", answer=JobList, query=JobListQuery)
 def list_jobs(call: Call[None, JobListQuery]) -> Reply:
     """List jobs, the newest first."""
-    query = call.query
-    found = jobs.list_jobs(query.wanted_page(), query.status, query.server_id, request_id=query.request_id)
+    found = jobs.list_jobs(call.query.wanted_page(), call.query.filters())
     return Reply(JobList.model_validate({"jobs": found.items, "meta": found.meta()}))
 
 

@@ -2,17 +2,18 @@
 
 from jotunheim.data.answers import AddressAnswer, AddressList, AddressPoolAnswer, AddressPoolList
 from jotunheim.data.node.change import AddressChange, AddressPoolChange
-from jotunheim.data.node.spec import AddressPoolSpec
-from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.data.node.spec import AddressPoolSpec, AddressRangeSpec
+from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.queries import AddressListQuery, AddressPoolListQuery
 from jotunheim.services.networks import addresses, pools
 
 operations = Operations("/admin", role="admin")
 
 
-@operations.get("/address-pools", scope="nodes:read", answer=AddressPoolList, query=ListQuery)
-def list_address_pools(call: Call[None, ListQuery]) -> Reply:
+@operations.get("/address-pools", scope="nodes:read", answer=AddressPoolList, query=AddressPoolListQuery)
+def list_address_pools(call: Call[None, AddressPoolListQuery]) -> Reply:
     """List address pools with their free counts."""
-    found = pools.list_pools(call.query.wanted_page())
+    found = pools.list_pools(call.query.wanted_page(), call.query.filters())
     return Reply(AddressPoolList.model_validate({"address_pools": found.items, "meta": found.meta()}))
 
 
@@ -50,15 +51,31 @@ def delete_address_pool(call: Call[None, NoQuery]) -> Reply:
     return Reply(AddressPoolAnswer(address_pool=last))
 
 
-@operations.get("/address-pools/{id:row}/addresses", scope="nodes:read", answer=AddressList, query=ListQuery)
-def list_addresses(call: Call[None, ListQuery]) -> Reply:
+@operations.post(
+    "/address-pools/{id:row}/addresses",
+    scope="nodes:write",
+    body=AddressRangeSpec,
+    answer=AddressPoolAnswer,
+    status=201,
+)
+def extend_address_pool(call: Call[AddressRangeSpec, NoQuery]) -> Reply:
+    """Give an address pool more addresses of its subnet."""
+    found = pools.find(call.path["id"])
+    pools.extend_pool(found, call.body)
+    return Reply(AddressPoolAnswer(address_pool=pools.view(found)), etag=found.version)
+
+
+@operations.get(
+    "/address-pools/{id:row}/addresses", scope="nodes:read", answer=AddressList, query=AddressListQuery
+)
+def list_addresses(call: Call[None, AddressListQuery]) -> Reply:
     """List the addresses of a pool, with who has them."""
-    found = addresses.list_addresses(call.path["id"], call.query.wanted_page())
+    found = addresses.list_addresses(call.path["id"], call.query.wanted_page(), call.query.filters())
     return Reply(AddressList.model_validate({"addresses": found.items, "meta": found.meta()}))
 
 
 @operations.patch(
-    "/address-pools/{id:row}/addresses/{address}",
+    "/address-pools/{id:row}/addresses/{address:path}",
     scope="nodes:write",
     body=AddressChange,
     answer=AddressAnswer,
@@ -70,7 +87,9 @@ def change_address(call: Call[AddressChange, NoQuery]) -> Reply:
     )
 
 
-@operations.delete("/address-pools/{id:row}/addresses/{address}", scope="nodes:write", answer=AddressAnswer)
+@operations.delete(
+    "/address-pools/{id:row}/addresses/{address:path}", scope="nodes:write", answer=AddressAnswer
+)
 def remove_address(call: Call[None, NoQuery]) -> Reply:
     """Take an address that no server has out of its pool."""
     return Reply(AddressAnswer(address=addresses.remove_address(call.path["id"], call.path["address"])))

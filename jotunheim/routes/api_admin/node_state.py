@@ -4,7 +4,8 @@ from pydantic import AwareDatetime
 
 from jotunheim.data.answers import JobAnswer, StorageList, UsageList
 from jotunheim.repositories.peewee.node_state import RESOLUTIONS
-from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.queries import StorageListQuery
 from jotunheim.services import jobs
 from jotunheim.services.nodes import nodes, state, sync
 
@@ -27,10 +28,11 @@ def sync_node(call: Call[None, NoQuery]) -> Reply:
     return Reply(JobAnswer(job=jobs.view(job)), location=f"/api/v1/admin/jobs/{job.id}", wakes=(job.id,))
 
 
-@operations.get("/nodes/{id:row}/storages", scope="nodes:read", answer=StorageList, query=ListQuery)
-def list_storages(call: Call[None, ListQuery]) -> Reply:
+@operations.get("/nodes/{id:row}/storages", scope="nodes:read", answer=StorageList, query=StorageListQuery)
+def list_storages(call: Call[None, StorageListQuery]) -> Reply:
     """List a node's storages, as it told last."""
-    found = state.list_storages(nodes.find(call.path["id"]), call.query.wanted_page())
+    query = call.query
+    found = state.list_storages(nodes.find(call.path["id"]), query.wanted_page(), query.filters())
     return Reply(StorageList.model_validate({"storages": found.items, "meta": found.meta()}))
 
 

@@ -19,7 +19,7 @@ operations = Operations("/admin", role="admin")
 @operations.get("/firewall-rulesets", scope="nodes:read", answer=RulesetList, query=RulesetListQuery)
 def list_firewall_rulesets(call: Call[None, RulesetListQuery]) -> Reply:
     """List firewall rulesets, with how many servers apply them."""
-    found = rulesets.list_rulesets(call.query.wanted_page(), call.query.name)
+    found = rulesets.list_rulesets(call.query.wanted_page(), call.query.filters())
     return Reply(RulesetList.model_validate({"firewall_rulesets": found.items, "meta": found.meta()}))
 
 
@@ -69,9 +69,7 @@ def delete_firewall_ruleset(call: Call[None, NoQuery]) -> Reply:
 def list_firewall_ruleset_servers(call: Call[None, RulesetServersQuery]) -> Reply:
     """List the servers that apply a firewall ruleset."""
     query = call.query
-    found = rulesets.list_servers(
-        rulesets.find(call.path["id"]), query.wanted_page(), outdated=query.outdated, name=query.name
-    )
+    found = rulesets.list_servers(rulesets.find(call.path["id"]), query.wanted_page(), query.filters())
     return Reply(RulesetServers.model_validate({"servers": found.items, "meta": found.meta()}))
 
 

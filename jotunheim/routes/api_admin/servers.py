@@ -25,7 +25,7 @@ def queued(asked: Asked, answer: type[ServerJob] = ServerJob, **more: Any) -> Re
 @operations.get("/servers", scope="servers:read", answer=ServerList, query=ServerListQuery)
 def list_servers(call: Call[None, ServerListQuery]) -> Reply:
     """List servers."""
-    found = read.list_servers(call.query.wanted_page(), call.query.labels())
+    found = read.list_servers(call.query.wanted_page(), call.query.filters())
     return Reply(ServerList.model_validate({"servers": found.items, "meta": found.meta()}))
 
 

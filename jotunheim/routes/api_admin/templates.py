@@ -12,16 +12,19 @@ from jotunheim.data.answers import (
 from jotunheim.data.node.change import TemplateChange, TemplateGroupChange
 from jotunheim.data.node.spec import TemplateGroupSpec, TemplateSpec
 from jotunheim.repositories.proxmox.template import TemplateFacts
-from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply
+from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.queries import TemplateGroupListQuery, TemplateListQuery
 from jotunheim.services.nodes import nodes, template_groups, templates
 
 operations = Operations("/admin", role="admin")
 
 
-@operations.get("/template-groups", scope="nodes:read", answer=TemplateGroupList, query=ListQuery)
-def list_groups(call: Call[None, ListQuery]) -> Reply:
+@operations.get(
+    "/template-groups", scope="nodes:read", answer=TemplateGroupList, query=TemplateGroupListQuery
+)
+def list_groups(call: Call[None, TemplateGroupListQuery]) -> Reply:
     """List template groups."""
-    found = template_groups.list_groups(call.query.wanted_page())
+    found = template_groups.list_groups(call.query.wanted_page(), call.query.filters())
     return Reply(TemplateGroupList.model_validate({"template_groups": found.items, "meta": found.meta()}))
 
 
@@ -59,10 +62,10 @@ def delete_group(call: Call[None, NoQuery]) -> Reply:
     return Reply(answer)
 
 
-@operations.get("/templates", scope="nodes:read", answer=TemplateList, query=ListQuery)
-def list_templates(call: Call[None, ListQuery]) -> Reply:
+@operations.get("/templates", scope="nodes:read", answer=TemplateList, query=TemplateListQuery)
+def list_templates(call: Call[None, TemplateListQuery]) -> Reply:
     """List templates."""
-    found = templates.list_templates(call.query.wanted_page())
+    found = templates.list_templates(call.query.wanted_page(), call.query.filters())
     return Reply(TemplateList.model_validate({"templates": found.items, "meta": found.meta()}))
 
 

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from jotunheim.data.actor import Actor
 from jotunheim.data.answers import ClientJobAnswer, ClientJobList, EventList
 from jotunheim.data.job import CancelRequest, ClientJobView, client_event
-from jotunheim.routes.operation import Call, ListQuery, NoQuery, Operations, Reply, cancelled
-from jotunheim.routes.queries import JobListQuery
+from jotunheim.routes.operation import Call, NoQuery, Operations, Reply, cancelled
+from jotunheim.routes.queries import ClientJobListQuery, ServerJobListQuery
 from jotunheim.routes.streams import EventQuery, stream_events
 from jotunheim.services import job_control, jobs
 from jotunheim.services.servers.requests import find
@@ -15,22 +15,23 @@ from jotunheim.services.servers.requests import find
 operations = Operations("/client", role="client")
 
 
-@operations.get("/jobs", scope="servers:read", answer=ClientJobList, query=JobListQuery)
-def list_jobs(call: Call[None, JobListQuery]) -> Reply:
+@operations.get("/jobs", scope="servers:read", answer=ClientJobList, query=ClientJobListQuery)
+def list_jobs(call: Call[None, ClientJobListQuery]) -> Reply:
     """List the jobs on your servers, the newest first."""
-    query = call.query
-    found = jobs.list_jobs(
-        query.wanted_page(), query.status, query.server_id, call.actor.user_id, query.request_id
-    )
+    wanted = {**call.query.filters(), "owner_id": call.actor.user_id}
+    found = jobs.list_jobs(call.query.wanted_page(), wanted)
     shown = [ClientJobView.of(job) for job in found.items]
     return Reply(ClientJobList.model_validate({"jobs": shown, "meta": found.meta()}))
 
 
-@operations.get("/servers/{id:uuid}/jobs", scope="servers:read", answer=ClientJobList, query=ListQuery)
-def list_server_jobs(call: Call[None, ListQuery]) -> Reply:
+@operations.get(
+    "/servers/{id:uuid}/jobs", scope="servers:read", answer=ClientJobList, query=ServerJobListQuery
+)
+def list_server_jobs(call: Call[None, ServerJobListQuery]) -> Reply:
     """List the jobs on one of your servers, the newest first."""
     server = find(call.path["id"], call.actor.user_id)
-    found = jobs.list_jobs(call.query.wanted_page(), None, server.id, call.actor.user_id)
+    wanted = {**call.query.filters(), "server_id": server.id, "owner_id": call.actor.user_id}
+    found = jobs.list_jobs(call.query.wanted_page(), wanted)
     shown = [ClientJobView.of(job) for job in found.items]
     return Reply(ClientJobList.model_validate({"jobs": shown, "meta": found.meta()}))
 

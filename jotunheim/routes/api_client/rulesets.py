@@ -17,7 +17,7 @@ def _shown(ruleset: RulesetView) -> ClientRulesetView:
 @operations.get("/firewall-rulesets", scope="servers:read", answer=ClientRulesetList, query=RulesetListQuery)
 def list_firewall_rulesets(call: Call[None, RulesetListQuery]) -> Reply:
     """List the firewall rulesets that your servers can apply."""
-    found = rulesets.list_rulesets(call.query.wanted_page(), call.query.name)
+    found = rulesets.list_rulesets(call.query.wanted_page(), call.query.filters())
     shown = [_shown(ruleset) for ruleset in found.items]
     return Reply(ClientRulesetList.model_validate({"firewall_rulesets": shown, "meta": found.meta()}))
 

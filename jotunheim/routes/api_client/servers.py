@@ -18,8 +18,8 @@ from jotunheim.data.server.view import ClientServerView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.isos import add_isos
-from jotunheim.routes.operation import Call, JobQuery, ListQuery, NoQuery, Operations, Reply
-from jotunheim.routes.queries import ServerListQuery
+from jotunheim.routes.operation import Call, JobQuery, NoQuery, Operations, Reply
+from jotunheim.routes.queries import ClientServerListQuery, ClientTemplateListQuery
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services import jobs
 from jotunheim.services.servers import configure, read, rebuild
@@ -52,10 +52,11 @@ add_requests(MODULE)
 add_isos(MODULE, ClientIsoList)
 
 
-@operations.get("/servers", scope="servers:read", answer=ClientServerList, query=ServerListQuery)
-def list_servers(call: Call[None, ServerListQuery]) -> Reply:
+@operations.get("/servers", scope="servers:read", answer=ClientServerList, query=ClientServerListQuery)
+def list_servers(call: Call[None, ClientServerListQuery]) -> Reply:
     """List your servers."""
-    found = read.list_servers(call.query.wanted_page(), call.query.labels(), call.actor.user_id)
+    wanted = {**call.query.filters(), "owner_id": call.actor.user_id}
+    found = read.list_servers(call.query.wanted_page(), wanted, operator=False)
     shown = [ClientServerView.of(server) for server in found.items]
     return Reply(ClientServerList.model_validate({"servers": shown, "meta": found.meta()}))
 
@@ -68,11 +69,14 @@ def read_server(call: Call[None, NoQuery]) -> Reply:
 
 
 @operations.get(
-    "/servers/{id:uuid}/templates", scope="servers:read", answer=ClientTemplateList, query=ListQuery
+    "/servers/{id:uuid}/templates",
+    scope="servers:read",
+    answer=ClientTemplateList,
+    query=ClientTemplateListQuery,
 )
-def list_templates(call: Call[None, ListQuery]) -> Reply:
+def list_templates(call: Call[None, ClientTemplateListQuery]) -> Reply:
     """List the templates that one of your servers can be rebuilt from."""
-    found = rebuild.list_templates(_own(call), call.query.wanted_page())
+    found = rebuild.list_templates(_own(call), call.query.wanted_page(), call.query.filters())
     return Reply(ClientTemplateList.model_validate({"templates": found.items, "meta": found.meta()}))
 
 

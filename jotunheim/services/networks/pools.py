@@ -1,10 +1,11 @@
 """Address pools: adding, showing, changing and deleting them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
+from typing import Any
 
 from jotunheim.data.node.change import AddressPoolChange
-from jotunheim.data.node.spec import AddressPoolSpec
+from jotunheim.data.node.spec import Address, AddressPoolSpec, AddressRangeSpec, Network
 from jotunheim.data.node.view import AddressPoolView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
@@ -12,11 +13,30 @@ from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee import addresses as rows
 from jotunheim.repositories.peewee.addresses import AddressPool
-from jotunheim.repositories.peewee.database import transaction, unique
+from jotunheim.repositories.peewee.database import serialize, transaction, unique
 from jotunheim.repositories.peewee.infrastructure import Node
-from jotunheim.repositories.peewee.paging import paginate
-from jotunheim.services.networks.subnets import between, parse_address, subnet_of
+from jotunheim.repositories.peewee.paging import narrowed, paginate
+from jotunheim.repositories.peewee.pool_summaries import PoolSummary, summaries, summary
+from jotunheim.repositories.peewee.sort_keys import sort_key
+from jotunheim.services.networks.overlaps import assert_no_address, assert_unclaimed
+from jotunheim.services.networks.subnets import (
+    ONLY_ADDRESSES,
+    Range,
+    gateway_problems,
+    parse_address,
+    subnet_of,
+)
 from jotunheim.services.nodes import resources
+
+RESERVED_AT_ONCE = "reserved when the pool was made"
+FILTERS = {"name": AddressPool.name, "family": AddressPool.family, "node_id": AddressPool.serving}
+SORTABLE = {
+    "id": AddressPool.id,
+    "name": AddressPool.name,
+    "family": AddressPool.family,
+    "created_at": AddressPool.created_at,
+    "updated_at": AddressPool.updated_at,
+}
 
 
 def create_pool(spec: AddressPoolSpec) -> AddressPoolView:
@@ -24,35 +44,62 @@ def create_pool(spec: AddressPoolSpec) -> AddressPoolView:
 
     Raises:
         DataValidationError: the addresses do not make sense, or a node does not exist.
-        ConflictError: another pool has some of them.
+        ConflictError: another pool has some of them, or its gateway among them.
         UniquenessError: the name is taken.
     """
-    first, last, network, gateway = subnet_of(spec)
+    wanted = subnet_of(spec)
     with transaction():
         _assert_nodes(spec.node_ids)
-        other = rows.Address.overlapping(first, last)
-        if other is not None:
-            raise ConflictError(
-                f"The pool {other.pool.name} has addresses of this range already, for example {other.address}.",
-                details=[FieldProblem("first", f"overlaps with pool {other.pool.id}")],
-            )
+        _serialize()
+        assert_unclaimed(wanted.range, "first" if spec.prefix is None else "prefix", wanted.gateway)
+        if wanted.gateway is not None:
+            assert_no_address(wanted.gateway)
         with unique(f"There is an address pool {spec.name} already."):
             pool: AddressPool = AddressPool.create(
                 name=spec.name,
                 family=spec.family,
-                prefix_length=network.prefixlen,
-                gateway=str(gateway) if gateway else None,
+                prefix_length=wanted.network.prefixlen,
+                gateway=str(wanted.gateway) if wanted.gateway else None,
                 vlan=spec.vlan,
                 nameservers=spec.nameservers,
+                mac_prefix=spec.mac_prefix,
+                quarantine_seconds=spec.quarantine_seconds,
+                delegated_prefix_length=spec.delegated_prefix_length,
             )
         pool.bind_to(spec.node_ids)
-        pool.add_addresses(address for address in between(first, last) if address != gateway)
+        pool.add_addresses(wanted.range.without(wanted.gateway))
+        if spec.reserved_addresses:
+            begins = (ip_network(text).network_address for text in spec.reserved_addresses)
+            pool.reserve(map(sort_key, begins), RESERVED_AT_ONCE)
         return view(pool)
 
 
-def list_pools(page: Page) -> Paged[AddressPoolView]:
-    """A page of all pools."""
-    found, total = paginate(AddressPool.select(), page, [AddressPool.id, AddressPool.name])
+def extend_pool(pool: AddressPool, spec: AddressRangeSpec) -> None:
+    """Give a pool more addresses of its subnet.
+
+    Raises:
+        DataValidationError: they are none, not in the subnet, or too many.
+        ConflictError: a pool has some of them, this one too, or its gateway among them.
+    """
+    first = parse_address("first", spec.first, pool.family)
+    last = first if spec.last is None else parse_address("last", spec.last, pool.family)
+    more = Range(first, last, pool.delegated_prefix_length)
+    _serialize()
+    present = summary(pool)
+    problems = more.problems_in(_network(pool, present), present.total)
+    if not problems and str(first) == str(last) == pool.gateway:
+        problems = [FieldProblem("first", "is the pool's gateway")]
+    if problems:
+        raise DataValidationError(problems)
+    gateway = parse_address("gateway", pool.gateway, pool.family) if pool.gateway else None
+    assert_unclaimed(more, "first", gateway)
+    pool.add_addresses(more.without(gateway))
+    pool.change()
+
+
+def list_pools(page: Page, wanted: Mapping[str, Any]) -> Paged[AddressPoolView]:
+    """A page of the pools that these filters let through."""
+    found, total = paginate(narrowed(AddressPool.select(), FILTERS, wanted), page, SORTABLE)
     return Paged(_views(found), page, total)
 
 
@@ -65,12 +112,19 @@ def change_pool(pool: AddressPool, change: AddressPoolChange) -> None:
     """Change a pool; servers get it when they are configured next.
 
     Raises:
-        DataValidationError: the gateway does not fit, or a node does not exist.
-        ConflictError: a server has the address of the gateway.
+        DataValidationError: the gateway does not fit, the pool has prefixes instead of addresses, or a node does not exist.
+        ConflictError: a server has the address of the gateway, or another pool.
         UniquenessError: the name is taken.
     """
     columns = change.given()
     node_ids = columns.pop("node_ids", None)
+    problems = [
+        FieldProblem(field, "is for pools of addresses, and this one has prefixes")
+        for field in ONLY_ADDRESSES
+        if pool.delegated_prefix_length and columns.get(field)
+    ]
+    if problems:
+        raise DataValidationError(problems)
     if columns.get("gateway") is not None:
         columns["gateway"] = _take_out(pool, columns["gateway"])
     with unique(f"There is an address pool {change.name} already."):
@@ -90,16 +144,27 @@ def delete_pool(pool: AddressPool) -> None:
     pool.remove()
 
 
+def _serialize() -> None:
+    """Let pools be made and changed one after the other: each looks at what the others have."""
+    serialize("address pools")
+
+
+def _network(pool: AddressPool, present: PoolSummary) -> Network:
+    return ip_network(f"{present.first}/{pool.prefix_length}", strict=False)
+
+
 def _take_out(pool: AddressPool, gateway: str) -> str:
     """Make sure that no server gets the address of the gateway, and has it neither."""
-    address = parse_address("gateway", gateway, pool.family)
-    summary = AddressPool.summaries([pool])[pool.id]
-    network = ip_network(f"{summary.first}/{pool.prefix_length}", strict=False)
-    if address not in network:
-        raise DataValidationError([FieldProblem("gateway", f"is not in {network}")])
-    row = rows.Address.in_pool(pool, str(address))
-    if row is not None and summary.total == 1:
-        raise DataValidationError([FieldProblem("gateway", "is the only address of the pool")])
+    address: Address = parse_address("gateway", gateway, pool.family)
+    _serialize()
+    present = summary(pool)
+    problems = gateway_problems(address, _network(pool, present))
+    row = rows.Address.in_pool(pool, address)
+    if row is not None and present.total == 1:
+        problems.append(FieldProblem("gateway", "is the only address of the pool"))
+    if problems:
+        raise DataValidationError(problems)
+    assert_no_address(address, pool)
     if row is not None and not row.remove():
         raise ConflictError(
             f"A server has the address {address}.", details=[FieldProblem("gateway", "is a server's address")]
@@ -126,26 +191,30 @@ def view(pool: AddressPool) -> AddressPoolView:
 
 def _views(pools: Iterable[AddressPool]) -> list[AddressPoolView]:
     pools = list(pools)
-    summaries = AddressPool.summaries(pools)
+    found = summaries(pools)
     nodes = AddressPool.node_ids(pools)
     return [
         AddressPoolView(
             id=pool.id,
             name=pool.name,
             family=pool.family,
-            first=summaries[pool.id].first,
-            last=summaries[pool.id].last,
+            first=found[pool.id].first,
+            last=found[pool.id].last,
             prefix_length=pool.prefix_length,
             gateway=pool.gateway,
             vlan=pool.vlan,
             nameservers=pool.nameservers,
             node_ids=nodes.get(pool.id, []),
-            total=summaries[pool.id].total,
-            free=summaries[pool.id].free,
-            reserved=summaries[pool.id].reserved,
+            mac_prefix=pool.mac_prefix,
+            quarantine_seconds=pool.quarantine_seconds,
+            delegated_prefix_length=pool.delegated_prefix_length,
+            total=found[pool.id].total,
+            free=found[pool.id].free,
+            reserved=found[pool.id].reserved,
+            quarantined=found[pool.id].quarantined,
             created_at=pool.created_at,
             updated_at=pool.updated_at,
         )
         for pool in pools
-        if pool.id in summaries  # else it was deleted between the queries: each pool has addresses
+        if pool.id in found  # else it was deleted between the queries: each pool has addresses
     ]

@@ -1,7 +1,8 @@
 """Firewall rulesets: adding, showing, changing and deleting them, and bringing them to the servers that apply them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.paging import Page, Paged
@@ -11,7 +12,7 @@ from jotunheim.exceptions.service import ConflictError, LockedError, QueueFullEr
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset, Use
 from jotunheim.repositories.peewee.jobs import Job
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.job_control import assert_room
 from jotunheim.services.nodes import resources
@@ -21,6 +22,18 @@ from jotunheim.settings import Settings
 SHOWN_SERVERS = 100
 MAX_SERVERS = 100
 """How many servers one request brings a ruleset to."""
+FILTERS = {"name": Ruleset.name}
+SORTABLE = {
+    "id": Ruleset.id,
+    "name": Ruleset.name,
+    "created_at": Ruleset.created_at,
+    "updated_at": Ruleset.updated_at,
+}
+SERVER_FILTERS = {
+    "name": Server.name,
+    "outdated": lambda outdated: ServerRuleset.is_outdated() if outdated else ~ServerRuleset.is_outdated(),
+}
+SERVERS_SORTABLE = {"id": Server.id, "name": Server.name}
 _NAME_TAKEN = "There is a firewall ruleset {} already."
 
 
@@ -39,12 +52,9 @@ def create_ruleset(spec: RulesetSpec) -> RulesetView:
         return view(Ruleset.create(**spec.model_dump(mode="json")))
 
 
-def list_rulesets(page: Page, name: str | None) -> Paged[RulesetView]:
-    """A page of the rulesets, only those whose name contains this."""
-    query = Ruleset.select()
-    if name is not None:
-        query = query.where(Ruleset.name.contains(name))
-    found, total = paginate(query, page, [Ruleset.id, Ruleset.name, Ruleset.updated_at])
+def list_rulesets(page: Page, wanted: Mapping[str, Any]) -> Paged[RulesetView]:
+    """A page of the rulesets that these filters let through."""
+    found, total = paginate(narrowed(Ruleset.select(), FILTERS, wanted), page, SORTABLE)
     return Paged(_views(found), page, total)
 
 
@@ -83,12 +93,10 @@ def delete_ruleset(ruleset: Ruleset) -> None:
     ruleset.remove()
 
 
-def list_servers(
-    ruleset: Ruleset, page: Page, *, outdated: bool | None = None, name: str | None = None
-) -> Paged[RulesetServer]:
-    """A page of the servers that apply a ruleset; filters as of `ServerRuleset.with_servers`."""
-    query = ServerRuleset.with_servers(ruleset, outdated=outdated, name=name)
-    found, total = paginate(query, page, [Server.id, Server.name, Server.created_at])
+def list_servers(ruleset: Ruleset, page: Page, wanted: Mapping[str, Any]) -> Paged[RulesetServer]:
+    """A page of the servers that apply a ruleset, and that these filters let through."""
+    query = narrowed(ServerRuleset.with_servers(ruleset), SERVER_FILTERS, wanted)
+    found, total = paginate(query, page, SERVERS_SORTABLE)
     shown = [
         RulesetServer(
             id=use.server.id,
@@ -103,7 +111,7 @@ def list_servers(
 
 def outdated_servers(ruleset: Ruleset) -> list[RulesetServer]:
     """Some of the servers that do not have a ruleset's present rules."""
-    return list_servers(ruleset, Page(per_page=SHOWN_SERVERS, sort="name"), outdated=True).items
+    return list_servers(ruleset, Page(per_page=SHOWN_SERVERS, sort="name"), {"outdated": True}).items
 
 
 def apply_ruleset(
@@ -111,7 +119,7 @@ def apply_ruleset(
 ) -> Applied:
     """Queue jobs that bring a ruleset's present rules to servers that apply it; those that cannot be changed now are left out."""
     page = Page(per_page=MAX_SERVERS, sort="name")
-    listed = list_servers(ruleset, page, outdated=True if only_outdated else None)
+    listed = list_servers(ruleset, page, {"outdated": True} if only_outdated else {})
     applied = Applied(remaining=max(0, listed.total - len(listed.items)))
     for entry in listed.items:
         try:

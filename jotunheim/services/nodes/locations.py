@@ -1,5 +1,8 @@
 """Locations: adding, showing, changing and deleting them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from jotunheim.data.node.change import LocationChange
 from jotunheim.data.node.policy import PlacementPolicy
 from jotunheim.data.node.spec import LocationSpec
@@ -7,8 +10,17 @@ from jotunheim.data.node.view import LocationView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Location, Node
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.services.nodes import resources
+
+FILTERS = {"name": Location.name, "short_code": Location.short_code}
+SORTABLE = {
+    "id": Location.id,
+    "name": Location.name,
+    "short_code": Location.short_code,
+    "created_at": Location.created_at,
+    "updated_at": Location.updated_at,
+}
 
 
 def create_location(spec: LocationSpec) -> LocationView:
@@ -21,9 +33,9 @@ def create_location(spec: LocationSpec) -> LocationView:
         return view(Location.create(**spec.model_dump()))
 
 
-def list_locations(page: Page) -> Paged[LocationView]:
-    """A page of all locations."""
-    rows, total = paginate(Location.select(), page, [Location.id, Location.name, Location.short_code])
+def list_locations(page: Page, wanted: Mapping[str, Any]) -> Paged[LocationView]:
+    """A page of the locations that these filters let through."""
+    rows, total = paginate(narrowed(Location.select(), FILTERS, wanted), page, SORTABLE)
     return Paged([view(row) for row in rows], page, total)
 
 

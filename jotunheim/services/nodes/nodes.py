@@ -1,6 +1,7 @@
 """Nodes: adding, showing, changing, draining, deleting and trying them out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jotunheim.data.node.change import NodeChange
 from jotunheim.data.node.spec import NodeSpec
@@ -12,7 +13,7 @@ from jotunheim.repositories.peewee.addresses import AddressPool
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
 from jotunheim.repositories.peewee.node_state import NodeState
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import Endpoint, TlsPolicy
@@ -20,6 +21,14 @@ from jotunheim.services.nodes import resources, state
 from jotunheim.services.nodes.checks import run_checks
 from jotunheim.settings import Settings
 
+FILTERS = {"name": Node.name, "location_id": Node.location, "drained": Node.drained}
+SORTABLE = {
+    "id": Node.id,
+    "name": Node.name,
+    "location_id": Node.location,
+    "created_at": Node.created_at,
+    "updated_at": Node.updated_at,
+}
 _WAYS = frozenset({"name", "host", "port", "token_id", "tls_ca_pem", "tls_fingerprint", "vm_storage"})
 """What decides how a node is reached, and what of it counts."""
 
@@ -54,9 +63,9 @@ def create_node(spec: NodeSpec, keyring: Keyring) -> NodeView:
     return view(node)
 
 
-def list_nodes(page: Page) -> Paged[NodeView]:
-    """A page of all nodes."""
-    rows, total = paginate(Node.select(), page, [Node.id, Node.name])
+def list_nodes(page: Page, wanted: Mapping[str, Any]) -> Paged[NodeView]:
+    """A page of the nodes that these filters let through."""
+    rows, total = paginate(narrowed(Node.select(), FILTERS, wanted), page, SORTABLE)
     return Paged(views(rows), page, total)
 
 

@@ -1,7 +1,8 @@
 """Shows what nodes told: their state, how much of them is given away, their storages, and how they were used."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from jotunheim.data.node.state import NodeStateView, NodeStatus, StorageView, SyncError, UsageView
 from jotunheim.data.paging import Page, Paged
@@ -9,9 +10,17 @@ from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.node_state import RESOLUTIONS, NodeState, NodeStorage, NodeUsage
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.services.proxmox import capacity
 from jotunheim.services.proxmox.capacity import Room
+
+FILTERS = {"shared": NodeStorage.shared, "active": NodeStorage.active}
+SORTABLE = {
+    "name": NodeStorage.name,
+    "type": NodeStorage.type,
+    "total_bytes": NodeStorage.total_bytes,
+    "used_bytes": NodeStorage.used_bytes,
+}
 
 
 def views(nodes: Sequence[Node]) -> dict[int, NodeStateView]:
@@ -19,11 +28,11 @@ def views(nodes: Sequence[Node]) -> dict[int, NodeStateView]:
     return {id_: _view(room.state, room) for id_, room in capacity.rooms(nodes).items()}
 
 
-def list_storages(node: Node, page: Page) -> Paged[StorageView]:
-    """A page of a node's storages, as its last sync has found them."""
+def list_storages(node: Node, page: Page, wanted: Mapping[str, Any]) -> Paged[StorageView]:
+    """A page of a node's storages that these filters let through, as its last sync has found them."""
     room = capacity.rooms([node])[node.id]
-    sortable = [NodeStorage.name, NodeStorage.type, NodeStorage.total_bytes, NodeStorage.used_bytes]
-    rows, total = paginate(NodeStorage.select().where(NodeStorage.node == node), page, sortable)
+    query = NodeStorage.select().where(NodeStorage.node == node)
+    rows, total = paginate(narrowed(query, FILTERS, wanted), page, SORTABLE)
     shown = [_storage(row, room if row.name == node.vm_storage else None) for row in rows]
     return Paged(shown, page, total)
 

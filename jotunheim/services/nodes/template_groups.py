@@ -1,6 +1,7 @@
 """Template groups: logical templates, each of which stands on several nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jotunheim.data.node.change import TemplateGroupChange
 from jotunheim.data.node.spec import TemplateGroupSpec
@@ -8,8 +9,21 @@ from jotunheim.data.node.view import TemplateGroupView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Template, TemplateGroup
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.services.nodes import resources
+
+FILTERS = {
+    "name": TemplateGroup.name,
+    "os_family": TemplateGroup.os_family,
+    "hidden": TemplateGroup.hidden,
+}
+SORTABLE = {
+    "id": TemplateGroup.id,
+    "name": TemplateGroup.name,
+    "position": TemplateGroup.position,
+    "created_at": TemplateGroup.created_at,
+    "updated_at": TemplateGroup.updated_at,
+}
 
 
 def create_group(spec: TemplateGroupSpec) -> TemplateGroupView:
@@ -22,10 +36,9 @@ def create_group(spec: TemplateGroupSpec) -> TemplateGroupView:
         return view(TemplateGroup.create(**spec.model_dump()))
 
 
-def list_groups(page: Page) -> Paged[TemplateGroupView]:
-    """A page of all groups."""
-    sortable = [TemplateGroup.id, TemplateGroup.name, TemplateGroup.position]
-    rows, total = paginate(TemplateGroup.select(), page, sortable)
+def list_groups(page: Page, wanted: Mapping[str, Any]) -> Paged[TemplateGroupView]:
+    """A page of the groups that these filters let through."""
+    rows, total = paginate(narrowed(TemplateGroup.select(), FILTERS, wanted), page, SORTABLE)
     return Paged(views(rows), page, total)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from jotunheim.data.node.change import TemplateChange
 from jotunheim.data.node.spec import TemplateSpec
@@ -13,7 +14,7 @@ from jotunheim.exceptions.repository import ProxmoxRequestError, ProxmoxVmNotFou
 from jotunheim.exceptions.service import NodeUnavailableError
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Node, Template, TemplateGroup
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import ProxmoxClient, facts
@@ -22,6 +23,24 @@ from jotunheim.repositories.proxmox.template import TemplateFacts
 from jotunheim.services.nodes import resources, sync
 from jotunheim.services.nodes.nodes import endpoint
 from jotunheim.settings import Settings
+
+FILTERS = {
+    "name": Template.name,
+    "node_id": Template.node,
+    "group_id": Template.group,
+    "os_family": Template.os_family,
+    "vmid": Template.vmid,
+    "hidden": Template.hidden,
+}
+SORTABLE = {
+    "id": Template.id,
+    "name": Template.name,
+    "vmid": Template.vmid,
+    "node_id": Template.node,
+    "position": Template.position,
+    "created_at": Template.created_at,
+    "updated_at": Template.updated_at,
+}
 
 
 @dataclass(frozen=True)
@@ -132,10 +151,9 @@ def record_all(node: Node, told: Mapping[int, TemplateFacts]) -> Synced:
     return Synced([view(template) for template in Template.on(node)], added, absent)
 
 
-def list_templates(page: Page) -> Paged[TemplateView]:
-    """A page of all templates."""
-    sortable = [Template.id, Template.name, Template.vmid, Template.position]
-    rows, total = paginate(Template.select(), page, sortable)
+def list_templates(page: Page, wanted: Mapping[str, Any]) -> Paged[TemplateView]:
+    """A page of the templates that these filters let through."""
+    rows, total = paginate(narrowed(Template.select(), FILTERS, wanted), page, SORTABLE)
     return Paged([view(row) for row in rows], page, total)
 
 

@@ -1,10 +1,11 @@
 """Machines on a node that are none of our servers, and whether they can become some. The node is asked each time."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from jotunheim.data.paging import Page, Paged
 from jotunheim.data.server.importing import GuestKind, Obstacle, UnmanagedView
@@ -16,14 +17,14 @@ from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import ProxmoxClient, reads
 from jotunheim.repositories.proxmox.configuration import Configuration
 from jotunheim.services.nodes.nodes import endpoint
-from jotunheim.services.pages import page_of
 from jotunheim.services.servers import live
 from jotunheim.settings import Settings
 
-_SORTABLE = {
+_SORTABLE: Mapping[str, Callable[[reads.Guest], Any]] = {
     "vmid": lambda guest: guest.vmid,
     "name": lambda guest: guest.name,
     "status": lambda guest: guest.status,
+    "kind": lambda guest: str(_kind(guest)),
     "cpu": lambda guest: guest.cores,
     "memory_bytes": lambda guest: guest.memory_bytes,
     "disk_bytes": lambda guest: guest.disk_bytes,
@@ -72,10 +73,10 @@ def list_unmanaged(
         foreign = [guest for guest in listed if guest.vmid not in ours or ours[guest.vmid].node_id != node.id]
         shown = partial(_views, client, node, ours)
         if wanted.importable is None:
-            found = page_of(foreign, page, _SORTABLE)
+            found = Paged.cut(foreign, page, _SORTABLE)
             return Paged(shown(found.items), page, found.total)
         views = {view.vmid: view for view in shown(foreign) if view.importable is wanted.importable}
-        found = page_of([guest for guest in foreign if guest.vmid in views], page, _SORTABLE)
+        found = Paged.cut([guest for guest in foreign if guest.vmid in views], page, _SORTABLE)
         return Paged([views[guest.vmid] for guest in found.items], page, found.total)
 
 

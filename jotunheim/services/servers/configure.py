@@ -12,7 +12,7 @@ from typing import Any
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.change import AddressChange, ServerChange
-from jotunheim.data.server.spec import AddressCounts
+from jotunheim.data.server.spec import KINDS, MAX_ADDRESSES, AddressCounts
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.model import DataValidationError, FieldProblem, all_problems
 from jotunheim.exceptions.repository import PlanOutdatedError, UniquenessError
@@ -23,7 +23,7 @@ from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.services import ssh_keys
-from jotunheim.services.networks import addresses
+from jotunheim.services.networks import addresses, claims
 from jotunheim.services.proxmox import placement
 from jotunheim.services.servers import plans
 from jotunheim.services.servers.delete import assert_not_going
@@ -66,7 +66,7 @@ def configure(server: Server, change: ServerChange, actor: Actor, manner: Manner
         ConflictError: the same, while it is not ready.
         DataValidationError: the change does not fit the server.
         UniquenessError: the owner has another server with this name or external id.
-        PlacementError: the pools have too few addresses, or the node too little room.
+        PlacementError: the pools have too few addresses, one that was named is not to be had, or the node has too little room.
         ConflictError: an address that a plan has shown is somebody else's by now.
     """
     with all_problems() as collect:
@@ -275,13 +275,20 @@ def _addresses(server: Server, counts: AddressChange | None, planned: Mapping[st
             addresses.take(server, shown)
         return shown
     have = Address.of([server]).get(server.id, [])
-    kept: list[int] = []
-    more = {}
-    for family, wanted in (("ipv4", counts.ipv4), ("ipv6", counts.ipv6)):
-        ids = [address.id for address in have if address.pool.family == family]
-        wanted = len(ids) if wanted is None else wanted
-        kept += ids[:wanted]
-        more[family] = max(0, wanted - len(ids))
-    addresses.allocate(server, server.node, AddressCounts(**more))
-    known = {address.id for address in have}
-    return kept + [id_ for id_ in Address.ids_of(server) if id_ not in known]
+    named = claims.claim(server, server.node, counts.explicit or [])
+    kept: set[int] = {address.id for address in named}
+    more, problems = {}, []
+    for kind in KINDS:
+        ids = [address.id for address in have if address.pool.kind == kind and address.id not in kept]
+        count = sum(address.pool.kind == kind for address in named)
+        wanted = getattr(counts, kind)
+        others = len(ids) if wanted is None else max(0, wanted - count)
+        if count + others > MAX_ADDRESSES:
+            problems.append(FieldProblem(f"addresses.{kind}", f"a server has at most {MAX_ADDRESSES}"))
+        kept.update(ids[:others])
+        more[kind] = max(0, others - len(ids))
+    if problems:
+        raise DataValidationError(problems)
+    addresses.allocate(server, server.node, AddressCounts.model_validate(more))
+    given_back = {address.id for address in have} - kept
+    return [id_ for id_ in Address.ids_of(server) if id_ not in given_back]

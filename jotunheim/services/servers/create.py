@@ -19,7 +19,7 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.services import ssh_keys
-from jotunheim.services.networks import addresses
+from jotunheim.services.networks import addresses, claims, macs
 from jotunheim.services.proxmox import placement, vmids
 from jotunheim.services.servers import password, plans, read
 from jotunheim.services.servers.plans import AT_ONCE, Manner
@@ -42,7 +42,7 @@ class Created:
 def create_server(
     spec: ServerSpec, actor: Actor, settings: Settings, keyring: Keyring, manner: Manner = AT_ONCE
 ) -> Created:
-    """Reserve node, VMID and addresses for a server, record it and queue its build.
+    """Reserve node, VMID, addresses and MAC address for a server, record it and queue its build.
 
     The commit is the promise: the caller wakes a worker after it, and loses nothing when that fails.
     A preview undoes it all: only its job is kept, with what the server would have been. A plan makes just that
@@ -51,7 +51,7 @@ def create_server(
     Raises:
         DataValidationError: the spec names what does not exist or does not fit together.
         UniquenessError: the owner has a server with this name or external id.
-        PlacementError: no node can take it, or no VMID or no address is free.
+        PlacementError: no node can take it, or no VMID, address or MAC address is free.
         ConflictError: the server would not be the one that the plan has shown.
     """
     with unique(
@@ -144,6 +144,7 @@ def _insert(
     server: Server = Server.create(
         id=uuid.UUID(shown["id"]) if shown else uuid.uuid4(),
         vmid=vmid,
+        mac=_mac(shown),
         name=spec.name,
         hostname=spec.hostname or spec.name,
         owner=owner_id,
@@ -168,7 +169,8 @@ def _insert(
 
 def _give_addresses(server: Server, spec: ServerSpec, planned: Mapping[str, Any] | None) -> None:
     if planned is None:
-        addresses.allocate(server, server.node, spec.addresses)
+        claims.provide(server, server.node, spec.addresses)
+        macs.assign(server)
         return
     with plans.pinned("addresses"):
         for id_ in planned["addresses"]:  # one by one: the first one is the first interface's
@@ -185,6 +187,15 @@ def _vmid(shown: Mapping[str, Any], settings: Settings) -> int:
         return vmids.reserve(settings)
     with plans.pinned("vmid"):
         return vmids.take(shown["vmid"])
+
+
+def _mac(shown: Mapping[str, Any]) -> str | None:
+    """The MAC address that a plan has shown; else the pool of the first address decides."""
+    mac = shown.get("mac")
+    if mac is None:
+        return None
+    with plans.pinned("mac"):
+        return macs.take(mac)
 
 
 def as_parameters(server: Server, *, with_password: bool) -> dict[str, Any]:

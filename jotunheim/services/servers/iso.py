@@ -1,6 +1,7 @@
 """The image in a server's CD-ROM drive. Only what is on the storage for images of the server's own node can be mounted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.paging import Page, Paged
@@ -8,24 +9,21 @@ from jotunheim.data.server.change import IsoChange, Restart
 from jotunheim.data.server.iso import IsoRequest, IsoView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.services.pages import page_of
 from jotunheim.services.servers.configure import configure
 from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked
+
+SORTABLE: Mapping[str, Callable[[IsoView], Any]] = {
+    "name": lambda image: image.name,
+    "size_bytes": lambda image: image.size_bytes,
+    "created_at": lambda image: image.created_at.timestamp() if image.created_at else 0.0,
+}
 
 
 def list_images(found: Sequence[IsoView], page: Page, name: str | None) -> Paged[IsoView]:
     """A page of the images that a node has, or of those with this in their names."""
     wanted = [image for image in found if name is None or name.lower() in image.name.lower()]
-    return page_of(
-        wanted,
-        page,
-        {
-            "name": lambda image: image.name,
-            "size_bytes": lambda image: image.size_bytes,
-            "created_at": lambda image: image.created_at.timestamp() if image.created_at else 0.0,
-        },
-    )
+    return Paged.cut(wanted, page, SORTABLE)
 
 
 def mount(

@@ -1,10 +1,12 @@
 """Shows servers: lists and single ones, with a fixed number of queries however many they are."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jotunheim.data.paging import Page, Paged
 from jotunheim.data.server.iso import MountedIso
+from jotunheim.data.server.spec import PREFIXES
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.data.server.view import (
     AddressView,
@@ -15,21 +17,48 @@ from jotunheim.data.server.view import (
     TemplateSummary,
 )
 from jotunheim.repositories.peewee.addresses import Address
+from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.services.servers.requests import find
 
+FILTERS = {
+    "name": Server.name,
+    "status": Server.status,
+    "power": Server.power,
+    "suspended": lambda value: Server.suspended_at.is_null(not value),
+    "protected": Server.protected,
+    "owner_id": Server.owner,
+    "node_id": Server.node,
+    "location_id": Node.location,
+    "template_id": Server.template,
+    "vmid": Server.vmid,
+    "external_id": Server.external_id,
+}
+SORTABLE = {
+    "created_at": Server.created_at,
+    "name": Server.name,
+    "status": Server.status,
+    "updated_at": Server.updated_at,
+    "expires_at": Server.expires_at,
+    "cpu": Server.cpu,
+    "memory_bytes": Server.memory_bytes,
+    "disk_bytes": Server.disk_bytes,
+}
+OPERATORS_SORTABLE = {"vmid": Server.vmid, "owner_id": Server.owner, "node_id": Server.node}
 
-def list_servers(page: Page, labels: dict[str, str], owner_id: int | None = None) -> Paged[ServerView]:
-    """A page of the servers that have these labels; with `owner_id` only of this user's."""
-    query = Server.with_places(labels)
-    if owner_id is not None:
-        query = query.where(Server.owner == owner_id)
+
+def list_servers(page: Page, wanted: Mapping[str, Any], *, operator: bool = True) -> Paged[ServerView]:
+    """A page of the servers that these filters let through.
+
+    Args:
+        operator: whether they can be sorted by what their owners do not see.
+    """
+    query = Server.with_places(wanted.get("labels", {}))
+    others = {name: value for name, value in wanted.items() if name != "labels"}
     rows, total = paginate(
-        query,
-        page,
-        [Server.created_at, Server.name, Server.vmid, Server.status, Server.updated_at, Server.expires_at],
+        narrowed(query, FILTERS, others), page, SORTABLE | (OPERATORS_SORTABLE if operator else {})
     )
     return Paged(views(rows), page, total)
 
@@ -83,7 +112,12 @@ def views(servers: Sequence[Server]) -> list[ServerView]:
                     gateway=address.pool.gateway,
                 )
                 for address in addresses.get(server.id, [])
+                if address.pool.kind != PREFIXES
             ],
+            delegated_prefixes=[
+                address.text for address in addresses.get(server.id, []) if address.pool.kind == PREFIXES
+            ],
+            mac=server.mac,
             ssh_keys=server.ssh_keys,
             description=server.description,
             network=server.network,

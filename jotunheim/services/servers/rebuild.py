@@ -1,6 +1,7 @@
 """Rebuilding: a new system disk under the same identity."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
@@ -12,7 +13,7 @@ from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem, all_problems
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.infrastructure import Template
-from jotunheim.repositories.peewee.paging import paginate
+from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services import ssh_keys
@@ -21,6 +22,9 @@ from jotunheim.services.servers import password, plans
 from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked, assert_free, assert_not_suspended, enqueue
 from jotunheim.settings import Settings
+
+FILTERS = {"name": Template.name, "os_family": Template.os_family}
+SORTABLE = {"position": Template.position, "id": Template.id, "name": Template.name}
 
 
 def rebuild(
@@ -74,10 +78,9 @@ def _scratch_vmid(manner: Manner, settings: Settings) -> int:
         return vmids.take(manner.planned["scratch_vmid"])
 
 
-def list_templates(server: Server, page: Page) -> Paged[ClientTemplateView]:
-    """A page of the templates that a server's owner can rebuild it from."""
-    sortable = [Template.position, Template.id, Template.name]
-    rows, total = paginate(Template.offered_on(server.node), page, sortable)
+def list_templates(server: Server, page: Page, wanted: Mapping[str, Any]) -> Paged[ClientTemplateView]:
+    """A page of the templates that a server's owner can rebuild it from, and that these filters let through."""
+    rows, total = paginate(narrowed(Template.offered_on(server.node), FILTERS, wanted), page, SORTABLE)
     shown = [
         ClientTemplateView(
             id=row.id,

@@ -1,9 +1,11 @@
 """Snapshots of servers. The node keeps them; we ask it before we queue anything."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
+from jotunheim.data.paging import Page, Paged
 from jotunheim.data.server.requests import SnapshotSpec
 from jotunheim.data.server.status import Power
 from jotunheim.data.server.view import SnapshotView
@@ -12,6 +14,16 @@ from jotunheim.exceptions.service import ConflictError, ResourceLimitExceededErr
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked, assert_free, enqueue
+
+SORTABLE: dict[str, Callable[[SnapshotView], Any]] = {
+    "created_at": lambda snapshot: snapshot.created_at,
+    "name": lambda snapshot: snapshot.name,
+}
+
+
+def page_of(existing: Sequence[SnapshotView], page: Page) -> Paged[SnapshotView]:
+    """A page of what the node has, the oldest first unless `sort` says otherwise."""
+    return Paged.cut(existing, page, SORTABLE)
 
 
 def create_snapshot(

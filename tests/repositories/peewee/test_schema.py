@@ -30,6 +30,7 @@ MIGRATIONS = [
     "0007_node_sync",
     "0008_ssh_keys_iso",
     "0009_firewall",
+    "0010_pools",
 ]
 
 

@@ -21,7 +21,7 @@ def test_what_services_read_of_a_node(sandbox: Sandbox) -> None:
         assert reads.storages(pve, "pve1")["vmstore"] == reads.Storage(
             frozenset({"images", "rootdir"}), active=True
         )
-        assert "VM.Clone" in reads.permissions(pve)["/"]
+        assert "VM.Clone" in reads.permissions(pve)["/vms"]
         assert 9000 in reads.used_vmids(pve)
         assert reads.datacenter_firewall(pve) is False
 

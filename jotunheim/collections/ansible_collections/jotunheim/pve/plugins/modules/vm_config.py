@@ -88,7 +88,7 @@ options:
         description: Storage for the cloud-init drive if the VM has none. Default is the storage of the system disk.
         type: str
   networks:
-    description: Network devices. Devices that are not listed are left as they are, MAC addresses and unknown options too.
+    description: Network devices. Devices that are not listed are left as they are, unknown options too.
     type: list
     elements: dict
     suboptions:
@@ -103,6 +103,9 @@ options:
         description: Emulated card. A new device gets V(virtio).
         type: str
         choices: [virtio, e1000, e1000e, rtl8139, vmxnet3]
+      mac:
+        description: MAC address, six octets in hexadecimal. Without it the device keeps its own, and a new one gets one from Proxmox VE.
+        type: str
       vlan:
         description: VLAN tag, 1 to 4094. 0 removes it.
         type: int

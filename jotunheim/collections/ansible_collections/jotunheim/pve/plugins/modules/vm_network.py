@@ -7,7 +7,7 @@ module: vm_network
 version_added: 0.1.0
 short_description: Set a network device of the VM of this host
 description:
-  - Model, bridge, VLAN, MTU, rate and firewall. The MAC address and options that are not known here are kept.
+  - Model, MAC address, bridge, VLAN, MTU, rate and firewall. What is not given is kept, and so are options that are not known here.
 options:
   index:
     description: N of C(netN). The device is added when there is none.
@@ -20,6 +20,9 @@ options:
     description: Emulated card. A new device gets V(virtio).
     type: str
     choices: [virtio, e1000, e1000e, rtl8139, vmxnet3]
+  mac:
+    description: MAC address, six octets in hexadecimal. Without it the device keeps its own, and a new one gets one from Proxmox VE.
+    type: str
   vlan:
     description: VLAN tag, 1 to 4094. 0 removes it.
     type: int

@@ -1,4 +1,4 @@
-"""Network devices: model, bridge, VLAN, MTU, rate, firewall. MAC and unknown options are kept."""
+"""Network devices: model, MAC, bridge, VLAN, MTU, rate, firewall. Unknown options are kept."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Nic:
         vlan: VLAN tag; 0: untagged.
         mtu: bytes; 1: the bridge's; 0: the default.
         rate_bytes_per_second: limit in both directions; 0: none.
+        mac: address of the device; a new one without it gets one from PVE.
     """
 
     index: int = 0
@@ -37,6 +38,7 @@ class Nic:
     mtu: int | None = None
     rate_bytes_per_second: int | None = None
     firewall: bool | None = None
+    mac: str | None = None
 
 
 def network(config: Mapping[str, Any], wanted: Nic) -> Plan:
@@ -47,6 +49,8 @@ def network(config: Mapping[str, Any], wanted: Nic) -> Plan:
     after = Properties()
     after.update(before)
     after.put("model", wanted.model or before.get("model", MODELS[0]))
+    if wanted.mac is not None and wanted.mac.upper() != before.get("macaddr", "").upper():
+        after["macaddr"] = wanted.mac.upper()
     if wanted.bridge is not None:
         after["bridge"] = wanted.bridge
     if wanted.vlan is not None:

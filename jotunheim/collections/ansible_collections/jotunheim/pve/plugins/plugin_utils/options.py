@@ -35,6 +35,7 @@ NETWORK: Spec = {
     "index": {"type": "int", "default": 0},
     "bridge": {"type": "str"},
     "model": {"type": "str", "choices": list(MODELS)},
+    "mac": {"type": "str"},
     "vlan": {"type": "int"},
     "mtu": {"type": "int"},
     "rate_bytes_per_second": {"type": "int"},
