@@ -28,13 +28,24 @@ def main() -> None:
 
 def play(arguments: list[str]) -> None:
     """Be `ansible-playbook` with these arguments; ends the process."""
-    os.register_at_fork(after_in_child=die_with_parent)
+    _tie_children()
     sys.argv = ["ansible-playbook", *arguments]
     from ansible.cli.playbook import main as ansible_playbook
     from ansible.executor.task_queue_manager import TaskQueueManager
 
     TaskQueueManager.has_dead_workers = _finds_all_dead(TaskQueueManager.has_dead_workers)
     ansible_playbook()
+
+
+def _tie_children() -> None:
+    """Let whatever this process forks end with it, also when this one is killed before the child has said so."""
+    forker = 0
+
+    def remember() -> None:
+        nonlocal forker
+        forker = os.getpid()
+
+    os.register_at_fork(before=remember, after_in_child=lambda: die_with_parent(forker))
 
 
 def _finds_all_dead(has_dead_workers: Any) -> Any:
