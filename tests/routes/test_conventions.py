@@ -252,6 +252,9 @@ def test_answers_are_as_described(service: Service) -> None:
     rows = {"locations": "location", "nodes": "node", "templates": "template", "address-pools": "pool"}
     ids = {what: str(service.ids[name]) for what, name in rows.items()}
     ids |= {"servers": created["server"]["id"], "jobs": created["job"]["id"]}
+    rules = [{"direction": "in", "action": "DROP", "comment": "described"}]
+    ruleset = service.create("firewall-rulesets", {"name": "described", "rules": rules})["firewall_ruleset"]
+    ids["firewall-rulesets"] = str(ruleset["id"])
     seen = 0
     for path, methods in document["paths"].items():
         if "get" in methods:
