@@ -257,6 +257,9 @@ def test_answers_are_as_described(service: Service) -> None:
     ids["firewall-rulesets"] = str(ruleset["id"])
     ids["ssh-keys"] = str(_kept_key(service))
     ids |= {"servers": created["server"]["id"], "jobs": created["job"]["id"]}
+    rules = [{"direction": "in", "action": "DROP", "comment": "described"}]
+    ruleset = service.create("firewall-rulesets", {"name": "described", "rules": rules})["firewall_ruleset"]
+    ids["firewall-rulesets"] = str(ruleset["id"])
     seen = 0
     for path, methods in document["paths"].items():
         if "get" in methods:
