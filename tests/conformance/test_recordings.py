@@ -48,8 +48,8 @@ def replay(folder: Path, names: list[str], time_scale: float, guests: str = "non
         config.write_text(
             json.dumps(
                 {
-                    "tokenid": sandbox.token_id,
-                    "tokenvalue": sandbox.token_secret,
+                    "tokenid": sandbox.ready["token_id"],
+                    "tokenvalue": sandbox.ready["token_secret"],
                     "password": sandbox.ready["password"],
                     "ca": sandbox.ready["ca_pem_file"],
                 }

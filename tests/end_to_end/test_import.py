@@ -98,6 +98,8 @@ def test_an_import_records_what_there_is_and_changes_only_the_notes(
         ("PUT", f"/nodes/pve1/qemu/{vmid}/config")
     ]
     assert (server["id"], server["status"], server["power"]) == (preview["server"]["id"], "ready", "stopped")
+    firewall = service.read(f"servers/{server['id']}/firewall")
+    assert (firewall["recorded"], firewall["anti_spoofing"]) == (False, False)  # what it has by hand stays
     assert (server["name"], server["hostname"]) == (f"by-hand-{vmid}", f"by-hand-{vmid}")
     assert (server["cpu"], server["memory_bytes"], server["disk_bytes"]) == (4, 2 * GIB, 3 * GIB)
     assert (server["tags"], server["description"]) == (["legacy", "web"], NOTES)

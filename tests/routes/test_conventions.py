@@ -253,8 +253,6 @@ def test_answers_are_as_described(service: Service) -> None:
     ids = {what: str(service.ids[name]) for what, name in rows.items()}
     group = service.create("template-groups", {"name": "described"})["template_group"]
     ids["template-groups"] = str(group["id"])
-    ruleset = service.create("firewall-rulesets", {"name": "described"})["firewall_ruleset"]
-    ids["firewall-rulesets"] = str(ruleset["id"])
     ids["ssh-keys"] = str(_kept_key(service))
     ids |= {"servers": created["server"]["id"], "jobs": created["job"]["id"]}
     rules = [{"direction": "in", "action": "DROP", "comment": "described"}]

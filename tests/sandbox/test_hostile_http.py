@@ -52,7 +52,8 @@ def request(
     pve: Pve, method: str, path: str, body: bytes = b"", kind: str | None = FORM, *more: str, length: int = -1
 ) -> bytes:
     """The bytes of a request with root's token."""
-    token = f"Authorization: PVEAPIToken={pve.sandbox.token_id}={pve.sandbox.token_secret}"
+    ready = pve.sandbox.ready
+    token = f"Authorization: PVEAPIToken={ready['token_id']}={ready['token_secret']}"
     lines = [f"{method} {path} HTTP/1.1", "Host: sandbox", token, *more]
     if body or length >= 0:
         lines += [f"Content-Length: {len(body) if length < 0 else length}"]

@@ -253,6 +253,8 @@ def _record(
         cloud_init={key: value for key, value in cloud_init.items() if value},
         iso=config.image,
         agent=config.agent,
+        anti_spoofing=False,  # what it has by hand stays until somebody says otherwise
+        firewall=None,
         protected=wanted.protected,
     )
     Label.attach(server, wanted.labels)
