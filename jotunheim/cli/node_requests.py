@@ -161,6 +161,7 @@ def print_privileges(
         str, typer.Option(metavar="USER@REALM!NAME", help="The API token to make.")
     ] = "jotunheim@pve!service",  # noqa: S107 - a name, no secret
     vm_storage: Annotated[str, typer.Option(metavar="STORAGE", help="Where disks are put.")] = "local-lvm",
+    backup_storage: Annotated[str, typer.Option(metavar="STORAGE", help="Where backups are put.")] = "local",
     iso_storage: Annotated[str, typer.Option(metavar="STORAGE", help="Where ISO images are put.")] = "local",
     bridge: Annotated[str, typer.Option(help="Network bridge of the servers.")] = "vmbr0",
     as_json: Json = False,
@@ -168,7 +169,13 @@ def print_privileges(
     """Print the commands that make a token with no more privileges than are needed; run them on the node as root."""
     from jotunheim.services.nodes import privileges
 
-    wanted = privileges.grants(node=node, vm_storage=vm_storage, iso_storage=iso_storage, bridge=bridge)
+    wanted = privileges.grants(
+        node=node,
+        vm_storage=vm_storage,
+        backup_storage=backup_storage,
+        iso_storage=iso_storage,
+        bridge=bridge,
+    )
     if as_json:
         print_json(
             {"grants": [{"path": grant.path, "privileges": sorted(grant.privileges)} for grant in wanted]}

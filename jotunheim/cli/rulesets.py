@@ -43,9 +43,7 @@ def add(
 
 @app.command("list")
 def list_(
-    name: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only those whose name contains it.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Only the one with this name.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the rulesets, with how many servers apply them, and how many of those do not have their present rules."""

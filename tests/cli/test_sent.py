@@ -37,8 +37,8 @@ class Recorder:
             self.sent.append((request.method, request.url.raw_path.decode(), json.loads(request.content)))
             self.keys.append(request.headers.get("Idempotency-Key"))
         listed = {"meta": {"pagination": {"next_page": None}}}
-        template = {"id": 3, "name": "debian", "node_id": 7}
-        foreign = {"id": 4, "name": "debian", "node_id": 8}
+        template = {"id": 3, "name": "debian", "node_id": 7, "group_id": None}
+        foreign = {"id": 4, "name": "debian", "node_id": 8, "group_id": None}
         return {
             "server": SERVER,
             "job": self.job,

@@ -246,7 +246,7 @@ def test_a_ruleset_is_applied_outdated_brought_again_and_kept_while_it_is_used(
     assert service.refused("firewall-rulesets", spec)[1]["code"] == "uniqueness_error"
     id_ = made["id"]
     assert "servers" not in http.get(f"/client/firewall-rulesets/{id_}").json()["firewall_ruleset"]
-    listed = http.get("/client/firewall-rulesets", params={"name": "we", "sort": "-name"}).json()
+    listed = http.get("/client/firewall-rulesets", params={"name": "web", "sort": "-name"}).json()
     assert [ruleset["name"] for ruleset in listed["firewall_rulesets"]] == ["web"]
     assert http.post("/client/firewall-rulesets", json=spec).status_code == 405
 

@@ -13,7 +13,9 @@ from tests.support.service import Service
 
 DOCUMENTED = Path(__file__).parents[2] / "docs/operations.md"
 ROW = re.compile(r"^\| `(/[^`]+)` \| ([^|]+) \|", re.MULTILINE)
-WANTED = privileges.grants(node="pve1", vm_storage="vmstore", iso_storage="local", bridge="vmbr0")
+WANTED = privileges.grants(
+    node="pve1", vm_storage="vmstore", backup_storage="local", iso_storage="local", bridge="vmbr0"
+)
 
 
 def pveum(sandbox: Sandbox, line: str) -> str | None:
@@ -73,8 +75,7 @@ def test_each_privilege_that_is_missing_is_named_with_its_path(
 
 
 def test_the_documentation_names_them(sandbox: Sandbox) -> None:
-    names = privileges.grants(
-        node="<node>", vm_storage="<vm_storage>", iso_storage="<iso_storage>", bridge="<bridge>"
-    )
+    fields = ("node", "vm_storage", "backup_storage", "iso_storage", "bridge")
+    names = privileges.grants(**{field: f"<{field}>" for field in fields})
     rows = {path: set(names.split(", ")) for path, names in ROW.findall(DOCUMENTED.read_text())}
     assert rows == {grant.path: grant.privileges for grant in names}

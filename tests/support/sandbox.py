@@ -93,7 +93,9 @@ class Sandbox:
             grant.path: grant
             for node in self.nodes
             for storage in ("vmstore", "shared")
-            for grant in privileges.grants(node=node, vm_storage=storage, iso_storage="local", bridge="vmbr0")
+            for grant in privileges.grants(
+                node=node, vm_storage=storage, backup_storage="local", iso_storage="local", bridge="vmbr0"
+            )
         }
         for number, grant in enumerate(grants.values()):
             role = f"{user.partition('@')[0]}{number}"

@@ -61,7 +61,11 @@ def _permissions(node: Node, granted: Mapping[str, Mapping[str, bool]]) -> list[
 def privileges_of(node: Node) -> list[privileges.Grant]:
     """What a node's token needs."""
     return privileges.grants(
-        node=node.name, vm_storage=node.vm_storage, iso_storage=node.iso_storage, bridge=node.bridge
+        node=node.name,
+        vm_storage=node.vm_storage,
+        backup_storage=node.backup_storage,
+        iso_storage=node.iso_storage,
+        bridge=node.bridge,
     )
 
 

@@ -11,6 +11,7 @@ VM = frozenset(
     {
         "VM.Allocate",
         "VM.Audit",
+        "VM.Backup",
         "VM.Clone",
         "VM.Config.CDROM",
         "VM.Config.CPU",
@@ -26,9 +27,9 @@ VM = frozenset(
         "VM.Snapshot.Rollback",
     }
 )
-"""For the VMs. VM.Monitor is for the guest agent."""
+"""For the VMs. VM.Monitor is for the guest agent; without VM.Backup their backups are not even seen."""
 STORAGE = frozenset({"Datastore.AllocateSpace", "Datastore.Audit"})
-"""For the storage of the disks."""
+"""For the storages of disks and backups."""
 IMAGES = frozenset({"Datastore.Audit"})
 """For the storage of the ISO images."""
 BRIDGE = frozenset({"SDN.Use"})
@@ -45,17 +46,16 @@ class Grant:
     privileges: frozenset[str]
 
 
-def grants(*, node: str, vm_storage: str, iso_storage: str, bridge: str) -> list[Grant]:
+def grants(*, node: str, vm_storage: str, backup_storage: str, iso_storage: str, bridge: str) -> list[Grant]:
     """What the token of a node with these names needs."""
-    found = [
+    written = dict.fromkeys([vm_storage, backup_storage])
+    return [
         Grant("JotunheimVMs", "/vms", VM),
-        Grant("JotunheimStorage", f"/storage/{vm_storage}", STORAGE),
+        *(Grant("JotunheimStorage", f"/storage/{name}", STORAGE) for name in written),
+        *(Grant("JotunheimImages", f"/storage/{name}", IMAGES) for name in {iso_storage} - written.keys()),
         Grant("JotunheimBridge", f"/sdn/zones/localnetwork/{bridge}", BRIDGE),
         Grant("JotunheimNode", f"/nodes/{node}", NODE),
     ]
-    if iso_storage != vm_storage:
-        found.insert(2, Grant("JotunheimImages", f"/storage/{iso_storage}", IMAGES))
-    return found
 
 
 def missing(grant: Grant, granted: Mapping[str, Mapping[str, bool]]) -> list[str]:
@@ -78,9 +78,9 @@ def commands(wanted: Collection[Grant], token_id: str) -> Iterator[str]:
     user, _, name = token_id.partition("!")
     yield shlex.join(["pveum", "user", "add", user])
     yield shlex.join(["pveum", "user", "token", "add", user, name, "--privsep", "1"])
+    for role, privileges in {grant.role: grant.privileges for grant in wanted}.items():
+        yield shlex.join(["pveum", "role", "add", role, "--privs", " ".join(sorted(privileges))])
     for grant in wanted:
-        privileges = " ".join(sorted(grant.privileges))
-        yield shlex.join(["pveum", "role", "add", grant.role, "--privs", privileges])
         # A token has at most what its user has.
         for whom in (["--users", user], ["--tokens", token_id]):
             yield shlex.join(["pveum", "acl", "modify", grant.path, *whom, "--roles", grant.role])
