@@ -283,6 +283,7 @@ def test_a_bundle_says_what_it_is_and_what_belongs_to_it(
     assert {role.name for role in (folder / "roles").iterdir()} == {
         "pve_clone",
         "pve_config",
+        "pve_firewall",
         "pve_power",
         "pve_info",
     }

@@ -94,6 +94,10 @@ def _import(world: World, servers: Servers) -> str:
     return _job(world.service.ask("servers/import", asked))
 
 
+def _sync(world: World, servers: Servers) -> str:
+    return _job(world.service.ask(f"nodes/{world.service.ids['node']}/sync"))
+
+
 def _back_up(world: World, servers: Servers) -> None:
     """Give the running server a snapshot and a backup."""
     _done(_snapshot("held"))(world, servers)
@@ -153,6 +157,7 @@ CASES = (
         _on("running", "/firewall", STRICT_WALL, "PUT"),
         _done(_on("running", "/firewall", OPEN_WALL, "PUT")),
     ),
+    Case("sync", "node.sync", _sync),
     Case("delete, running", "server.delete", _on("running", "", {"backups": "delete"}, "DELETE"), _back_up),
     Case("delete, stopped", "server.delete", _on("stopped", "", None, "DELETE")),
     Case("password, now", "server.password", _on("running", "/password"), anew=True),

@@ -39,11 +39,12 @@ SETTINGS = {
 """What the service is told. Jobs are not repeated by themselves: what a failure leaves is to be seen."""
 
 # What is another one each time that something is done.
-_VOLATILE = re.compile(r"_at$|^(fence|attempt|max_attempts|lease_owner|progress|request_id)$")
+_VOLATILE = re.compile(r"_at$|^(status_since|fence|attempt|max_attempts|lease_owner|progress|request_id)$")
 _RECORDS_OF_THE_WAY = {
     "job_event",
     "job_run",
     "job_step",
+    "node_usage",
     "pve_task",
     "stored_answer",
     "sqlite_sequence",

@@ -125,6 +125,18 @@ CHANGE = {
 NOTHING = dict.fromkeys([*CHANGE, "pve_config_onboot"], None)
 RESTART = {"pve_restart_restart": "if_needed"}
 
+WALL = {
+    "pve_config_networks": [{"index": 0, "firewall": True}],
+    "pve_firewall_enabled": True,
+    "pve_firewall_mac_filter": True,
+    "pve_firewall_ip_filter": True,
+    "pve_firewall_addresses": ["10.99.1.5", "fd00::5"],
+    "pve_firewall_policy_in": "DROP",
+    "pve_firewall_rules": [
+        {"direction": "in", "action": "ACCEPT", "protocol": "tcp", "destination_port": "22"}
+    ],
+}
+
 CASES = {
     "server_rebuild.yml": [
         Case(running, rebuild(1)),
@@ -153,6 +165,10 @@ CASES = {
     ],
     "server_import_cancel.yml": [
         Case(running, {"pve_adopt_replaces": "9e60e40f-a6f6-4eca-b680-8f3b1f089265"}),
+    ],
+    "server_firewall.yml": [
+        Case(stopped, NOTHING | WALL),
+        Case(running, NOTHING | WALL | {"pve_firewall_ip_filter": False, "pve_firewall_addresses": None}),
     ],
     "server_power.yml": [
         Case(stopped, {"pve_power_state": "started"}),
