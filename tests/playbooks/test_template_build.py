@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jotunheim.exceptions import JotunheimError
-from jotunheim.exceptions.repository import TemplateDiffersError
+from jotunheim.exceptions.repository import TemplateDiffersError, TemplateInUseError
 from jotunheim.repositories.proxmox import tasks
 from jotunheim.repositories.proxmox import template as templates
 from tests.playbooks.pve_playbooks import Playbooks, Run, Sandbox, Unsafe
@@ -19,7 +19,7 @@ from tests.playbooks.test_server_build import foreign_vm
 from tests.support.images import ImageServer, image_server, qcow2, sha256
 from tests.support.processes import wait_for
 
-from ansible_collections.jotunheim.pve.plugins.plugin_utils import template, template_build  # isort: skip
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import template, template_build, template_vm  # isort: skip
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import template_uuid  # isort: skip
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm  # isort: skip
 
@@ -58,6 +58,16 @@ class Builds:
 
     def run(self, *arguments: str, **changes: Any) -> Run:
         return self.playbooks.run("template_build.yml", self.inventory(**changes), "--diff", *arguments)
+
+    def together(self, *arguments: str, **hosts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """The last result of each host, for several of them with changes of their own, in one run."""
+        variables = {
+            name: self.playbooks.template(**{**self.image, **changes}) for name, changes in hosts.items()
+        }
+        inventory = self.playbooks.inventory("templates", **variables)
+        run = self.playbooks.run("template_build.yml", inventory, "--diff", "--forks", "4", *arguments)
+        assert "Traceback" not in run.output
+        return run.by_host()
 
     def ok(self, *arguments: str, **changes: Any) -> Run:
         run = self.run(*arguments, **changes)
@@ -236,31 +246,36 @@ class TestRefusals:
         made_once(sandbox)
 
     def test_storages_and_bridges_that_do_not_fit(self, builds: Builds, sandbox: Sandbox) -> None:
-        run = builds.run(pve_template_storage="local", pve_template_image_storage="vmstore")
-        assert "storage local of node pve1 lacks the content type `images`" in run.error["message"]
-        assert "storage vmstore of node pve1 lacks the content type `import`" in run.error["message"]
-        run = builds.run("--check", pve_template_storage="nosuch")
-        assert "node pve1 has no storage nosuch" in run.error["message"]
-        assert "no bridge vmbr7" in builds.run(pve_template_bridge="vmbr7").error["message"]
-        shrunk = builds.run(pve_template_disk_bytes=GIB)
-        assert "disk_bytes: the image has" in shrunk.error["message"]
+        results = builds.together(
+            content={"pve_template_storage": "local", "pve_template_image_storage": "vmstore"},
+            missing={"pve_template_storage": "nosuch"},
+            bridge={"pve_template_bridge": "vmbr7"},
+            size={"pve_template_disk_bytes": GIB},
+        )
+        assert "storage local of node pve1 lacks the content type `images`" in results["content"]["msg"]
+        assert "storage vmstore of node pve1 lacks the content type `import`" in results["content"]["msg"]
+        assert "node pve1 has no storage nosuch" in results["missing"]["msg"]
+        assert "no bridge vmbr7" in results["bridge"]["msg"]
+        assert "disk_bytes: the image has" in results["size"]["msg"]
         assert set(sandbox.vms()) == {9000}
 
     def test_an_image_that_cannot_be_had_leaves_nothing(
         self, builds: Builds, sandbox: Sandbox, web: ImageServer
     ) -> None:
-        wrong = builds.run(pve_template_checksum="0" * 64)
-        assert wrong.error["code"] == "task_failed"
-        assert wrong.error["message"].startswith("checksum mismatch: got '")
-        assert "publisher" in wrong.error["hint"]
-        assert (
-            builds.run(pve_template_url=Unsafe("http://127.0.0.1:1/x.qcow2")).error["code"] == "task_failed"
-        )
         web.serve("/text.qcow2", b"<html>")
-        text = builds.run(
-            pve_template_url=Unsafe(f"{web.url}/text.qcow2"), pve_template_checksum=sha256(b"<html>")
+        results = builds.together(
+            checksum={"pve_template_checksum": "0" * 64},
+            refused={"pve_template_url": Unsafe("http://127.0.0.1:1/x.qcow2")},
+            format={
+                "pve_template_url": Unsafe(f"{web.url}/text.qcow2"),
+                "pve_template_checksum": sha256(b"<html>"),
+            },
         )
-        assert "not in qcow2 format" in text.error["message"]
+        assert {result["error"]["code"] for result in results.values()} == {"task_failed"}
+        assert results["checksum"]["msg"].startswith("checksum mismatch: got '")
+        assert "publisher" in results["checksum"]["error"]["hint"]
+        assert "127.0.0.1:1" in results["refused"]["msg"]
+        assert "not in qcow2 format" in results["format"]["msg"]
         assert (set(sandbox.vms()), images(sandbox)) == ({9000}, [])
 
         # Another file of that name is neither used nor replaced.
@@ -271,9 +286,7 @@ class TestRefusals:
 
 
 class TestWhoseVmItIs:
-    def test_other_vms_are_not_touched(
-        self, builds: Builds, playbooks: Playbooks, sandbox: Sandbox, web: ImageServer
-    ) -> None:
+    def test_other_vms_are_not_touched(self, builds: Builds, sandbox: Sandbox, web: ImageServer) -> None:
         builds.ok()
         foreign_vm(sandbox, 9102)
         server = sandbox.own_server()
@@ -283,12 +296,14 @@ class TestWhoseVmItIs:
         assert sandbox.vm(9103)["config"]["description"].startswith("jotunheim:template=")
         before = sandbox.vms()
         web.requests.clear()
-        for vmid in (9102, 9103, 9000, server):
-            for replace in (False, True):
-                run = builds.run(pve_vmid=vmid, pve_template_replace=replace)
-                assert run.error["code"] == "vmid_taken"
-                (failed,) = run.all[-1:]
-                assert {9000, 9101, vmid} <= set(failed["taken_vmids"])
+        hosts = {
+            f"vm-{vmid}-{may}": {"pve_vmid": vmid, "pve_template_replace": may}
+            for vmid in (9102, 9103, 9000, server)
+            for may in (False, True)
+        }
+        for host, result in builds.together(**hosts).items():
+            assert result["error"]["code"] == "vmid_taken", host
+            assert {9000, 9101, int(host.split("-")[1])} <= set(result["taken_vmids"])
         assert sandbox.vms() == before
         assert web.requests == []
 
@@ -297,12 +312,12 @@ class TestWhoseVmItIs:
     ) -> None:
         builds.ok()
         before = sandbox.vm(9101)
-        refused = builds.run(**builds.newer)
-        assert refused.error["code"] == "template_differs"
-        assert sha256(IMAGE) in refused.error["message"]
-        assert "pve_template_replace" in refused.error["hint"]
-        larger = builds.run(pve_template_disk_bytes=4 * GIB)
-        assert larger.error["code"] == "template_differs"
+        larger = {"pve_template_disk_bytes": 4 * GIB}
+        results = builds.together(image=builds.newer, size=larger)
+        assert [result["error"]["code"] for result in results.values()] == ["template_differs"] * 2
+        assert sha256(IMAGE) in results["image"]["msg"]
+        assert "pve_template_replace" in results["image"]["error"]["hint"]
+        assert f"whose disk has {2 * GIB} bytes" in results["size"]["msg"]
         assert sandbox.vm(9101) == before
         assert len(images(sandbox)) == 1
 
@@ -314,14 +329,6 @@ class TestWhoseVmItIs:
         assert config["description"] == f"jotunheim:template={sha256(NEWER)}"
         assert len(disks(sandbox)) == 2
         assert builds.ok(pve_template_replace=True, **builds.newer).changed == []
-
-    def test_pves_own_refusal_is_told(self, builds: Builds, sandbox: Sandbox) -> None:
-        builds.ok()
-        sandbox.fault(
-            method="DELETE", path="/qemu/9101$", task_fails="base volume 'x' is still in use by linked cloned"
-        )
-        run = builds.run(pve_template_replace=True, **builds.newer)
-        assert run.error["code"] in {"template_in_use", "proxmox_error", "task_failed"}
 
 
 class TestRecovery:
@@ -435,3 +442,18 @@ class TestEveryRequest:
             "vmstore:9101/vm-9101-cloudinit.qcow2",
         ]
         assert sandbox.vm(9101)["config"]["description"] == f"jotunheim:template={wanted.checksum}"
+
+    def test_pves_own_refusal_is_told(
+        self, sandbox: Sandbox, web: ImageServer, wanted: template.Wanted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of linked clones that the token does not see."""
+        plugins = Plugins(sandbox)
+        build(plugins.vm(), wanted)
+        plugins.run("POST", "nodes/pve1/qemu/9101/clone", newid=9105, name="linked")
+        before = sandbox.vm(9101)
+        for module in (template_build, template_vm):
+            monkeypatch.setattr(module, "check_unlinked", lambda *_: None)
+        newer = replace(wanted, url=f"{web.url}/newer.qcow2", checksum=sha256(NEWER), replace=True)
+        with pytest.raises(TemplateInUseError, match="still in use by linked clone"):
+            build(plugins.vm(), newer)
+        assert sandbox.vm(9101) == before
