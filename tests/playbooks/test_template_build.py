@@ -1,6 +1,8 @@
 """`template_build.yml`, really run against the sandbox, which really fetches its images."""
 
+import hashlib
 import os
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +15,8 @@ from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.repository import TemplateDiffersError, TemplateInUseError
 from jotunheim.repositories.proxmox import tasks
 from jotunheim.repositories.proxmox import template as templates
-from tests.playbooks.pve_playbooks import Playbooks, Run, Sandbox, Unsafe
+from jotunheim.services.nodes.privileges import grants
+from tests.playbooks.pve_playbooks import ROOT, Playbooks, Run, Sandbox, Unsafe
 from tests.playbooks.pve_plugins import Death, Killed, Plugins, Trouble
 from tests.playbooks.test_server_build import foreign_vm
 from tests.support.images import ImageServer, image_server, qcow2, sha256
@@ -180,6 +183,47 @@ class TestBuild:
             assert refused.error["code"] == "template_in_use"
             assert "1101" in refused.error["message"]
         assert sandbox.vm(9101) == before
+
+
+class TestByHand:
+    def test_the_example_inventory(self, playbooks: Playbooks, sandbox: Sandbox, web: ImageServer) -> None:
+        ready = sandbox.ready
+        playbooks.environment = {
+            "PVE_TOKEN_SECRET": ready["token_secret"],
+            "PVE_FINGERPRINT": ready["fingerprint"],
+            "PVE_TEMPLATE_CHECKSUM": hashlib.sha512(NEWER).hexdigest(),
+        }
+        run = playbooks.run(
+            "template_build.yml",
+            ROOT / "inventory" / "example",
+            *("-e", f"pve_api_host={sandbox.host}", "-e", f"pve_api_port={sandbox.port}"),
+            *("-e", f"pve_api_token_id={ready['token_id']}"),
+            *("-e", f"pve_template_url={web.url}/newer.qcow2"),
+        )
+        assert run.code == 0, run.output
+        assert {result.host for result in run.results} == {"debian-12"}
+        assert sandbox.vm(9100)["config"]["scsi0"].endswith("base-9100-disk-0.qcow2,size=4G")
+
+    def test_a_token_with_the_documented_privileges(self, builds: Builds, sandbox: Sandbox) -> None:
+        extra = (ROOT / "docs" / "operations.md").read_text().partition("The service builds no templates")[2]
+        rows = re.findall(r"^\| `(/\S+)` \| ([^|]+) \|", extra, re.MULTILINE)
+        places = {"/storage/<image_storage>": "/storage/local", "/nodes/<node>": "/nodes/pve1"}
+        granted: dict[str, set[str]] = {places[path]: set() for path, _ in rows}
+        for path, names in rows:
+            granted[places[path]].update(names.split(", "))
+        for grant in grants(node="pve1", vm_storage="vmstore", iso_storage="vmstore", bridge="vmbr0"):
+            granted.setdefault(grant.path, set()).update(grant.privileges)
+        with sandbox.client() as pve:
+            pve.post("access/users", userid="builder@pve")
+            for number, (path, privileges) in enumerate(granted.items()):
+                pve.post("access/roles", roleid=f"Builder{number}", privs=",".join(sorted(privileges)))
+                pve.put("access/acl", path=path, roles=f"Builder{number}", users="builder@pve")
+            token = pve.post("access/users/builder@pve/token/by-hand", privsep=False)
+        sandbox.control("DELETE", "/requests")  # none of the plugins'
+        as_builder = {"pve_api_token_id": "builder@pve!by-hand", "pve_api_token_secret": token["value"]}
+        builds.ok(pve_template_disk_bytes=3 * GIB, pve_template_keep_image=False, **as_builder)
+        assert images(sandbox) == []
+        builds.ok(pve_template_replace=True, **builds.newer, **as_builder)
 
 
 class TestRefusals:
