@@ -194,6 +194,18 @@ class UnsupportedTemplateError(ProxmoxRequestError):
     code = "unsupported_template"
 
 
+class TemplateDiffersError(ProxmoxRequestError):
+    """A template of ours has the VMID, and it is of another image or size than the wanted one."""
+
+    code = "template_differs"
+
+
+class TemplateInUseError(ProxmoxRequestError):
+    """Disks are linked to those of a template that shall be replaced."""
+
+    code = "template_in_use"
+
+
 class RebuildIncompleteError(ProxmoxRequestError):
     """A stage of a rebuild was asked for before the one that has to come first."""
 

@@ -12,6 +12,7 @@ from jotunheim.sandbox import (
     create,
     destroy,
     disks,
+    downloads,
     firewall,
     groups_api,
     guest_agent,
@@ -31,8 +32,8 @@ from jotunheim.sandbox import (
 from jotunheim.sandbox.call import Handler
 
 MODULES = (
-    access_api, agent, backups, cloudinit, clone, cluster, config, consoles, create, destroy, disks, firewall,
-    groups_api, guest_agent, images, ipsets, migrate, nodes, pools, power, snapshots, statistics, storage, tasks_api, users_api,
+    access_api, agent, backups, cloudinit, clone, cluster, config, consoles, create, destroy, disks, downloads,
+    firewall, groups_api, guest_agent, images, ipsets, migrate, nodes, pools, power, snapshots, statistics, storage, tasks_api, users_api,
     vms,
 )  # fmt: skip
 

@@ -144,9 +144,7 @@ def check_drive(volumes: Volumes, node: str, key: str, text: str, default_storag
     storage, _, name = file.partition(":")
     if NEW_DISK.fullmatch(file) or name == "cloudinit":
         volumes.image_storage(default_storage or storage)
-        source = drive.get("import-from")
-        if source and not source.startswith("/") and volumes.find(node, source) is None:
-            raise failure(f"volume '{source}' does not exist")
+        _check_source(volumes, node, key, drive)
         return
     volumes.storage(storage)
     parse_volname(name)
@@ -154,6 +152,17 @@ def check_drive(volumes: Volumes, node: str, key: str, text: str, default_storag
         raise failure(f"volume '{file}' does not exist")
     if key in ("efidisk0", "tpmstate0") and is_cdrom(drive):
         raise bad_parameters({key: "invalid format - a CD-ROM"})
+
+
+def _check_source(volumes: Volumes, node: str, key: str, drive: Mapping[str, str]) -> None:
+    source, new = drive.get("import-from"), NEW_DISK.fullmatch(drive["file"])
+    if source is None:
+        return
+    if new is None or float(new[2]):
+        why = "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>"
+        raise bad_parameters({key: why})
+    if not source.startswith("/") and volumes.find(node, source) is None:
+        raise failure(f"volume '{source}' does not exist")
 
 
 def allocate(
@@ -246,3 +255,14 @@ def require_option_privilege(check: Callable[..., None], vm_path: str, text: str
     check(vm_path, "VM.Config.CDROM" if is_cdrom(drive) else "VM.Config.Disk")
     if NEW_DISK.fullmatch(drive.get("file", "")) or is_cloudinit(drive):
         check(f"/storage/{drive['file'].partition(':')[0]}", "Datastore.AllocateSpace")
+    source = drive.get("import-from", "")
+    if source and not source.startswith("/"):
+        content, owner = parse_volname(source.partition(":")[2])
+        if content not in ("images", "import"):
+            why = f"{source} has wrong type '{content}' - needs to be 'images' or 'import'"
+            raise bad_parameters({"import-from": why})
+        if owner:
+            check(f"/vms/{owner}", "VM.Clone")
+        else:
+            storage = f"/storage/{source.partition(':')[0]}"
+            check(storage, "Datastore.AllocateSpace", "Datastore.Audit", any_of=True)

@@ -1,9 +1,11 @@
 """Taking uploaded ISO images, container templates and disk images."""
 
+import hashlib
 import re
 
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.errors import bad_params, failure
+from jotunheim.sandbox.state import Volume
 from jotunheim.sandbox.tasks import Worker
 
 routes = Routes()
@@ -15,6 +17,32 @@ EXTENSIONS = {
 }
 
 
+def checked_filename(kind: str, sent: str) -> str:
+    """The name of a file of a content type, as PVE normalises it.
+
+    Raises:
+        ApiError: 400, no such file is called so.
+    """
+    filename = re.sub(r"[^a-zA-Z0-9_.-]", "_", sent.rpartition("/")[2].rpartition("\\")[2])
+    ending = next((ending for ending in EXTENSIONS[kind] if filename.endswith(ending)), "")
+    if not ending or filename == ending:
+        why = "invalid filename or wrong extension" if kind == "import" else "wrong file extension"
+        raise bad_params(filename=why)
+    return filename
+
+
+def format_of(kind: str, filename: str) -> str:
+    """The format of a file, as the storage's content shows it."""
+    ending = filename.rpartition(".")[2]
+    return {"iso": "iso", "vztmpl": f"t{ending}"}.get(kind, ending)
+
+
+def digest_of(volume: Volume, algorithm: str) -> str:
+    """The digest of a file; of one that nobody has sent or fetched, one that no file has."""
+    known = volume.digests.get(algorithm)
+    return known or hashlib.new(algorithm, volume.volid.encode(), usedforsecurity=False).hexdigest()
+
+
 @routes("POST", "/nodes/{node}/storage/{storage}/upload")
 async def upload(call: Call) -> str:
     """Take an uploaded ISO image, container template or disk image."""
@@ -24,9 +52,7 @@ async def upload(call: Call) -> str:
         raise bad_params(filename="property is missing and it is not optional")
     if kind not in storage.content:
         raise failure(f"storage '{storage.name}' does not support '{kind}' content")
-    filename = re.sub(r"[^a-zA-Z0-9_.-]", "_", sent.filename.rpartition("/")[2].rpartition("\\")[2])
-    if not filename.endswith(EXTENSIONS[kind]):
-        raise bad_params(filename="wrong file extension")
+    filename = checked_filename(kind, sent.filename)
     if call.get("checksum") and not call.get("checksum-algorithm"):
         raise bad_params(checksum="checksum without an algorithm")
     temporary, volid = str(call.params["tmpfilename"]), f"{storage.name}:{kind}/{filename}"
@@ -50,11 +76,11 @@ async def upload(call: Call) -> str:
         old = world.volumes.find(call.node, volid)
         if old:
             world.volumes.remove(old)
-        ending = filename.rpartition(".")[2]
-        form = {"iso": "iso", "vztmpl": f"t{ending}"}.get(kind, ending)
-        world.volumes.create(
+        form = format_of(kind, filename)
+        volume = world.volumes.create(
             call.node, volid, vmid=None, size=sent.size, used=sent.size, kind=kind, format=form
         )
+        volume.digests = sent.digests
         worker.say("finished file import successfully")
 
     return call.task("imgcopy", "", work)

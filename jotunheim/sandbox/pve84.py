@@ -54,6 +54,8 @@ def _adjust(paths: dict[str, dict[str, Spec]]) -> None:
                     properties[name].pop("minimum", None)
                     properties[name].pop("maximum", None)
     network = paths["/nodes/{node}/network"]["GET"]["parameters"]["properties"]["type"]
+    download = paths["/nodes/{node}/storage/{storage}/download-url"]["POST"]["parameters"]["properties"]
+    download["compression"]["enum"] = ["gz", "lzo", "zst", "bz2"]  # the data names a constant of PVE's code
     network["enum"] = [kind for kind in network["enum"] if kind not in ("fabric", "include_sdn")]
 
 

@@ -35,6 +35,7 @@ DURATIONS = {
     "migrate": 2.0,  # on top of the copying
     "remove_volume": 0.2,
     "upload": 0.2,
+    "download": 0.2,  # on top of the fetching, which takes what it takes
     "template": 0.3,
 }
 """Every duration that can be set, with its default."""

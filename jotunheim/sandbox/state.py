@@ -63,6 +63,8 @@ class Volume:
     """Of an image to import: the size of the disk in it. `size` is that of the file."""
     files: str | None = None
     """With guests: the files on it. They live no longer than the process; then the template's are taken."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """Of a file that was uploaded or downloaded: its digests by algorithm."""
 
 
 @dataclass

@@ -187,7 +187,7 @@ async def volume_info(call: Call) -> dict[str, Any]:
     data: dict[str, Any] = {
         "format": volume.format if volume.content in ("images", "import") else "raw",
         "path": call.world.volumes.path(volid),
-        "size": volume.size,
+        "size": volume.virtual_size or volume.size,
         "used": volume.used,
     }
     if volume.content == "backup":

@@ -15,6 +15,7 @@ PARAMETERS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/access/users"): ("keys",),
     ("PUT", "/access/users/{userid}"): ("keys",),
     ("PUT", "/access/users/{userid}/token/{tokenid}"): ("delete", "regenerate"),
+    ("POST", "/nodes/{node}/storage/{storage}/download-url"): ("compression",),
     ("POST", "/nodes/{node}/qemu"): ("live-restore", "ha-managed", "cdrom"),
     ("POST", f"{VM}/migrate"): ("targetstorage", "force", "with-conntrack-state"),
     ("POST", f"{VM}/status/resume"): ("nocheck",),

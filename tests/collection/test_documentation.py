@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "jotunheim/collections/ansible_collections/jotunheim/pve/plugins"
-ACTIONS = sorted(file.stem for file in (PLUGINS / "action").glob("vm_*.py"))
+ACTIONS = sorted(file.stem for file in (PLUGINS / "action").glob("*.py"))
 ROLES = sorted(folder.name for folder in (ROOT / "roles").glob("pve_*"))
 # Other phases of the same rebuild.
 SHARED_VARIABLES = {"pve_rebuild_clean": "pve_rebuild", "pve_rebuild_abandon": "pve_rebuild"}
@@ -49,14 +49,17 @@ def test_the_documentation_of_a_plugin_is_its_specification(name: str) -> None:
     assert yaml.safe_load(module("modules", name).RETURN)
 
 
-def test_the_action_group_names_every_plugin() -> None:
-    runtime = load(PLUGINS.parent / "meta" / "runtime.yml")
-    assert runtime["action_groups"]["vm"] == ACTIONS
+def test_the_action_groups_name_every_plugin() -> None:
+    groups = load(PLUGINS.parent / "meta" / "runtime.yml")["action_groups"]
+    assert sorted(name for names in groups.values() for name in names) == ACTIONS
+    assert all(name.startswith(f"{group}_") for group, names in groups.items() for name in names)
 
 
 def test_the_connection_variables_are_all_documented() -> None:
-    fragment = module("doc_fragments", "connection").ModuleDocFragment.DOCUMENTATION
-    assert [name for name in module("plugin_utils", "target").VARIABLES if f"C({name})" not in fragment] == []
+    variables = set(module("plugin_utils", "target").VARIABLES)
+    for fragment, wanted in (("connection", variables), ("template", variables - {"pve_uuid"})):
+        text = module("doc_fragments", fragment).ModuleDocFragment.DOCUMENTATION
+        assert {name for name in variables if f"C({name})" in text} == wanted
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -17,6 +17,9 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import (  
     is_ours,
     mark,
     service_lines,
+    template_checksum,
+    template_mark,
+    template_uuid,
 )
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.progress import Progress  # noqa: E402
 
@@ -168,3 +171,31 @@ def test_equals_signs_in_values_survive() -> None:
     assert Progress(tuple(lines)).swapping == "job:1"
     done = Progress(tuple(Progress(tuple(lines)).swapped("job:1")))
     assert done.left_over_volumes == [OLD]
+
+
+class TestTemplates:
+    CHECKSUM = "ab" * 32
+
+    def test_a_clone_by_hand_that_is_adopted_loses_the_templates_line(self) -> None:
+        cloned = {"smbios1": f"uuid={UUID}", "description": f"{template_mark(self.CHECKSUM)}\nmine"}
+        assert template_checksum(cloned) == self.CHECKSUM
+        assert (description_text(cloned), service_lines(cloned)) == ("mine", [])
+        after = identity(cloned, UUID, None).applied_to(cloned)
+        assert after["description"] == f"{mark(UUID)}\nmine"
+        assert template_checksum(after) is None
+        assert not identity(after, UUID, None)
+
+    def test_no_template_is_a_server_and_no_server_a_template(self) -> None:
+        built = {"smbios1": f"uuid={template_uuid(9100)}", "description": template_mark(self.CHECKSUM)}
+        assert not is_ours(built, UUID)
+        assert is_ours(built, template_uuid(9100))
+        assert not is_ours(built, template_uuid(9101))
+        assert not is_ours(
+            {"description": f"{mark(UUID)}\n{template_mark(self.CHECKSUM)}"}, template_uuid(9100)
+        )
+
+    @pytest.mark.parametrize("text", [template_mark("ab" * 32), f"{template_mark('')}\nmore"])
+    def test_a_users_text_like_the_line_stays(self, text: str) -> None:
+        config = noted(text, [])
+        assert (description_text(config), template_checksum(config)) == (text, None)
+        assert not identity(config, UUID, text)

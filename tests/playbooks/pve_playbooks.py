@@ -252,11 +252,22 @@ class Playbooks:
         }
         return variables | changes
 
-    def inventory(self, **servers: Mapping[str, Any]) -> Path:
-        """A YAML inventory with these hosts in the group `servers` (underscores in names become hyphens)."""
-        hosts = {name.replace("_", "-"): dict(variables) for name, variables in servers.items()}
+    def template(self, number: int = 1, **changes: Any) -> dict[str, Any]:
+        """The variables of one template that is to be built; what it is made from has to be added."""
+        connection = ("pve_api_", "pve_node")
+        found = {name: value for name, value in self.server().items() if name.startswith(connection)}
+        found |= {
+            "pve_vmid": 9100 + number,
+            "pve_template_name": Unsafe(f"debian-{number}"),
+            "pve_template_storage": "vmstore",
+        }
+        return found | changes
+
+    def inventory(self, group: str = "servers", /, **hosts: Mapping[str, Any]) -> Path:
+        """A YAML inventory with these hosts in a group (underscores in names become hyphens)."""
+        named = {name.replace("_", "-"): dict(variables) for name, variables in hosts.items()}
         file = self.folder / "inventory.yml"
-        file.write_text(yaml.dump({"servers": {"hosts": hosts}}, Dumper=_Dumper, sort_keys=False))
+        file.write_text(yaml.dump({group: {"hosts": named}}, Dumper=_Dumper, sort_keys=False))
         return file
 
     def command(self, playbook: str | Path, inventory: Path, *arguments: str) -> list[str]:

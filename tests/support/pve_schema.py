@@ -61,6 +61,7 @@ FORMATS = {
     "pve-vmid": r"[1-9]\d{2,8}",
     "pve-storage-id": r"[a-zA-Z][\w.-]*[a-zA-Z0-9]",
     "pve-storage-content": r"[a-z]+",
+    "pve-volume-id-or-absolute-path": rf"{VOLUME}|/\S+",
     "pve-bridge-id": r"[a-zA-Z0-9][\w.-]*",
     "pve-configid": r"[a-zA-Z][\w-]+",
     "pve-poolid": r"[\w.-]+(/[\w.-]+)*",

@@ -136,9 +136,10 @@ class NodeStorage(Table):
     @classmethod
     def replace_all(cls, node: Node, rows: Iterable[Mapping[str, Any]]) -> None:
         """What a node has now, in place of what it had."""
+        new = [{"node": node, **row} for row in rows]  # which may be made from what there was
         cls.delete().where(cls.node == node).execute()
-        for row in rows:
-            cls.create(node=node, **row)
+        for row in new:
+            cls.create(**row)
 
     @classmethod
     def of(cls, node: Node) -> "list[NodeStorage]":

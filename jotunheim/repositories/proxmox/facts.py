@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 from jotunheim.exceptions.repository import (
     ProxmoxPermissionError,
     ProxmoxRequestError,
-    ProxmoxUnavailableError,
     ProxmoxVmNotFoundError,
 )
 from jotunheim.repositories.proxmox.client import ProxmoxClient, api_path
 
 _UUID = re.compile(r"(?:^|,)uuid=([0-9A-Fa-f-]{36})(?:,|$)")
+_NOT_THERE = 500
 Found = TypeVar("Found")
 
 
@@ -63,13 +63,13 @@ class Disk:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a sync wants to know of a node. What the token may not see is None, or empty."""
+    """All that a sync wants to know of a node. None: the token may not see it."""
 
     peers: frozenset[str]
     """Names of the nodes of its cluster, its own among them."""
     load: Load | None
-    storages: Sequence[StorageFacts]
-    bridges: Sequence[str]
+    storages: Sequence[StorageFacts] | None
+    bridges: Sequence[str] | None
     vms: Mapping[int, Vm]
     disks: Sequence[Disk] | None
     lacking: Sequence[str] = field(default_factory=list)
@@ -99,8 +99,8 @@ def read(client: ProxmoxClient, node: str, vm_storage: str) -> Facts:
     return Facts(
         peers=peers,
         load=ask(_load),
-        storages=ask(_storages) or [],
-        bridges=ask(_bridges) or [],
+        storages=ask(_storages),
+        bridges=ask(_bridges),
         vms=vms,
         disks=ask(_disks, vm_storage),
         lacking=lacking,
@@ -122,12 +122,10 @@ def template_vmids(client: ProxmoxClient, node: str) -> list[int]:
 
 
 def smbios_uuid(client: ProxmoxClient, node: str, vmid: int) -> str:
-    """The UUID that a VM carries, in lower case; empty: none, or the node does not have the VM any more."""
+    """The UUID that a VM carries, in lower case; empty: none, or the node does not have the VM, or will not tell."""
     try:
         config = client.get(api_path("nodes", node, "qemu", vmid, "config"))
-    except ProxmoxUnavailableError:
-        raise
-    except ProxmoxRequestError:
+    except (ProxmoxVmNotFoundError, ProxmoxPermissionError):
         return ""
     found = _UUID.search(str(config.get("smbios1", "")))
     return found[1].lower() if found else ""
@@ -191,10 +189,10 @@ def _vms(client: ProxmoxClient, node: str) -> dict[int, Vm]:
 def _disks(client: ProxmoxClient, node: str, storage: str) -> list[Disk] | None:
     try:
         listed = client.get(api_path("nodes", node, "storage", storage, "content"), content="images")
-    except (ProxmoxPermissionError, ProxmoxUnavailableError):
+    except ProxmoxRequestError as error:
+        if error.status == _NOT_THERE:  # the storage is not there, or not active; its own entry says so
+            return None
         raise
-    except ProxmoxRequestError:  # the storage is not there, or not active; its own entry says so
-        return None
     return [
         Disk(int(disk["vmid"]) if disk.get("vmid") else None, int(disk.get("size") or 0)) for disk in listed
     ]

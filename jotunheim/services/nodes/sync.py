@@ -4,7 +4,7 @@ A sync only reads from Proxmox VE: `look` asks the node, outside of transactions
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -157,12 +157,12 @@ def record(node: Node, seen: Seen) -> Outcome:
         ours = Server.vmids_among(told.vms)
         NodeState.of([node])[node.id].record(
             peers=sorted(told.peers),
-            bridges=list(told.bridges),
             lacking=list(told.lacking),
             foreign_memory_bytes=_foreign_memory(told, ours),
-            **_processors(told),
+            **_told(told),
         )
-        NodeStorage.replace_all(node, _storages(node, told, ours))
+        if told.storages is not None:
+            NodeStorage.replace_all(node, _storages(node, told.storages, told.disks))
         if told.load is not None:
             NodeUsage.add(node, _usage(node, told, told.load))
         Template.record_presence(node, present=told.vms, absent=seen.strays.templates)
@@ -193,23 +193,27 @@ def _ask(node: Node, where: Endpoint) -> facts.Facts | ProxmoxRequestError:
         return error
 
 
-def _processors(told: facts.Facts) -> Mapping[str, Any]:
-    if told.load is None:
-        return {"version": None, "cpu_count": None, "memory_bytes": None}
-    load = told.load
-    return {"version": load.version, "cpu_count": load.cpu_count, "memory_bytes": load.memory_bytes}
+def _told(told: facts.Facts) -> Mapping[str, Any]:
+    """The columns that a node told; what it would not tell stays as it told before, so that no limit is lifted."""
+    columns: dict[str, Any] = {} if told.bridges is None else {"bridges": list(told.bridges)}
+    if told.load is not None:
+        load = told.load
+        columns |= {"version": load.version, "cpu_count": load.cpu_count, "memory_bytes": load.memory_bytes}
+    return columns
 
 
 def _foreign_memory(told: facts.Facts, ours: set[int]) -> int:
     return sum(vm.memory_bytes for vm in told.vms.values() if vm.running and vm.vmid not in ours)
 
 
-def _storages(node: Node, told: facts.Facts, ours: set[int]) -> Iterable[dict[str, Any]]:
-    for storage in told.storages:
+def _storages(
+    node: Node, told: Sequence[facts.StorageFacts], disks: Sequence[facts.Disk] | None
+) -> Iterable[dict[str, Any]]:
+    known = {storage.name: storage.foreign_bytes for storage in NodeStorage.of(node)}
+    for storage in told:
         foreign = None
-        if storage.name == node.vm_storage and told.disks is not None:
-            elsewhere = Server.vmids_among({disk.vmid for disk in told.disks if disk.vmid})
-            foreign = sum(disk.size_bytes for disk in told.disks if disk.vmid not in ours | elsewhere)
+        if storage.name == node.vm_storage:
+            foreign = known.get(storage.name) if disks is None else _foreign_disks(disks)
         yield {
             "name": storage.name,
             "type": storage.type,
@@ -222,8 +226,13 @@ def _storages(node: Node, told: facts.Facts, ours: set[int]) -> Iterable[dict[st
         }
 
 
+def _foreign_disks(disks: Sequence[facts.Disk]) -> int:
+    ours = Server.vmids_among({disk.vmid for disk in disks if disk.vmid})
+    return sum(disk.size_bytes for disk in disks if disk.vmid not in ours)
+
+
 def _usage(node: Node, told: facts.Facts, load: facts.Load) -> Usage:
-    disks = next((storage for storage in told.storages if storage.name == node.vm_storage), None)
+    disks = next((storage for storage in told.storages or [] if storage.name == node.vm_storage), None)
     return Usage(
         cpu=load.cpu,
         memory_used_bytes=load.memory_used_bytes,

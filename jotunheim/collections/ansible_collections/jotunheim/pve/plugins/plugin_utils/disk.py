@@ -45,13 +45,23 @@ def disk(config: Mapping[str, Any], wanted: Disk) -> Plan:
         raise DataValidationError(
             [FieldProblem("size_bytes", f"must be a multiple of {_GRAIN_BYTES} (1 MiB)")]
         )
-    if wanted.size_bytes < current - _ROUNDING_BYTES:
-        reason = f"{device} has {current} bytes and cannot shrink to {wanted.size_bytes}: Proxmox VE only grows disks"
-        raise DataValidationError([FieldProblem("size_bytes", reason)])
+    check_growth(device, current, wanted.size_bytes, "size_bytes")
     if wanted.size_bytes > current:
         plan.resizes.append(Resize(device, wanted.size_bytes))
         plan.changes.append(Change(f"{device}.size_bytes", current, wanted.size_bytes))
     return plan
+
+
+def check_growth(what: str, current: int, wanted: int, field: str) -> None:
+    """Raise DataValidationError for the field when a disk, or what it is made of, would have to shrink."""
+    if wanted < current - _ROUNDING_BYTES:
+        reason = f"{what} has {current} bytes and cannot shrink to {wanted}: Proxmox VE only grows disks"
+        raise DataValidationError([FieldProblem(field, reason)])
+
+
+def same_size(one: int, other: int) -> bool:
+    """Whether two sizes differ by no more than storages round."""
+    return abs(one - other) <= _ROUNDING_BYTES
 
 
 def disk_sizes(config: Mapping[str, Any]) -> dict[str, int]:

@@ -3,6 +3,9 @@
 PVE's VMIDs are reused, and `nextid` reserves nothing, so a VMID alone proves nothing.
 
 A description is: the mark line, service lines (what a rebuild notes, see `progress`), the user's text.
+
+A template that we have built from an image says so in its first line, with the image's checksum. Clones inherit notes: that it is the
+template itself shows its SMBIOS UUID, which follows from its VMID, and which Proxmox VE gives to no clone.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import GENERATED, Properties
@@ -19,6 +22,7 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import GE
 from jotunheim.repositories.proxmox import configuration
 
 _MARK = configuration.MARK
+_TEMPLATE_MARK = "jotunheim:template="
 _SERVICE_LINE = re.compile(r"jotunheim:(replaced|rebuild|discarded)=")
 
 # A user's text that would read as service lines gets an empty line before it, which is no part of it.
@@ -56,6 +60,22 @@ def scratch_uuid(uuid: str) -> str:
     return str(uuid5(UUID(uuid), "jotunheim:rebuild"))
 
 
+def template_mark(checksum: str) -> str:
+    """The first line of the description of a template that we have built from the image with this checksum."""
+    return f"{_TEMPLATE_MARK}{checksum}"
+
+
+def template_checksum(config: Mapping[str, Any]) -> str | None:
+    """The checksum of the image that a template of ours was built from, or a VM was cloned from by hand."""
+    first = _first_line(config)
+    return first.removeprefix(_TEMPLATE_MARK) if first.startswith(_TEMPLATE_MARK) else None
+
+
+def template_uuid(vmid: int) -> str:
+    """The SMBIOS UUID of a template that we have built under a VMID."""
+    return str(uuid5(NAMESPACE_URL, f"jotunheim:template:{vmid}"))
+
+
 def service_lines(config: Mapping[str, Any]) -> list[str]:
     """The lines between mark and user's text, in their order."""
     first, *others = _normal(str(config.get("description", ""))).split("\n")
@@ -63,8 +83,10 @@ def service_lines(config: Mapping[str, Any]) -> list[str]:
 
 
 def description_text(config: Mapping[str, Any]) -> str:
-    """The user's part of the description: all of it but mark and service lines."""
+    """The user's part of the description: all of it but mark and service lines, and what a template's clone inherits."""
     text = _normal(str(config.get("description", "")))
+    if template_checksum(config) is not None:
+        return text.partition("\n")[2]
     if not text.startswith(_MARK):
         return text
     rest = "\n".join(text.split("\n")[1 + len(service_lines(config)) :])

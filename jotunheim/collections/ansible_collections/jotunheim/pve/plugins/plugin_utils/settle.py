@@ -65,16 +65,20 @@ def settle(vm: Vm, upids: Collection[str], timeout_seconds: float) -> None:
         ProxmoxTimeoutError: one still runs after `timeout_seconds`.
     """
     for upid in dict.fromkeys([*upids, *active_tasks(vm, {vm.vmid}, _TYPES)]):
-        with _state_tells():
-            vm.client.wait(upid, timeout_seconds)
+        wait_for_end(vm, upid, timeout_seconds)
     clone.settled(vm, timeout_seconds)
 
 
 def wait_for_active(vm: Vm, vmids: Collection[int], types: Collection[str], timeout_seconds: float) -> None:
     """Wait for the end, good or bad, of the node's tasks of these types on these VMs, whoever began them."""
     for upid in active_tasks(vm, vmids, types):
-        with _state_tells():
-            vm.client.wait(upid, timeout_seconds)
+        wait_for_end(vm, upid, timeout_seconds)
+
+
+def wait_for_end(vm: Vm, upid: str, timeout_seconds: float) -> None:
+    """Wait for the end, good or bad, of one task."""
+    with _state_tells():
+        vm.client.wait(upid, timeout_seconds)
 
 
 def active_tasks(vm: Vm, vmids: Collection[int], types: Collection[str]) -> list[str]:
