@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from jotunheim.exceptions.service import PlacementError
 from jotunheim.repositories.peewee.infrastructure import Node
-from jotunheim.repositories.peewee.servers import ForeignVmid, Server, lowest_free_vmid
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.peewee.vmids import ForeignVmid, lowest_free_vmid
 from jotunheim.settings import Settings
 
 

@@ -29,7 +29,8 @@ from jotunheim.repositories.peewee.database import previewed, unique
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
-from jotunheim.repositories.peewee.servers import Label, Server, claim_vmid
+from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.vmids import claim_vmid
 from jotunheim.repositories.proxmox import ProxmoxClient, reads
 from jotunheim.repositories.proxmox.configuration import Configuration
 from jotunheim.services.networks import addresses

@@ -15,8 +15,9 @@ from jotunheim.repositories.peewee.database import EPOCH, database, now, transac
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
 from jotunheim.repositories.peewee.overlaps import addresses_between
 from jotunheim.repositories.peewee.pool_summaries import PoolSummary, summary
-from jotunheim.repositories.peewee.servers import ForeignVmid, Server, lowest_free_vmid
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.sort_keys import from_sort_key, sort_key
+from jotunheim.repositories.peewee.vmids import ForeignVmid, lowest_free_vmid
 from tests.support.statements import statements
 
 

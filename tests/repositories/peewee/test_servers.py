@@ -8,7 +8,8 @@ from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
-from jotunheim.repositories.peewee.servers import TRANSITIONS, Server, lowest_free_vmid
+from jotunheim.repositories.peewee.servers import TRANSITIONS, Server
+from jotunheim.repositories.peewee.vmids import lowest_free_vmid
 
 MOVES: dict[str, tuple[ServerStatus, Callable[[Server], None]]] = {
     "mark_building": (ServerStatus.BUILDING, Server.mark_building),
