@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jotunheim.exceptions import JotunheimError
-from jotunheim.exceptions.repository import TemplateDiffersError, TemplateInUseError
+from jotunheim.exceptions.repository import TemplateDiffersError, TemplateInUseError, VmidTakenError
 from jotunheim.repositories.proxmox import tasks
 from jotunheim.repositories.proxmox import template as templates
 from jotunheim.services.nodes.privileges import grants
@@ -153,6 +153,16 @@ class TestBuild:
         expected = {"before": {"name": "debian-1", "cores": 1}, "after": {"name": "renamed", "cores": 4}}
         assert check.diffs == real.diffs == {"Make the template": expected}
         made_once(sandbox)
+
+    def test_two_templates_of_one_image(self, builds: Builds, sandbox: Sandbox) -> None:
+        results = builds.together(one={}, other={"pve_vmid": 9102})
+        assert [result.get("failed", False) for result in results.values()] == [False, False]
+        assert {vmid for vmid, vm in sandbox.vms().items() if vm["config"].get("template")} == {
+            9000,
+            9101,
+            9102,
+        }
+        assert len(images(sandbox)) == 1
 
     def test_the_image_may_go_afterwards(self, builds: Builds, sandbox: Sandbox, web: ImageServer) -> None:
         check = builds.ok("--check", pve_template_keep_image=False)
@@ -486,6 +496,28 @@ class TestEveryRequest:
             "vmstore:9101/vm-9101-cloudinit.qcow2",
         ]
         assert sandbox.vm(9101)["config"]["description"] == f"jotunheim:template={wanted.checksum}"
+
+    def test_a_half_made_one_with_a_larger_disk_is_made_anew(
+        self, sandbox: Sandbox, wanted: template.Wanted
+    ) -> None:
+        plugins = Plugins(sandbox)
+        with pytest.raises(Killed):
+            build(plugins.vm(death=Death(4)), replace(wanted, disk_bytes=8 * GIB))
+        assert sandbox.vm(9101)["config"]["scsi0"].endswith("size=8G")
+        build(plugins.vm(), wanted)
+        made_once(sandbox, disk="size=3G")
+
+    def test_a_vm_of_another_node_is_seen_before_anything_is_fetched(
+        self, sandbox: Sandbox, web: ImageServer, wanted: template.Wanted
+    ) -> None:
+        sandbox.control("POST", "/reset", nodes=2)
+        plugins = Plugins(sandbox)
+        plugins.run("POST", "nodes/pve2/qemu", vmid=9101, name="theirs")
+        web.requests.clear()
+        with pytest.raises(VmidTakenError, match="on another node") as refused:
+            build(plugins.vm(), wanted)
+        assert {9000, 9101} <= set(refused.value.taken_vmids)
+        assert web.requests == []
 
     def test_pves_own_refusal_is_told(
         self, sandbox: Sandbox, web: ImageServer, wanted: template.Wanted, monkeypatch: pytest.MonkeyPatch

@@ -157,12 +157,12 @@ def look(vm: Vm, wanted: Wanted) -> Found:
     """
     config = clone.settled(vm, wanted.timeout_seconds)
     if config is None:
+        if _is_elsewhere(vm):
+            raise taken(vm, f"VMID {vm.vmid} belongs to a guest on another node, or to a container.")
         return Found(Stage.ABSENT, {})
     if not is_ours(config, vm.uuid):
-        raise VmidTakenError(
-            f"VMID {vm.vmid} belongs to a VM that is no template of Jotunheim's; it was not touched.",
-            taken_vmids=used_vmids(vm.client) | {vm.vmid},
-            hint="Choose another VMID.",
+        raise taken(
+            vm, f"VMID {vm.vmid} belongs to a VM that is no template of Jotunheim's; it was not touched."
         )
     if not is_template(config):
         settle.wait_for_active(vm, {vm.vmid}, _OUR_TASKS, wanted.timeout_seconds)
@@ -178,6 +178,11 @@ def look(vm: Vm, wanted: Wanted) -> Found:
 def is_template(config: Config) -> bool:
     """Whether PVE calls the VM a template."""
     return str(config.get("template", "0")) == "1"
+
+
+def taken(vm: Vm, message: str) -> VmidTakenError:
+    """The error that says that the VMID is not free, with those that are not either."""
+    return VmidTakenError(message, taken_vmids=used_vmids(vm.client) | {vm.vmid}, hint="Choose another VMID.")
 
 
 def refuse(vm: Vm, difference: str) -> NoReturn:
@@ -200,11 +205,20 @@ def _difference(config: Config, wanted: Wanted) -> str | None:
     made_of = template_checksum(config)
     if made_of != wanted.checksum:
         return f"of the image {made_of}, not {wanted.checksum}" if made_of else "whose notes name no image"
-    if is_template(config) and wanted.disk_bytes is not None:
+    if wanted.disk_bytes is not None:
         size = disk_sizes(config)[system_disk(config)]
-        if not same_size(size, wanted.disk_bytes):
+        may_grow = not is_template(config) and size < wanted.disk_bytes
+        if not may_grow and not same_size(size, wanted.disk_bytes):
             return f"whose disk has {size} bytes, not {wanted.disk_bytes}"
     return None
+
+
+def _is_elsewhere(vm: Vm) -> bool:
+    """Whether the cluster lists a guest under the VMID that is no VM of this node. One of this node may be gone already."""
+    return any(
+        int(guest["vmid"]) == vm.vmid and (guest.get("node") != vm.node or guest.get("type") == "lxc")
+        for guest in vm.client.get("cluster/resources", type="vm")
+    )
 
 
 def _was_never_finished(vm: Vm, config: Config) -> bool:

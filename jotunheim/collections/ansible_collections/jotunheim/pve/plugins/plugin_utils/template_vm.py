@@ -20,12 +20,12 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.template import (
     in_use,
     is_template,
     look,
+    taken,
 )
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
 
 from jotunheim.exceptions.repository import ProxmoxRequestError, ProxmoxTaskFailedError, VmidTakenError
 from jotunheim.repositories.proxmox import api_path
-from jotunheim.repositories.proxmox.reads import used_vmids
 
 _CREATE = "create template"
 _CONVERT = "convert to template"
@@ -126,9 +126,7 @@ def _create(vm: Vm, wanted: Wanted) -> None:
     except VmidTakenError as error:
         # Perhaps by a request of our own that arrived late, after the process that sent it was killed.
         if look(vm, wanted).stage is Stage.ABSENT:
-            raise VmidTakenError(
-                error.message, taken_vmids=used_vmids(vm.client) | {vm.vmid}, hint=error.hint
-            ) from error
+            raise taken(vm, error.message) from error
 
 
 def _finish(vm: Vm, wanted: Wanted) -> None:
