@@ -69,7 +69,7 @@ def test_waiting_without_a_terminal_prints_a_line_a_step(against: Run) -> None:
     lines = created.out.splitlines()
     assert "Password, shown only now: " in lines[1]
     steps = [line.split()[0] for line in lines if line.startswith("  ok")]
-    assert steps == ["ok"] * 4
+    assert steps == ["ok"] * 5
     assert "\x1b" not in created.out
     assert ["name", name] in [line.split() for line in lines]
 
@@ -83,7 +83,7 @@ def test_a_job_is_shown_listed_and_watched(against: Run, service: Service) -> No
     assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
     assert (events[0]["type"], events[-1]["type"]) == ("job.queued", "job.finished")
     again = against("job", "watch", job_id)
-    assert [line.split()[0] for line in again.out.splitlines()] == ["ok"] * 5
+    assert [line.split()[0] for line in again.out.splitlines()] == ["ok"] * 6
     shown = against("job", "show", job_id)
     assert "Clone the template" in shown.out
     listed = against("job", "list", "--server", name, "--status", "succeeded", "--json").document["jobs"]
