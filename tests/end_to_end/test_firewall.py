@@ -267,7 +267,7 @@ def test_a_ruleset_is_applied_outdated_brought_again_and_kept_while_it_is_used(
     ).json()
     assert [found["name"] for found in changed["outdated_servers"]] == ["walled"]
     assert http.get(f"/client/servers/{server['id']}/firewall").json()["outdated_rulesets"] == [id_]
-    only = service.read(f"firewall-rulesets/{id_}/servers?outdated=true&name=wall&sort=-name")["servers"]
+    only = service.read(f"firewall-rulesets/{id_}/servers?outdated=true&name=walled&sort=-name")["servers"]
     assert [(found["name"], found["outdated"]) for found in only] == [("walled", True)]
 
     applied = service.ask(f"firewall-rulesets/{id_}/apply")
