@@ -77,5 +77,6 @@ def test_each_privilege_that_is_missing_is_named_with_its_path(
 def test_the_documentation_names_them(sandbox: Sandbox) -> None:
     fields = ("node", "vm_storage", "backup_storage", "iso_storage", "bridge")
     names = privileges.grants(**{field: f"<{field}>" for field in fields})
-    rows = {path: set(names.split(", ")) for path, names in ROW.findall(DOCUMENTED.read_text())}
+    service, _, _ = DOCUMENTED.read_text().partition("The service builds no templates")
+    rows = {path: set(names.split(", ")) for path, names in ROW.findall(service)}
     assert rows == {grant.path: grant.privileges for grant in names}

@@ -221,7 +221,8 @@ class TestByHand:
         granted: dict[str, set[str]] = {places[path]: set() for path, _ in rows}
         for path, names in rows:
             granted[places[path]].update(names.split(", "))
-        for grant in grants(node="pve1", vm_storage="vmstore", iso_storage="vmstore", bridge="vmbr0"):
+        storages = dict.fromkeys(("vm_storage", "backup_storage", "iso_storage"), "vmstore")
+        for grant in grants(node="pve1", bridge="vmbr0", **storages):
             granted.setdefault(grant.path, set()).update(grant.privileges)
         with sandbox.client() as pve:
             pve.post("access/users", userid="builder@pve")
