@@ -147,6 +147,8 @@ class RunResult:
         """
         found = self.hosts[host]
         error = found.error or self.failure
+        if self.failure and error and self.failure.code == "worker_disk" and error.code == "playbook_failed":
+            error = self.failure  # without room a task fails as well, and does not know why
         if error:
             raise error
         if not found.results:
