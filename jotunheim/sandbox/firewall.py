@@ -9,9 +9,9 @@ from typing import Any
 
 from fakepve.formats import split_list
 
+from jotunheim.data.server.firewall_names import MACROS
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.errors import bad_parameters, bad_params, failure
-from jotunheim.sandbox.macros import MACROS
 from jotunheim.sandbox.state import Firewall
 
 routes = Routes()

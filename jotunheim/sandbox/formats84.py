@@ -7,6 +7,7 @@ from typing import Any
 
 from fakepve import formats
 
+from jotunheim.data.server.firewall_names import PROTOCOLS
 from jotunheim.sandbox.roles import PRIVILEGES
 
 DISK_BUSES = {"ide": 4, "scsi": 31, "virtio": 16, "sata": 6}
@@ -123,63 +124,6 @@ SERVICES = frozenset(
         "pop3s",
         "mysql",
         "postgresql",
-    ]
-)
-PROTOCOLS = frozenset(
-    [
-        "ah",
-        "dccp",
-        "egp",
-        "eigrp",
-        "encap",
-        "esp",
-        "etherip",
-        "fc",
-        "ggp",
-        "gre",
-        "hip",
-        "hopopt",
-        "icmp",
-        "icmpv6",
-        "idpr-cmtp",
-        "idrp",
-        "igmp",
-        "igp",
-        "ip",
-        "ipcomp",
-        "ipencap",
-        "ipip",
-        "ipv6",
-        "ipv6-frag",
-        "ipv6-icmp",
-        "ipv6-nonxt",
-        "ipv6-opts",
-        "ipv6-route",
-        "isis",
-        "iso-tp4",
-        "l2tp",
-        "manet",
-        "mobility-header",
-        "mpls-in-ip",
-        "ospf",
-        "pim",
-        "pup",
-        "rdp",
-        "rohc",
-        "rspf",
-        "rsvp",
-        "sctp",
-        "shim6",
-        "skip",
-        "st",
-        "tcp",
-        "udp",
-        "udplite",
-        "vmtp",
-        "vrrp",
-        "wesp",
-        "xns-idp",
-        "xtp",
     ]
 )
 

@@ -264,6 +264,7 @@ class World:
         found = [f"a traceback in {name}" for name in ("worker.log", "serve.log") if self._broke(name)]
         for directory in (self.service.state / "runs").glob("*"):
             found.append(f"a run directory was left: {directory.name}")
+            # A worker may be removing it this moment; that it was left is noted.
             shutil.rmtree(directory, ignore_errors=True)
         return found
 

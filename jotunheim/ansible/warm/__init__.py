@@ -121,6 +121,7 @@ class WarmAnsible:
                 log.warning(
                     "The loaded Ansible ended (%s); it is loaded again.", self._parent.process.returncode
                 )
+                # It removes its directory itself, unless it was killed.
                 shutil.rmtree(self._parent.directory, ignore_errors=True)
             else:
                 log.info("Files of Ansible or Jotunheim changed; they are loaded again.")
@@ -183,6 +184,7 @@ def _load(environment: Mapping[str, str], drivers: Sequence[str]) -> _Parent:
     except ValueError:
         process.kill()
         process.wait()
+        # It may have got as far as removing it; why it could not be started is what matters.
         shutil.rmtree(directory, ignore_errors=True)
         raise ValueError("it did not become ready") from None
     return _Parent(process, directory, {file: _changed(file) for file in files})

@@ -75,6 +75,7 @@ def main() -> None:
 
 
 def _end(directory: Path) -> None:
+    # Whoever found this process dead may have been faster.
     shutil.rmtree(directory, ignore_errors=True)
     os._exit(0)
 

@@ -85,6 +85,16 @@ def read(client: ProxmoxClient, node: str, vm_storage: str) -> Facts:
     Raises:
         ProxmoxRequestError: it gives no usable answer. A missing privilege is no such error.
     """
+    try:
+        return _read(client, node, vm_storage)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ProxmoxRequestError(
+            f"What node {node} tells is not what Proxmox VE would: {type(error).__name__}.",
+            hint="Check host and port of the node.",
+        ) from error
+
+
+def _read(client: ProxmoxClient, node: str, vm_storage: str) -> Facts:
     lacking: list[str] = []
 
     def ask(reader: Callable[..., Found], *arguments: str) -> Found | None:
