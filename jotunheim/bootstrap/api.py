@@ -2,7 +2,7 @@
 
 from jotunheim.bootstrap.store import use_store
 from jotunheim.jobs.queue import Queue
-from jotunheim.routes.operation import Context
+from jotunheim.routes.call import Context
 from jotunheim.settings import Settings
 
 

@@ -6,8 +6,8 @@ from pydantic import BaseModel
 
 from jotunheim.data.job import JobType
 from jotunheim.data.server.iso import IsoRequest, IsoView
+from jotunheim.routes.call import Call, JobQuery, Reply
 from jotunheim.routes.guards import unnamed_nodes
-from jotunheim.routes.operation import Call, JobQuery, Reply
 from jotunheim.routes.queries import IsoListQuery
 from jotunheim.routes.requests import Module
 from jotunheim.services.servers import iso, live

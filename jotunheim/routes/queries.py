@@ -15,7 +15,7 @@ from jotunheim.data.node.view import AddressState
 from jotunheim.data.server.importing import GuestKind
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.routes.operation import ListQuery
+from jotunheim.routes.call import ListQuery
 
 
 def _text(max_length: int = 255) -> Any:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from jotunheim.data.job import EventView
 from jotunheim.exceptions.http import from_pydantic
-from jotunheim.routes.operation import NoQuery
+from jotunheim.routes.call import NoQuery
 from jotunheim.services import jobs
 
 STREAM_POLL_SECONDS = 0.3

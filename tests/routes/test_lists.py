@@ -33,7 +33,8 @@ from jotunheim.repositories.peewee.pve_tasks import PveTask
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.repositories.peewee.ssh_keys import SshKey
 from jotunheim.routes import api_admin, api_client
-from jotunheim.routes.operation import Call, Context, ListQuery, Operation
+from jotunheim.routes.call import Call, Context, ListQuery
+from jotunheim.routes.operation import Operation
 from jotunheim.routes.streams import EventQuery
 from jotunheim.settings import Settings
 from tests.support.statements import statements

@@ -1,7 +1,8 @@
 """What a node has and how it is used: processors, memory, storages, bridges, VMs and disks. Six requests."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -85,11 +86,18 @@ def read(client: ProxmoxClient, node: str, vm_storage: str) -> Facts:
     Raises:
         ProxmoxRequestError: it gives no usable answer. A missing privilege is no such error.
     """
-    try:
+    with _as_pve_would(f"node {node}"):
         return _read(client, node, vm_storage)
+
+
+@contextmanager
+def _as_pve_would(who: str) -> Iterator[None]:
+    """A part in which an answer of another form is the node's error."""
+    try:
+        yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProxmoxRequestError(
-            f"What node {node} tells is not what Proxmox VE would: {type(error).__name__}.",
+            f"What {who} tells is not what Proxmox VE would: {type(error).__name__}.",
             hint="Check host and port of the node.",
         ) from error
 
@@ -119,16 +127,18 @@ def _read(client: ProxmoxClient, node: str, vm_storage: str) -> Facts:
 
 def whereabouts(client: ProxmoxClient) -> list[tuple[int, str, str]]:
     """VMID, node and name of all VMs of the cluster that the token may see."""
-    return [
-        (int(guest["vmid"]), str(guest["node"]), str(guest.get("name", "")))
-        for guest in client.get("cluster/resources", type="vm")
-        if guest.get("type") == "qemu"
-    ]
+    with _as_pve_would("the cluster"):
+        return [
+            (int(guest["vmid"]), str(guest["node"]), str(guest.get("name", "")))
+            for guest in client.get("cluster/resources", type="vm")
+            if guest.get("type") == "qemu"
+        ]
 
 
 def template_vmids(client: ProxmoxClient, node: str) -> list[int]:
     """VMIDs of a node's templates, as far as the token sees them."""
-    return sorted(vm.vmid for vm in _vms(client, node).values() if vm.template)
+    with _as_pve_would(f"node {node}"):
+        return sorted(vm.vmid for vm in _vms(client, node).values() if vm.template)
 
 
 def smbios_uuid(client: ProxmoxClient, node: str, vmid: int) -> str:
@@ -137,7 +147,8 @@ def smbios_uuid(client: ProxmoxClient, node: str, vmid: int) -> str:
         config = client.get(api_path("nodes", node, "qemu", vmid, "config"))
     except (ProxmoxVmNotFoundError, ProxmoxPermissionError):
         return ""
-    found = _UUID.search(str(config.get("smbios1", "")))
+    with _as_pve_would(f"node {node}"):
+        found = _UUID.search(str(config.get("smbios1", "")))
     return found[1].lower() if found else ""
 
 
@@ -148,7 +159,7 @@ def is_absent(client: ProxmoxClient, node: str, vmid: int) -> bool:
     except ProxmoxVmNotFoundError:
         return True
     except ProxmoxPermissionError:
-        return False
+        pass
     return False
 
 

@@ -6,7 +6,8 @@ from jotunheim.data.answers import ServerJob, UnmanagedList
 from jotunheim.data.job import JobType
 from jotunheim.data.paging import Paged
 from jotunheim.data.server.importing import ImportRequest, UnmanagedView
-from jotunheim.routes.operation import Call, JobQuery, Operations, Reply
+from jotunheim.routes.call import Call, JobQuery, Reply
+from jotunheim.routes.operation import Operations
 from jotunheim.routes.queries import UnmanagedListQuery
 from jotunheim.services import jobs
 from jotunheim.services.nodes import nodes, unmanaged

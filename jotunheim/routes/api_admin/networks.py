@@ -3,7 +3,8 @@
 from jotunheim.data.answers import AddressAnswer, AddressList, AddressPoolAnswer, AddressPoolList
 from jotunheim.data.node.change import AddressChange, AddressPoolChange
 from jotunheim.data.node.spec import AddressPoolSpec, AddressRangeSpec
-from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.call import Call, NoQuery, Reply
+from jotunheim.routes.operation import Operations
 from jotunheim.routes.queries import AddressListQuery, AddressPoolListQuery
 from jotunheim.services.networks import addresses, pools
 

@@ -4,7 +4,8 @@ from pydantic import AwareDatetime
 
 from jotunheim.data.answers import JobAnswer, StorageList, UsageList
 from jotunheim.repositories.peewee.node_state import RESOLUTIONS
-from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.call import Call, NoQuery, Reply
+from jotunheim.routes.operation import Operations
 from jotunheim.routes.queries import StorageListQuery
 from jotunheim.services import jobs
 from jotunheim.services.nodes import nodes, state, sync

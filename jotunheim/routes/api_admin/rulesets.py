@@ -8,7 +8,8 @@ from jotunheim.data.answers import (
     RulesetServers,
 )
 from jotunheim.data.server.firewall import ApplyRequest, RulesetChange, RulesetSpec
-from jotunheim.routes.operation import Call, CheckQuery, NoQuery, Operations, Reply
+from jotunheim.routes.call import Call, CheckQuery, NoQuery, Reply
+from jotunheim.routes.operation import Operations
 from jotunheim.routes.queries import RulesetListQuery, RulesetServersQuery
 from jotunheim.services import jobs
 from jotunheim.services.networks import rulesets

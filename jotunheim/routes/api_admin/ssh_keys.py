@@ -3,7 +3,8 @@
 from jotunheim.data.answers import UserSshKeyAnswer, UserSshKeyList
 from jotunheim.data.ssh_key import SshKeyChange, UserSshKeySpec
 from jotunheim.repositories.peewee.ssh_keys import SshKey
-from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.call import Call, NoQuery, Reply
+from jotunheim.routes.operation import Operations
 from jotunheim.routes.queries import UserSshKeyListQuery
 from jotunheim.services import ssh_keys
 

@@ -12,7 +12,8 @@ from jotunheim.data.answers import (
 from jotunheim.data.node.change import TemplateChange, TemplateGroupChange
 from jotunheim.data.node.spec import TemplateGroupSpec, TemplateSpec
 from jotunheim.repositories.proxmox.template import TemplateFacts
-from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.call import Call, NoQuery, Reply
+from jotunheim.routes.operation import Operations
 from jotunheim.routes.queries import TemplateGroupListQuery, TemplateListQuery
 from jotunheim.services.nodes import nodes, template_groups, templates
 

@@ -2,7 +2,8 @@
 
 from jotunheim.data.answers import ClientRulesetAnswer, ClientRulesetList
 from jotunheim.data.server.firewall import ClientRulesetView, RulesetView
-from jotunheim.routes.operation import Call, NoQuery, Operations, Reply
+from jotunheim.routes.call import Call, NoQuery, Reply
+from jotunheim.routes.operation import Operations
 from jotunheim.routes.queries import RulesetListQuery
 from jotunheim.services.networks import rulesets
 
