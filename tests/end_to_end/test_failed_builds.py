@@ -54,7 +54,9 @@ def test_a_correct_fingerprint_is_enough(fresh_service: Service, sandbox: Sandbo
     fresh_service.add_infrastructure(sandbox, tls=tls)
     test = fresh_service.create(f"nodes/{fresh_service.ids['node']}/test", {})["test"]
     assert test["ok"], test
-    assert test["version"]
+    said = {check["name"]: check["message"] for check in test["checks"]}
+    assert said["certificate"] == f"The certificate is the pinned one, {sandbox.fingerprint}."
+    assert said["version"] == f"It is Proxmox VE {test['version']}."
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -64,7 +66,13 @@ def test_trying_out_a_node_finds_the_same_reason(case: str, fresh_service: Servi
     test = fresh_service.create(f"nodes/{fresh_service.ids['node']}/test", {})["test"]
     assert (test["ok"], test["code"]) == (False, code)
     failed = [check for check in test["checks"] if not check["ok"]]
-    assert failed
+    assert [check["name"] for check in failed] == [
+        {
+            "node_unavailable": "connection",
+            "node_unauthorized": "token",
+            "certificate_mismatch": "certificate",
+        }[code]
+    ]
     assert all(check["hint"] for check in failed)
 
 
@@ -72,7 +80,8 @@ def test_a_node_of_another_name_is_found_out(fresh_service: Service, sandbox: Sa
     fresh_service.add_infrastructure(sandbox, name="elsewhere")
     test = fresh_service.create(f"nodes/{fresh_service.ids['node']}/test", {})["test"]
     assert test["ok"] is False
-    assert [check["ok"] for check in test["checks"]] == [True, False]
+    checks = {check["name"]: check["ok"] for check in test["checks"]}
+    assert checks == {"connection": True, "certificate": True, "version": True, "node": False}
 
 
 def test_a_failed_build_is_retried_on_demand_and_continues(fresh_service: Service, sandbox: Sandbox) -> None:

@@ -58,7 +58,7 @@ class Check(View):
     """One thing that was looked at on a node."""
 
     name: str
-    """`connection`, `version`, `node`, `permissions` or `storage …`."""
+    """`connection`, `certificate`, `token`, `version`, `node`, `permissions`, `storage …` or `firewall`."""
     ok: bool
     message: str
     hint: str | None = None

@@ -3,10 +3,20 @@
 from collections.abc import Collection, Mapping
 
 from jotunheim.data.node.view import Check, NodeTest
-from jotunheim.exceptions.repository import ProxmoxRequestError
+from jotunheim.exceptions.repository import (
+    ProxmoxCertificateError,
+    ProxmoxPermissionError,
+    ProxmoxRequestError,
+    ProxmoxUnauthorizedError,
+)
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, reads
 from jotunheim.services.nodes import privileges
+
+OLDEST_VERSION = 8
+_DEAD_ENDS = {ProxmoxCertificateError.code: "certificate", ProxmoxUnauthorizedError.code: "token"}
+"""The checks that some errors are the failures of."""
+_CODES = {"permissions": ProxmoxPermissionError.code, "version": ProxmoxRequestError.code}
 
 
 def run_checks(node: Node, endpoint: Endpoint) -> NodeTest:
@@ -16,22 +26,42 @@ def run_checks(node: Node, endpoint: Endpoint) -> NodeTest:
     try:
         with ProxmoxClient(endpoint) as client:
             version = reads.version(client)
-            told = f"{node.host}:{node.port} answers as Proxmox VE {version}."
-            checks.append(Check(name="connection", ok=True, message=told))
+            checks += [_connection(node), _certificate(node), _version(version)]
             checks.append(_name(node, reads.nodes(client)))
             if checks[-1].ok:
                 checks += _permissions(node, reads.permissions(client))
                 checks.append(_storage(node, reads.storages(client, node.name)))
                 checks.append(_firewall(reads.datacenter_firewall(client)))
     except ProxmoxRequestError as error:
-        name = "permissions" if checks else "connection"
+        name = _DEAD_ENDS.get(error.code, "permissions" if checks else "connection")
         checks.append(Check(name=name, ok=False, message=error.message, hint=error.hint))
         return NodeTest(ok=False, code=error.code, version=version, checks=checks)
     failed = [check for check in checks if not check.ok]
     code = None
     if failed:
-        code = "node_permission" if failed[0].name == "permissions" else "node_not_found"
+        code = _CODES.get(failed[0].name, "node_not_found")
     return NodeTest(ok=not failed, code=code, version=version, checks=checks)
+
+
+def _connection(node: Node) -> Check:
+    return Check(name="connection", ok=True, message=f"{node.host}:{node.port} answers.")
+
+
+def _certificate(node: Node) -> Check:
+    """What the session has made sure of before anything was sent."""
+    if node.tls_fingerprint is not None:
+        said = f"The certificate is the pinned one, {node.tls_fingerprint}."
+    else:
+        whose = "authorities that were given" if node.tls_ca_pem else "system's authorities"
+        said = f"The certificate is one for {node.host}, by the {whose}."
+    return Check(name="certificate", ok=True, message=said)
+
+
+def _version(version: str) -> Check:
+    major = version.partition(".")[0]
+    ok = major.isdecimal() and int(major) >= OLDEST_VERSION
+    hint = None if ok else f"Upgrade it: this needs Proxmox VE {OLDEST_VERSION} or newer."
+    return Check(name="version", ok=ok, message=f"It is Proxmox VE {version}.", hint=hint)
 
 
 def _name(node: Node, names: Collection[str]) -> Check:
