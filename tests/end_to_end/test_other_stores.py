@@ -95,16 +95,20 @@ def test_changes_at_once_find_what_is_free(postgresql_service: Service) -> None:
     assert pool["total"] == 12
     made = [service.create_server(f"crowd-{number}", start=False) for number in range(6)]
     assert {service.finished(each["job"]["id"])["status"] for each in made} == {"succeeded"}
-    barrier = threading.Barrier(6)
+    barrier = threading.Barrier(12)
 
-    def change(id_: str) -> httpx.Response:
+    def ask(number: int) -> httpx.Response:
         barrier.wait()
-        return service.http.patch(f"/admin/servers/{id_}", json={"addresses": {"ipv6_prefixes": 2}})
+        if number % 2:  # what takes room and addresses as well
+            spec = {"name": f"beside-{number}", "template_id": service.ids["template"], "start": False}
+            return service.http.post("/admin/servers", json={**spec, "addresses": {"ipv4": 1}})
+        change = {"memory_bytes": 2 * 2**30, "addresses": {"ipv6_prefixes": 2}}
+        return service.http.patch(f"/admin/servers/{made[number // 2]['server']['id']}", json=change)
 
-    with ThreadPoolExecutor(6) as callers:
-        answers = list(callers.map(change, [each["server"]["id"] for each in made]))
-    assert [answer.status_code for answer in answers] == [202] * 6, [answer.text for answer in answers]
-    given = [prefix for answer in answers for prefix in answer.json()["server"]["delegated_prefixes"]]
+    with ThreadPoolExecutor(12) as callers:
+        answers = list(callers.map(ask, range(12)))
+    assert [answer.status_code for answer in answers] == [202] * 12, [answer.text for answer in answers]
+    given = [prefix for answer in answers[::2] for prefix in answer.json()["server"]["delegated_prefixes"]]
     assert len(set(given)) == 12
     assert service.read(f"address-pools/{pool['id']}")["address_pool"]["free"] == 0
 
@@ -160,6 +164,24 @@ def test_pools_made_at_once_share_no_address(postgresql_service: Service) -> Non
 
     with ThreadPoolExecutor(6) as callers:
         assert sorted(callers.map(make, range(6))) == [201] + [409] * 5
+
+
+def test_a_node_is_changed_and_asked_at_once(postgresql_service: Service, sandbox: Sandbox) -> None:
+    service, http = postgresql_service, postgresql_service.http
+    path = f"/admin/nodes/{service.ids['node']}"
+    barrier = threading.Barrier(6)
+
+    def ask(number: int) -> list[httpx.Response]:
+        barrier.wait()
+        if number % 2:
+            return [http.post(f"{path}/sync") for _ in range(6)]
+        return [http.patch(path, json={"host": "127.0.0.1", "labels": {"n": str(n)}}) for n in range(6)]
+
+    with ThreadPoolExecutor(6) as callers:
+        answers = [answer for several in callers.map(ask, range(6)) for answer in several]
+    assert {answer.status_code for answer in answers} == {200, 202}, [answer.text for answer in answers]
+    jobs = {answer.json()["job"]["id"] for answer in answers if answer.status_code == 202}
+    assert {service.finished(id_)["status"] for id_ in jobs} == {"succeeded"}
 
 
 def test_what_is_deleted_while_it_is_asked_for_is_not_half_there(

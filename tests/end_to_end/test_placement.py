@@ -181,6 +181,15 @@ def test_a_node_without_free_addresses_is_passed_over(cluster: Cluster) -> None:
     code, details = refused(cluster, "no-address", addresses={"ipv4": 1})
     assert (code, set(details)) == ("placement_error", {"pve1", "pve2"})
     assert all("ipv4" in said for said in details.values())
+    code, details = refused(cluster, "taken", addresses={"explicit": ["10.77.0.1"]})
+    assert code == "placement_error"
+    assert "no pool of node pve1 has it" in details["pve1"]
+    assert "is an address of server" in details["pve2"]
+    code, details = refused(cluster, "nobodys", addresses={"explicit": ["10.99.9.9"]})
+    assert (code, set(details)) == ("invalid_input", {"addresses.explicit.0"})
+    withdraw_all(cluster)
+    named = cluster.create("named", addresses={"explicit": ["10.77.0.2"]})
+    assert (node_of(named), named["server"]["addresses"][0]["address"]) == ("pve2", "10.77.0.2")
     withdraw_all(cluster)
     cluster.service.ask(f"address-pools/{made['id']}", method="DELETE")
 

@@ -129,20 +129,24 @@ def unused(message: str) -> Iterator[None]:
 def serialize(purpose: str) -> None:
     """Let no other transaction with the same purpose go on until this one ends.
 
-    SQLite has one writer at a time anyway; PostgreSQL gets an advisory lock.
+    SQLite has one writer at a time anyway; PostgreSQL gets an advisory lock. A transaction that needs several takes them in
+    this order, else two could wait for each other: `placement`, `vmid`, `addresses`, `mac`.
     """
     if not isinstance(database.obj, SqliteDatabase):
         database.execute_sql("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"jotunheim {purpose}",))
 
 
-def locking(query: Any, *tables: type[Table]) -> Any:
+def locking(query: Any, *tables: type[Table], referable: bool = False) -> Any:
     """A select that keeps the rows of these tables from being changed by others until the transaction ends.
 
     SQLite's writing transactions do so anyway. Outside of a transaction nothing is kept.
+
+    Args:
+        referable: others may meanwhile add rows that refer to these.
     """
     if isinstance(database.obj, SqliteDatabase) or not database.in_transaction():
         return query
-    return query.for_update(of=tables)
+    return query.for_update("FOR NO KEY UPDATE" if referable else "FOR UPDATE", of=tables)
 
 
 def connect(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from peewee import (
     TextField,
 )
 
-from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, now, unused
+from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, locking, now, unused
 
 
 class Location(Versioned, Table):
@@ -78,6 +78,12 @@ class Node(Versioned, Table):
         """Delete the node. Raises InUseError when a server or template is on it."""
         with unused(f"Something is on node {self.name}."):
             self.delete_instance()
+
+    @classmethod
+    def hold(cls, id_: int) -> bool:
+        """Keep others from changing the node until the transaction ends; False: there is none any more."""
+        held = locking(cls.select(cls.id).where(cls.id == id_), cls, referable=True)
+        return held.first() is not None
 
     @classmethod
     def named(cls, names: Iterable[str]) -> "list[Node]":

@@ -15,7 +15,7 @@ from jotunheim.data.job import JobType
 from jotunheim.data.node.state import Moved, Usage
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions.repository import ProxmoxRequestError
-from jotunheim.repositories.peewee.database import now, serialize, transaction
+from jotunheim.repositories.peewee.database import now, transaction
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeState, NodeStorage, NodeUsage
@@ -152,8 +152,7 @@ def record(node: Node, seen: Seen) -> Outcome:
     """Write down what a node told, let the records of servers that moved follow, and see to what drifted."""
     told = seen.facts
     with transaction():
-        serialize(f"sync of node {node.id}")  # a job and a sweep may have asked it at once
-        if not Node.exists(node.id):
+        if not Node.hold(node.id):  # else a job and a sweep that have asked it at once would write at once
             return Outcome()
         ours = Server.vmids_among(told.vms)
         NodeState.of([node])[node.id].record(
@@ -177,8 +176,7 @@ def record_failure(node: Node, error: ProxmoxRequestError) -> None:
     """Write down that a node gave no usable answer."""
     log.warning("Node %s gives no usable answer: %s", node.name, error.message)
     with transaction():
-        serialize(f"sync of node {node.id}")
-        if Node.exists(node.id):
+        if Node.hold(node.id):
             NodeState.of([node])[node.id].record_failure(error.code, error.message)
 
 

@@ -85,10 +85,10 @@ def configure(server: Server, change: ServerChange, actor: Actor, manner: Manner
         assert_free(server)
         with previewed(manner.check):
             _record(server, change)
-            before = Address.ids_of(server)
-            wanted = _addresses(server, change.addresses, manner.planned)
             after = _columns(server, change)
             _assert_room(server, after)
+            before = Address.ids_of(server)
+            wanted = _addresses(server, change.addresses, manner.planned)
             parameters = {
                 "fields": fields,
                 "restart": change.restart,

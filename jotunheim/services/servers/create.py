@@ -116,20 +116,24 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
         keys = collect(ssh_keys.chosen, owner_id, spec.ssh_keys, spec.ssh_key_ids, ssh_keys.kept_by(owner_id))
         places = collect(placement.places, spec, settings)
     vmid = _vmid(shown, settings)
-    reasons = {}
+    reasons: dict[str, PlacementError | DataValidationError] = {}
     for place in places:
         try:
             with transaction():
                 server = _insert(spec, place, owner_id, vmid, keys, shown)
                 _give_addresses(server, spec, planned)
                 return server
-        except PlacementError as error:
+        except (PlacementError, DataValidationError) as error:  # each node has pools of its own
             reasons[place.node.name] = error
-    if len(reasons) == 1:
+    if len(reasons) == 1 or all(isinstance(error, DataValidationError) for error in reasons.values()):
         raise next(iter(reasons.values()))
-    raise placement.none_left(
-        {name: f"is short of addresses: {error.message}" for name, error in reasons.items()}
-    )
+    raise placement.none_left({name: f"lacks addresses: {_said(error)}" for name, error in reasons.items()})
+
+
+def _said(error: PlacementError | DataValidationError) -> str:
+    if isinstance(error, PlacementError):
+        return error.message
+    return "; ".join(f"{problem.field} {problem.message}" for problem in error.problems)
 
 
 def _insert(
