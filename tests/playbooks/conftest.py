@@ -9,7 +9,9 @@ from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.repositories.proxmox import tasks
 from tests.playbooks.pve_playbooks import ENVIRONMENT, Playbooks, Sandbox
 from tests.playbooks.pve_rebuilds import Scene, stage
+from tests.playbooks.pve_templates import Builds, served_images
 from tests.support import sandbox as support
+from tests.support.images import ImageServer
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +55,16 @@ def scene(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """A server to be rebuilt; tasks are looked at more often than the stand-in needs for them."""
     monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.01)
     return stage(sandbox)
+
+
+@pytest.fixture(scope="session")
+def web() -> Iterator[ImageServer]:
+    """Images to build templates from."""
+    with served_images() as served:
+        yield served
+
+
+@pytest.fixture
+def builds(playbooks: Playbooks, web: ImageServer) -> Builds:
+    """Builds of templates, in a loaded Ansible."""
+    return Builds(playbooks, web)
