@@ -38,6 +38,31 @@ def test_a_sync_reads_what_the_node_has(cluster: Cluster) -> None:
     assert storages["vmstore"]["reserved_bytes"] is None
 
 
+def test_a_server_does_not_outgrow_its_node(cluster: Cluster) -> None:
+    server = cluster.built("grows", node_id=cluster.nodes["pve1"], start=False)
+    path = f"servers/{server['id']}"
+    for change in ({"memory_bytes": 2048 * GIB}, {"disk_bytes": 8192 * GIB}):
+        status, error = cluster.service.refused(path, change, "PATCH")
+        assert (status, error["code"], error["details"][0]["field"]) == (409, "placement_error", "pve1")
+        status, error = cluster.service.refused(f"{path}?check=true", change, "PATCH")
+        assert (status, error["code"]) == (409, "placement_error")
+    assert cluster.service.server(server["id"]) == server
+    cluster.service.done(path, {"memory_bytes": 2 * GIB}, "PATCH")
+
+
+def test_the_account_is_the_templates_or_else_the_groups(cluster: Cluster) -> None:
+    group = f"template-groups/{cluster.group}"
+    cluster.service.ask(group, {"default_user": "ops"}, "PATCH")
+    ours = cluster.built("of-the-group", node_id=cluster.nodes["pve1"], start=False)
+    assert cluster.sandbox.config(ours["vmid"])["ciuser"] == "ops"
+    template = f"templates/{cluster.templates['pve1']}"
+    cluster.service.ask(template, {"default_user": "debian"}, "PATCH")
+    ours = cluster.built("of-the-template", node_id=cluster.nodes["pve1"], start=False)
+    assert cluster.sandbox.config(ours["vmid"])["ciuser"] == "debian"
+    cluster.service.ask(template, {"default_user": None}, "PATCH")
+    cluster.service.ask(group, {"default_user": None}, "PATCH")
+
+
 def test_a_job_shows_steps_and_is_about_the_node(cluster: Cluster) -> None:
     job = cluster.service.done(f"nodes/{cluster.nodes['pve2']}/sync")
     assert job["type"] == "node.sync"
@@ -138,6 +163,11 @@ def test_a_node_goes_offline_and_comes_back(cluster: Cluster) -> None:
         assert (job["status"], job["error"]["code"]) == ("failed", "node_unavailable")
         state = cluster.node("pve2")["state"]
         assert (state["status"], state["error"]["code"]) == (expected, "node_unavailable")
+    there = {"name": "there", "template_group_id": cluster.group, "node_id": cluster.nodes["pve2"]}
+    status, error = cluster.service.refused("servers", there)
+    assert (status, error["code"]) == (409, "placement_error")
+    assert error["details"][0]["message"].startswith("is offline since ")
+    assert cluster.create("elsewhere")["server"]["node"]["name"] == "pve1"
     cluster.set_node("pve2", online=True)
     job = cluster.service.ask(f"jobs/{job['id']}/retry")["job"]
     assert cluster.service.finished(job["id"])["status"] == "succeeded"
