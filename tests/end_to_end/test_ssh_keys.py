@@ -148,9 +148,10 @@ def test_a_server_gets_the_keys_that_are_named_or_all_that_its_owner_keeps(
     created = service.create_server("keys-by-default", owner_id=ann_id, start=False)
     assert created["root_password"] is None
     assert created["server"]["ssh_keys"] == [key(41), key(42)]
-    service.finished(created["job"]["id"])
-    assert on_vm(sandbox, created["server"]) == [key(41), key(42)]
-    assert "cipassword" not in sandbox.config(created["server"]["vmid"])
+    assert service.finished(created["job"]["id"])["status"] == "succeeded"
+    built = service.server(created["server"]["id"])
+    assert on_vm(sandbox, built) == [key(41), key(42)]
+    assert "cipassword" not in sandbox.config(built["vmid"])
 
     none = service.create_server("keys-none", owner_id=ann_id, start=False, ssh_keys=[])
     assert (bool(none["root_password"]), none["server"]["ssh_keys"]) == (True, [])
@@ -175,18 +176,14 @@ def test_a_server_gets_the_keys_that_are_named_or_all_that_its_owner_keeps(
     assert ann.put(f"{path}/ssh-keys", json={}).status_code == 422
     service.finished(ann.put(f"{path}/ssh-keys", json={"ssh_key_ids": [second["id"]]}).json()["job"]["id"])
     assert ann.get(f"{path}/ssh-keys").json() == {"ssh_keys": [key(42)]}
-    assert on_vm(sandbox, created["server"]) == [key(42)]
+    assert on_vm(sandbox, built) == [key(42)]
 
     # The server has a copy: that its user's key goes changes neither the record nor the next rebuild.
     assert ann.delete(f"/client/ssh-keys/{second['id']}").status_code == 200
     service.finished(ann.post(f"{path}/rebuild", json={}).json()["job"]["id"])
-    assert (
-        service.server(created["server"]["id"])["ssh_keys"] == on_vm(sandbox, created["server"]) == [key(42)]
-    )
+    assert service.server(created["server"]["id"])["ssh_keys"] == on_vm(sandbox, built) == [key(42)]
     service.finished(ann.post(f"{path}/rebuild", json={"ssh_key_ids": [first["id"]]}).json()["job"]["id"])
-    assert (
-        service.server(created["server"]["id"])["ssh_keys"] == on_vm(sandbox, created["server"]) == [key(41)]
-    )
+    assert service.server(created["server"]["id"])["ssh_keys"] == on_vm(sandbox, built) == [key(41)]
 
 
 def test_a_plan_gives_the_keys_that_it_has_shown_or_is_refused(service: Service, users: Any) -> None:

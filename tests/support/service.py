@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,8 +22,12 @@ QUICK = {
     "JOTUNHEIM_LEASE_SECONDS": "4",
     "JOTUNHEIM_SWEEP_SECONDS": "0.3",
     "JOTUNHEIM_DRAIN_SECONDS": "10",
+    "JOTUNHEIM_DRIFT_SECONDS": "3600",  # so that a node hears only what a test asks for; those of syncs set it
     "JOTUNHEIM_RETRY_BASE_SECONDS": "0",  # tests of failures want to see them; others set it
 }
+
+_FIRST_VMIDS = count(10_000, 10_000)
+"""Where the VMIDs of each service begin: several share a sandbox, and know nothing of each other."""
 
 _OF_THE_STORE = {"JOTUNHEIM_DATABASE_URL", "JOTUNHEIM_SECRET_KEY"}
 """Settings with which a state directory is another one from the beginning."""
@@ -67,6 +72,7 @@ class Service:
         environment = {
             "JOTUNHEIM_STATE_DIR": str(state),
             "JOTUNHEIM_LISTEN": f"127.0.0.1:{port}",
+            "JOTUNHEIM_VMID_FIRST": str(next(_FIRST_VMIDS)),
             **QUICK,
             **(settings or {}),
         }
