@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,17 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slow ones first."""
     items.sort(key=lambda item: not item.nodeid.startswith(SLOW_AND_ALONE))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the services of a failed test have to say."""
+    report = yield
+    if report.failed:
+        fixtures = getattr(item, "funcargs", {}).values()
+        for service in (value for value in fixtures if isinstance(value, Service)):
+            report.sections.extend(service.complaints())
+    return report
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -179,7 +179,7 @@ def test_a_node_is_changed_and_asked_at_once(postgresql_service: Service, sandbo
 
     with ThreadPoolExecutor(6) as callers:
         answers = [answer for several in callers.map(ask, range(6)) for answer in several]
-    assert {answer.status_code for answer in answers} == {200, 202}, [answer.text for answer in answers]
+    assert not [answer.text for answer in answers if answer.status_code not in (200, 202)]
     jobs = {answer.json()["job"]["id"] for answer in answers if answer.status_code == 202}
     assert {service.finished(id_)["status"] for id_ in jobs} == {"succeeded"}
 

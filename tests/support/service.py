@@ -26,6 +26,9 @@ QUICK = {
     "JOTUNHEIM_RETRY_BASE_SECONDS": "0",  # tests of failures want to see them; others set it
 }
 
+SHOWN_LINES = 80
+"""How much of a log is shown when a test fails."""
+
 _FIRST_VMIDS = count(10_000, 10_000)
 """Where the VMIDs of each service begin: several share a sandbox, and know nothing of each other."""
 
@@ -100,6 +103,14 @@ class Service:
             for process in service.workers:
                 end(process, state / "worker.log")
             end(api, log)
+
+    def complaints(self) -> Iterator[tuple[str, str]]:
+        """What each of its logs says besides INFO, the last of it, with a heading: for reports of failed tests."""
+        for log in (self.state / "serve.log", self.state / "worker.log"):
+            lines = log.read_text().splitlines() if log.exists() else []
+            said = [line for line in lines if " INFO " not in line]
+            if said:
+                yield f"{log.name} of {self.state.name}", "\n".join(said[-SHOWN_LINES:])
 
     def is_ready(self) -> bool:
         """Whether the API says that it can serve."""
