@@ -42,6 +42,7 @@ class StoreUnavailableError(JotunheimError):
     """The database or the state directory cannot be used."""
 
     code = "store_unavailable"
+    retryable = True
 
 
 class ProxmoxRequestError(JotunheimError):

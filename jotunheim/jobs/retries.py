@@ -37,6 +37,8 @@ BACKOFFS: Mapping[str, Backoff] = {
     "vm_locked": Backoff(first=2, factor=3, attempts=4),
     "config_changed": Backoff(first=0.25, factor=2, attempts=4),
     "read_back_failed": Backoff(first=2, factor=3, attempts=3),
+    # As long as a restart takes; what takes longer is met again when the lease of the job has expired.
+    "store_unavailable": Backoff(first=0.5, factor=4, attempts=4),
     # The task is still going: the next attempt takes it over, and waits as long again.
     "task_timeout": Backoff(first=1, factor=1, attempts=2),
 }

@@ -17,14 +17,14 @@ from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.cancel import TooLateError
 from jotunheim.data.job import JobError
 from jotunheim.exceptions import JotunheimError
-from jotunheim.exceptions.repository import LeaseLostError
+from jotunheim.exceptions.repository import LeaseLostError, StoreUnavailableError
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.jobs import retries
 from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.leases import LeaseKeeper
 from jotunheim.jobs.queue import Queue
 from jotunheim.repositories.peewee import turns
-from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.database import LOST, transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.turns import Budgets
@@ -149,6 +149,10 @@ class Worker:
             log.warning("%s", error.message)
         except JotunheimError as error:
             self._give_up(job, context, kind, error)
+        except LOST:
+            log.warning("Job %s cannot go on without the database.", job.id, exc_info=True)
+            away = StoreUnavailableError("The database could not be used.", hint="See the worker's log.")
+            self._give_up(job, context, kind, away)
         except Exception:
             log.exception("Job %s broke.", job.id)
             unknown = JotunheimError(
@@ -216,6 +220,8 @@ class Worker:
             log.warning("Job %s failed: %s (%s)", job.id, error.message, error.code)
         except LeaseLostError as lost:
             log.warning("%s", lost.message)
+        except LOST:
+            log.warning("Job %s is left to whoever finds its lease expired.", job.id, exc_info=True)
 
     def _remove_leftovers(self, job: Job) -> None:
         """Remove run directories that earlier attempts of this job left when their workers were killed."""

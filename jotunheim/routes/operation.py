@@ -26,7 +26,7 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.exceptions.model import all_problems
 from jotunheim.exceptions.service import ConflictError
-from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.database import transact
 from jotunheim.routes.call import Call, Context, File, JobQuery, NoQuery, Reply
 from jotunheim.routes.guards import authorize, unnamed_nodes
 from jotunheim.routes.once import Once
@@ -124,9 +124,7 @@ class Operation:
         if self.method == "GET":
             return self._respond(self.handler(ready()), context)
         if key is None:
-            call = ready()
-            with transaction():
-                reply = self._decide(call)
+            reply = transact(partial(self._decide, ready()))
             return self._respond(reply, context)
         return self._call_once(ready, Once.of(request, body, key, actor, context.keyring), context)
 
@@ -141,14 +139,8 @@ class Operation:
             if replayed is not None:
                 return replayed
             raise
-        with transaction():
-            replayed = once.claim()
-            if replayed is not None:
-                return replayed
-            reply = self._decide(call)
-            assert isinstance(reply.body, BaseModel)  # files are read, not asked for once
-            once.keep(reply.status or self.status, reply.body.model_dump(mode="json"), reply.headers)
-        return self._respond(reply, context)
+        decided = transact(partial(self._decide_once, call, once))
+        return self._respond(decided, context) if isinstance(decided, Reply) else decided
 
     def _planned(
         self, call: Call[Any, Any], plan_id: uuid.UUID, request: Request, body: bytes
@@ -170,6 +162,16 @@ class Operation:
         if call.manner.plan is not None:
             plans.assert_recorded(call.manner.plan)
         return self.handler(call)
+
+    def _decide_once(self, call: Call[Any, Any], once: Once) -> Reply | Response:
+        """The same under a caller's key: what the handler answers is kept, or what it answered before is said again."""
+        replayed = once.claim()
+        if replayed is not None:
+            return replayed
+        reply = self._decide(call)
+        assert isinstance(reply.body, BaseModel)  # files are read, not asked for once
+        once.keep(reply.status or self.status, reply.body.model_dump(mode="json"), reply.headers)
+        return reply
 
     def _prepared(self, call: Call[Any, Any]) -> Call[Any, Any]:
         return replace(call, prepared=self.prepare(call)) if self.prepare else call

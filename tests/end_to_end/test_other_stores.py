@@ -19,8 +19,8 @@ from tests.support.service import Service
 @pytest.fixture(scope="module")
 def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL database of this module's own."""
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as url:
-        yield url
+    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ def secret_store(tmp_path: Path) -> Path:
         "import sys, types\n"
         "from jotunheim.exceptions.repository import SecretError\n"
         "store = types.ModuleType('jotunheim.repositories.peewee.secrets')\n"
-        "def read_secret(name):\n"
+        "def read_secret(name, is_there):\n"
         "    if name != 'node/3/token':\n"
         "        raise SecretError(f'There is no secret {name}.', hint='Set it again.')\n"
         "    return '{{ undefined_canary }}'\n"

@@ -3,10 +3,12 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,66 @@ from tests.support.processes import free_port
 REQUIRE = "TEST_SERVICES_REQUIRED"
 
 
+@dataclass
+class PostgreSQL:
+    """A PostgreSQL server on loopback, with one database."""
+
+    tools: Path
+    data: Path
+    user: str
+    port: int
+    options: Sequence[str]
+    server: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        """Where its database is."""
+        return f"postgresql://jotunheim:canary-db-pa55@127.0.0.1:{self.port}/jotunheim"
+
+    @property
+    def log(self) -> Path:
+        """What it has to say."""
+        return self.data.parent / "postgres.log"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        place = ["-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-c", "fsync=off"]
+        with self.log.open("a") as log:
+            self.server = subprocess.Popen(
+                [str(self.tools / "postgres"), *place, *self.options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                user=self.user,
+            )
+        deadline = time.monotonic() + 30
+        ask = [self.tools / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "jotunheim"]
+        while subprocess.run(ask, check=False).returncode:
+            assert time.monotonic() < deadline, self.log.read_text()
+            assert self.server.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it as a restart does: whoever is connected is cut off."""
+        if self.server is not None:
+            self.server.send_signal(signal.SIGINT)
+            self.server.wait(20)
+            self.server = None
+
+    def restart(self, away_seconds: float) -> None:
+        """Be away for a while."""
+        self.stop()
+        time.sleep(away_seconds)
+        self.start()
+
+
 @contextmanager
-def postgresql(directory: Path) -> Iterator[str]:
-    """A PostgreSQL server; gives the URL of an empty database on it."""
+def postgresql(directory: Path, *options: str) -> Iterator[PostgreSQL]:
+    """A PostgreSQL server with an empty database.
+
+    Args:
+        options: for the server, e.g. `-c`, `max_connections=40`.
+    """
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not binaries:
         missing("PostgreSQL (Debian: postgresql)")
@@ -32,35 +91,16 @@ def postgresql(directory: Path) -> Iterator[str]:
         for parent in (directory, *directory.parents):
             if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
                 parent.chmod(parent.stat().st_mode | 0o011)
-    port = free_port()
-    _run(
-        [str(tools / "initdb"), "-D", str(data), "-U", "jotunheim", "-A", "trust", "--no-sync", "-E", "UTF8"],
-        user,
-    )
-    with (directory / "postgres.log").open("w") as log:
-        server = subprocess.Popen(
-            [tools / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            user=user,
-        )
+    as_owner = ["-U", "jotunheim", "-A", "trust", "--no-sync", "-E", "UTF8"]
+    _run([str(tools / "initdb"), "-D", str(data), *as_owner], user)
+    server = PostgreSQL(tools, data, user, free_port(), options)
+    server.start()
     try:
-        deadline = time.monotonic() + 30
-        while subprocess.run(
-            [tools / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)], check=False
-        ).returncode:
-            assert time.monotonic() < deadline, (directory / "postgres.log").read_text()
-            assert server.poll() is None, (directory / "postgres.log").read_text()
-            time.sleep(0.1)
-        _run(
-            [str(tools / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "jotunheim", "jotunheim"],
-            user,
-        )
-        yield f"postgresql://jotunheim:canary-db-pa55@127.0.0.1:{port}/jotunheim"
+        where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "jotunheim"]
+        _run([str(tools / "createdb"), *where, "jotunheim"], user)
+        yield server
     finally:
-        server.terminate()
-        server.wait(20)
+        server.stop()
 
 
 @contextmanager

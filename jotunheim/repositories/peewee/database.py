@@ -5,12 +5,13 @@ Each thread keeps its connection; write transactions start as `BEGIN IMMEDIATE`,
 up instead of failing half-way.
 """
 
+import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from peewee import (
     BigIntegerField,
@@ -21,6 +22,7 @@ from peewee import (
     IntegrityError,
     InterfaceError,
     Model,
+    OperationalError,
     SqliteDatabase,
 )
 from playhouse import db_url
@@ -28,13 +30,20 @@ from playhouse.migrations import Runner
 
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import InUseError, StoreUnavailableError, UniquenessError
+from jotunheim.repositories.peewee.postgresql import LastingPostgresql, is_passing
 from jotunheim.settings import Settings
 
 BUSY_TIMEOUT_SECONDS = 30
 MIGRATIONS = Path(__file__).parent / "migrations"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+LOST = (OperationalError, InterfaceError)
+"""What is raised when the database is away, or gave something up."""
+_TRIES = 4
+
+Result = TypeVar("Result")
 database: Any = DatabaseProxy()
+log = logging.getLogger(__name__)
 
 
 class UtcField(BigIntegerField):
@@ -84,6 +93,30 @@ def now() -> datetime:
 def transaction() -> AbstractContextManager[Any]:
     """A transaction on this thread's connection; it commits at the end, an exception rolls it back."""
     return cast("AbstractContextManager[Any]", database.atomic())
+
+
+def transact(work: Callable[[], Result]) -> Result:
+    """Do something in a transaction of its own, and do it again when the database undid it for no fault of its own.
+
+    Args:
+        work: changes nothing but the store.
+    """
+    for left in reversed(range(_TRIES)):
+        is_done = False
+        try:
+            with transaction():
+                result = work()
+                is_done = True  # what fails now is the commit, which may have come about nevertheless
+                return result
+        except LOST as error:
+            if is_done or not left or not _is_passing(error):
+                raise
+            log.warning("A transaction is done again: %s", error)
+    raise AssertionError
+
+
+def _is_passing(error: OperationalError | InterfaceError) -> bool:
+    return isinstance(database.obj, LastingPostgresql) and is_passing(error, database.obj)
 
 
 @contextmanager
@@ -149,19 +182,22 @@ def locking(query: Any, *tables: type[Table], referable: bool = False) -> Any:
     return query.for_update("FOR NO KEY UPDATE" if referable else "FOR UPDATE", of=tables)
 
 
-def connect(settings: Settings) -> None:
+def connect(settings: Settings, *, is_there: bool = False) -> None:
     """Bind all tables to the database of these settings. Connections open when a thread first needs one.
+
+    Args:
+        is_there: it was in use a moment ago; one that is away is being restarted, and is waited for.
 
     Raises:
         DataValidationError: the URL names no database that we support.
     """
-    opened = _open(settings.database)
+    opened = _open(settings.database, is_there)
     if database.obj is not None and not database.is_closed():
         database.close()
     database.initialize(opened)
 
 
-def _open(url: str) -> Database:
+def _open(url: str, is_there: bool) -> Database:
     if url.startswith("sqlite:///"):
         return SqliteDatabase(
             url.removeprefix("sqlite:///"),
@@ -171,12 +207,25 @@ def _open(url: str) -> Database:
         )
     if url.startswith(("postgresql://", "postgres://")):
         with suppress(ImproperlyConfigured, ValueError):
-            opened: Database = db_url.connect(url, unquote_user=True, unquote_password=True)
-            return opened
+            parts = db_url.parse(url, unquote_user=True, unquote_password=True)
+            return LastingPostgresql(**parts, is_there=is_there)
     # The URL may hold a password: it is not repeated.
     raise DataValidationError(
         [FieldProblem("JOTUNHEIM_DATABASE_URL", "must be sqlite:///PATH or postgresql://…")]
     )
+
+
+@contextmanager
+def usable() -> Iterator[None]:
+    """A part, or as a decorator a function, in which a database that cannot be used is a StoreUnavailableError."""
+    try:
+        yield
+    except (DatabaseError, InterfaceError) as error:
+        # The driver's text names files and hosts, never a password.
+        raise StoreUnavailableError(
+            f"The database cannot be used: {str(error).strip()}.",
+            hint="Run `jotunheim init` on a new machine; else check JOTUNHEIM_DATABASE_URL and the file's rights.",
+        ) from None
 
 
 def migrate() -> list[str]:
@@ -185,7 +234,7 @@ def migrate() -> list[str]:
     Raises:
         StoreUnavailableError: the database cannot be used.
     """
-    with _usable():
+    with usable():
         return list(_migrations().up())
 
 
@@ -195,7 +244,7 @@ def pending_migrations() -> list[str]:
     Raises:
         StoreUnavailableError: the database cannot be used.
     """
-    with _usable():
+    with usable():
         status = _migrations().status()
     return [migration.name for migration in status if migration.applied is None or migration.path is None]
 
@@ -213,7 +262,7 @@ def check() -> list[str]:
         f"Migration {name} is not applied, or unknown to this version." for name in pending_migrations()
     ]
     if isinstance(database.obj, SqliteDatabase):
-        with _usable():
+        with usable():
             rows = [row[0] for row in database.execute_sql("PRAGMA integrity_check")]
             dangling = list(database.execute_sql("PRAGMA foreign_key_check"))
         problems += [f"Integrity: {row}" for row in rows if row != "ok"]
@@ -225,18 +274,6 @@ def check() -> list[str]:
 
 def _migrations() -> Runner:
     return Runner(database.obj, directory=str(MIGRATIONS))
-
-
-@contextmanager
-def _usable() -> Iterator[None]:
-    try:
-        yield
-    except (DatabaseError, InterfaceError) as error:
-        # The driver's text names files and hosts, never a password.
-        raise StoreUnavailableError(
-            f"The database cannot be used: {str(error).strip()}.",
-            hint="Run `jotunheim init` on a new machine; else check JOTUNHEIM_DATABASE_URL and the file's rights.",
-        ) from None
 
 
 def backup(target: Path) -> None:

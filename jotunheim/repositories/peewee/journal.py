@@ -8,7 +8,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class Journal:
         time.sleep(_SECONDS_UNTIL_STOPPED)  # the end comes within one
         raise LeaseLostError("The run was to be stopped.")
 
+    @database.usable()
     def _job(self) -> Job:
         job = Job.get_or_none(
             (Job.id == self._job_id) & (Job.fence == self._fence) & (Job.status == JobStatus.RUNNING)
@@ -69,11 +70,14 @@ class Journal:
 
     def remember(self, operation: str, upid: str) -> None:
         """Save a task id; call it before the task is waited for."""
-        with database.transaction():
-            self._job().assert_lease()  # holds the row, so that events are committed in their order
+
+        def save() -> None:
             PveTask.insert(job=self._job_id, operation=operation, upid=upid).on_conflict_ignore().execute()
             JobEvent.add(self._job_id, "task.started", {"operation": operation, "upid": upid})
 
+        self._write(save)
+
+    @database.usable()
     def recall(self, operation: str) -> str | None:
         """The last task id that this job saved for an operation, also in an earlier attempt."""
         task = (
@@ -84,33 +88,30 @@ class Journal:
         )
         return task.upid if task else None
 
+    @database.usable()
     def plan_made(self) -> Plan | None:
         """The plan that this job, a preview, makes, until this attempt has seen what that rests on."""
         plan = Plan.of_preview(self._job_id)
         return None if plan is None or plan.seen_fence == self._fence else plan
 
+    @database.usable()
     def plan_applied(self) -> Plan | None:
         """The plan that this job applies, unless it is cancelled: what takes it back is held to nothing."""
         return None if self._job().cancel_requested else Plan.applied_in(self._job_id)
 
     def see(self, plan: Plan, state: Mapping[str, Any]) -> None:
         """Keep what the plan rests on."""
-        with database.transaction():
-            self._job().assert_lease()
-            plan.see(state, self._fence)
+        self._write(lambda: plan.see(state, self._fence))
 
     def begin(self, plan: Plan) -> None:
         """Note that the plan begins to be applied; call it before the first request that changes something."""
-        with database.transaction():
-            self._job().assert_lease()
-            plan.begin()
+        self._write(plan.begin)
 
     def note(self, about: str, things: Sequence[str]) -> None:
         """Store what is about to be done; call it before it is done."""
-        with database.transaction():
-            self._job().assert_lease()
-            JobEvent.add(self._job_id, NOTED, {"about": about, "things": list(things)})
+        self._write(lambda: JobEvent.add(self._job_id, NOTED, {"about": about, "things": list(things)}))
 
+    @database.usable()
     def noted(self, about: str) -> list[tuple[float, list[str]]]:
         """When this job noted what, in seconds since 1970, in earlier attempts too, the oldest first."""
         return [
@@ -119,6 +120,14 @@ class Journal:
             if event.data["about"] == about
         ]
 
+    @database.usable()
+    def _write(self, change: Callable[[], object]) -> None:
+        def write() -> None:
+            self._job().assert_lease()  # holds the row, so that events are committed in their order
+            change()
+
+        database.transact(write)
+
 
 def open_journal(inventory_hostname: str) -> Journal | None:
     """The journal of the job that this host of the inventory stands for; None when run by hand."""
@@ -126,5 +135,5 @@ def open_journal(inventory_hostname: str) -> Journal | None:
     if not run_file:
         return None
     entry = json.loads(Path(run_file).read_text())[inventory_hostname]
-    database.connect(settings_module.load())
+    database.connect(settings_module.load(), is_there=True)
     return Journal(uuid.UUID(entry["job_id"]), entry["fence"], Path(run_file).parent)

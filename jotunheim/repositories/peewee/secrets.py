@@ -142,10 +142,19 @@ def check_key(keyring: Keyring) -> None:
         Secret.read(keyring, KEY_CHECK)
 
 
-def read_secret(name: str) -> str:
-    """Read one secret with the settings of the environment: the entry point of the Ansible lookup plugin."""
+@database.usable()
+def read_secret(name: str, *, is_there: bool) -> str:
+    """Read one secret with the settings of the environment: the entry point of the Ansible lookup plugin.
+
+    Args:
+        is_there: as of `database.connect`.
+
+    Raises:
+        SecretError: there is no such secret, or its key is not at hand.
+        StoreUnavailableError: the database cannot be used.
+    """
     settings = settings_module.load()
-    database.connect(settings)
+    database.connect(settings, is_there=is_there)
     return Secret.read(Keyring.load(settings), name)
 
 

@@ -79,7 +79,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible publishes no ty
         from jotunheim.repositories.peewee.secrets import read_secret
 
         try:
-            return str(read_secret(name))
+            return str(read_secret(name, is_there="JOTUNHEIM_RUN_FILE" in os.environ))
         except JotunheimError as error:
             error.hint = " ".join(filter(None, [error.hint, f"A run by hand can be given it in {variable}."]))
             raise AnsibleLookupError(f"{error.message} {error.hint}") from error
