@@ -162,7 +162,7 @@ def test_a_shutdown_is_called_off(
     usual = sandbox.control.get("/settings").json()["durations"]["shutdown"]
     sandbox.control.patch("/settings", json={"durations": {"shutdown": 1000.0}}).raise_for_status()
     waits = stuck("POST", "/status/shutdown$", delay=0)
-    body = {"action": "shutdown", "timeout_seconds": 4 if on_cancel == "keep" else 600}
+    body = {"action": "shutdown", "timeout_seconds": 12 if on_cancel == "keep" else 600}
     job = service.ask(f"servers/{server['id']}/power", body)["job"]
     waits()
     wait_for(lambda: service.read(f"jobs/{job['id']}")["job"]["upids"], "the task's id", seconds=40)
