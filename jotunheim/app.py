@@ -13,14 +13,14 @@ from starlette.routing import Route
 from jotunheim.bootstrap import api
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.http import on_http_exception, on_jotunheim_error
-from jotunheim.routes import api_admin, api_client, health, openapi, operation
+from jotunheim.routes import api_admin, api_auth, api_client, health, openapi, operation
 from jotunheim.routes.middleware import RequestMiddleware
 from jotunheim.settings import Settings
 
 
 def create_app(settings: Settings) -> Starlette:
     """Build the application. Raises SecretError when the secret key is missing, before it serves anything."""
-    operations = [*api_admin.operations, *api_client.operations]
+    operations = [*api_admin.operations, *api_client.operations, *api_auth.operations]
 
     # Made when somebody asks: few do, and the start would wait for it.
     @cache

@@ -99,6 +99,14 @@ class Settings(BaseModel):
     pve_read_timeout_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     """The largest request body that the API reads."""
+    session_seconds: int = Field(default=7 * 86_400, ge=60, le=366 * 86_400)
+    """How long a login lasts, however much it is used."""
+    session_idle_seconds: int = Field(default=12 * 3600, ge=60, le=366 * 86_400)
+    """How long a login lasts unused."""
+    cookie_secure: bool = True
+    """Whether browsers send the session's cookie over HTTPS only."""
+    admin_second_factor: bool = False
+    """Whether operators who log in must have a second factor."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @property

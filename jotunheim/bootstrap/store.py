@@ -5,7 +5,7 @@ import os
 from jotunheim.exceptions.repository import StoreUnavailableError
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.secrets import Keyring, check_key, create_key_file, remember_key
-from jotunheim.services import access
+from jotunheim.services.accounts import local, tokens
 from jotunheim.settings import Settings
 
 _FOR_OWNER_ONLY = 0o077
@@ -49,5 +49,5 @@ def initialize(settings: Settings, admin_email: str, admin_password: str | None)
     database.migrate()
     with database.transaction():
         remember_key(keyring)
-        admin = access.create_user(admin_email, admin_email, "admin", admin_password)
-        return access.issue_token(admin, "init", ["*"])
+        admin = local.create_user(admin_email, admin_email, "admin", admin_password)
+        return tokens.issue(admin, "init", ["*"])[1]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -23,6 +22,8 @@ _OPTIONS = {
     "user": "--user",
     "scopes": "--scope",
     "expires_in_seconds": "--expires-in",
+    "networks": "--network",
+    "password": "--password-stdin",
 }
 _USER: Columns = {
     "id": lambda user: user["id"],
@@ -37,33 +38,30 @@ _TOKEN: Columns = {
     "user": lambda token: token["email"],
     "name": lambda token: token["name"],
     "scopes": lambda token: token["scopes"],
+    "networks": lambda token: token["networks"] or [],
     "expires": lambda token: local_time(token["expires_at"]),
     "last used": lambda token: local_time(token["last_used_at"]),
     "revoked": lambda token: local_time(token["revoked_at"]),
 }
 
 
-class Role(StrEnum):
-    """What a user may ask for: everything, or about their own servers."""
-
-    ADMIN = "admin"
-    CLIENT = "client"
-
-
 @users.command("create")
 def create_user(
     email: Annotated[str, typer.Option(metavar="E-MAIL")],
     name: Annotated[str, typer.Option(help="For people.")],
-    role: Annotated[Role, typer.Option(help="client: only their own servers.")],
+    role: Annotated[
+        str, typer.Option(help="admin: everything; client: only their own servers; or a role of your own.")
+    ],
     password_stdin: PasswordStdin = False,
     as_json: Json = False,
 ) -> None:
     """Add a user. Without a password, only tokens let them in."""
     password = secret_from_stdin("--password-stdin") if password_stdin else None
     with _accounts():
-        from jotunheim.services import access
+        from jotunheim.services.accounts import local
+        from jotunheim.services.accounts import users as accounts
 
-        made = access.view_of(access.create_user(email, name, role.value, password))
+        made = accounts.view(local.create_user(email, name, role, password))
     print_record("user", made.model_dump(mode="json"), _USER, as_json=as_json)
 
 
@@ -71,9 +69,9 @@ def create_user(
 def list_users(as_json: Json = False) -> None:
     """List the users."""
     with _accounts():
-        from jotunheim.services import access
+        from jotunheim.services.accounts import local
 
-        found = [user.model_dump(mode="json") for user in access.list_users()]
+        found = [user.model_dump(mode="json") for user in local.list_users()]
     print_rows("users", found, _USER, as_json=as_json)
 
 
@@ -81,9 +79,9 @@ def list_users(as_json: Json = False) -> None:
 def disable(email: Annotated[str, typer.Argument(metavar="E-MAIL")], as_json: Json = False) -> None:
     """Disable a user: their tokens are invalid at once. Their servers stay."""
     with _accounts():
-        from jotunheim.services import access
+        from jotunheim.services.accounts import local
 
-        disabled = access.disable_user(email)
+        disabled = local.disable_user(email)
     print_record("user", disabled.model_dump(mode="json"), _USER, as_json=as_json)
 
 
@@ -94,7 +92,7 @@ def create_token(
     scope: Annotated[
         list[str],
         typer.Option(
-            help="servers:read, servers:write, nodes:read, nodes:write, or * for all; repeatable.",
+            help="A resource and a verb, for example servers:read, or * for all; repeatable.",
         ),
     ],
     expires_in: Annotated[
@@ -103,13 +101,17 @@ def create_token(
             parser=parse_duration, metavar="DURATION", help="For example 12h, 30d or 8w; else never."
         ),
     ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="Where it may be used from, for example 192.0.2.0/24; repeatable. Else anywhere."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a token. It is shown once."""
     with _accounts():
-        from jotunheim.services import access
+        from jotunheim.services.accounts import local
 
-        made, secret = access.create_token(user, name, scope, expires_in)
+        made, secret = local.create_token(user, name, scope, expires_in, network)
     document = made.model_dump(mode="json")
     if as_json:
         print_json({"token": document, "secret": secret})
@@ -125,9 +127,9 @@ def list_tokens(
 ) -> None:
     """List the tokens."""
     with _accounts():
-        from jotunheim.services import access
+        from jotunheim.services.accounts import local
 
-        found = [token.model_dump(mode="json") for token in access.list_tokens(user)]
+        found = [token.model_dump(mode="json") for token in local.list_tokens(user)]
     print_rows("tokens", found, _TOKEN, as_json=as_json)
 
 
@@ -135,9 +137,9 @@ def list_tokens(
 def revoke(token: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """Revoke a token: it is invalid at once."""
     with _accounts():
-        from jotunheim.services import access
+        from jotunheim.services.accounts import local
 
-        revoked = access.revoke_token(token)
+        revoked = local.revoke_token(token)
     print_record("token", revoked.model_dump(mode="json"), _TOKEN, as_json=as_json)
 
 

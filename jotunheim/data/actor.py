@@ -1,18 +1,42 @@
 """Who asks."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
 class Actor:
-    """The user behind a request, what their token allows, and the request's id for the records."""
+    """The user behind a request, what their role and their token allow, and the request's id for the records."""
 
     user_id: int
     email: str
     role: str
+    """`admin` or `client`: which of the APIs is theirs."""
     scopes: frozenset[str]
+    """What the token or session allows."""
     request_id: str
+    permissions: frozenset[str] = frozenset({"*"})
+    """What the user's role allows."""
+    address: str | None = None
+    """Where the request came from."""
+    token_id: int | None = None
+    session_id: int | None = None
+    """A person's login; None: a token."""
+    csrf_token: str | None = None
+    """What goes with a session's cookie."""
+    lacks_second_factor: bool = False
+    """They must set one up before they may do anything else."""
+    expires_at: datetime | None = None
+    """When the token or session ends by itself."""
+    networks: tuple[str, ...] | None = None
+    """Where the token may be used from; None: from anywhere."""
 
     def may(self, scope: str) -> bool:
-        """Whether the token has this scope, e.g. `servers:write`."""
-        return "*" in self.scopes or scope in self.scopes
+        """Whether role and token have this scope, e.g. `servers:write`."""
+        return holds(self.permissions, scope) and holds(self.scopes, scope)
+
+
+def holds(scopes: Collection[str], scope: str) -> bool:
+    """Whether scopes contain one. `*` contains all, and is only in itself."""
+    return "*" in scopes or scope in scopes

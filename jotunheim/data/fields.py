@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 MIB = 1024 * 1024
 _DNS_LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+_EMAIL = re.compile(r"[^@\s{}<>\"]+@[^@\s{}<>\"]+")
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{1,39}")
 _OCTET = re.compile(r"[0-9A-F]{2}")
 LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
@@ -182,6 +183,12 @@ def _address_or_prefix(value: str) -> str:
     return str(network or ipaddress.ip_address(_ip_address(value)))
 
 
+def _email(value: str) -> str:
+    if not value.isprintable() or not _EMAIL.fullmatch(value):
+        raise ValueError("must be an e-mail address")
+    return value.casefold()
+
+
 def _distinct(values: list[Any]) -> list[Any]:
     seen: dict[Any, int] = {}
     for index, value in enumerate(values):
@@ -247,8 +254,11 @@ StorageId = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9\-
 BridgeName = Annotated[str, Field(max_length=15, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 IpAddress = Annotated[str, Field(max_length=45), AfterValidator(_ip_address)]
 AddressOrPrefix = Annotated[str, Field(max_length=49), AfterValidator(_address_or_prefix)]
+Email = Annotated[str, Field(max_length=254), AfterValidator(_email)]
+"""Case-folded. Whether mail arrives there is another question; this keeps mistakes and nonsense out."""
 Distinct = AfterValidator(_distinct)
 """Of lists: no entry twice."""
+Networks = Annotated[list[AddressOrPrefix], Field(min_length=1, max_length=64), Distinct]
 DistinctAddresses = AfterValidator(_distinct_addresses)
 """Of lists of IP addresses: none twice, however it is written."""
 MacPrefix = Annotated[str, Field(max_length=14), AfterValidator(_mac_prefix)]

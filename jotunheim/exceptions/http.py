@@ -5,7 +5,6 @@
 
 import logging
 
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -40,10 +39,6 @@ _CODE_BY_STATUS = {
     413: "payload_too_large",
 }
 
-# An answer stays small, however much nonsense a body holds.
-MAX_PROBLEMS = 200
-MAX_FIELD = 200
-
 log = logging.getLogger(__name__)
 
 
@@ -51,16 +46,6 @@ class PayloadTooLargeError(JotunheimError):
     """The request body is larger than the service reads."""
 
     code = "payload_too_large"
-
-
-def from_pydantic(error: ValidationError, prefix: tuple[str, ...] = ()) -> DataValidationError:
-    """Every bad field of a shape, with its dotted path. Values are left out: one may be a secret."""
-    problems = []
-    for problem in error.errors(include_input=False, include_url=False, include_context=False):
-        location = (*prefix, *(str(part) for part in problem["loc"] if part != "[key]"))
-        message = problem["msg"].removeprefix("Value error, ")
-        problems.append(FieldProblem(".".join(location)[:MAX_FIELD] or "body", message))
-    return DataValidationError(problems[:MAX_PROBLEMS])
 
 
 def answer(error: JotunheimError, request_id: str) -> JSONResponse:

@@ -3,9 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jotunheim.exceptions import JotunheimError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+# An answer stays small, however much nonsense a body holds.
+MAX_PROBLEMS = 200
+MAX_FIELD = 200
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,16 @@ class DataValidationError(JotunheimError):
         fields = ", ".join(dict.fromkeys(problem.field for problem in problems))
         super().__init__(f"Invalid input: {fields}.")
         self.problems = tuple(problems)
+
+
+def from_pydantic(error: "ValidationError", prefix: tuple[str, ...] = ()) -> DataValidationError:
+    """Every bad field of a shape, with its dotted path. Values are left out: one may be a secret."""
+    problems = []
+    for problem in error.errors(include_input=False, include_url=False, include_context=False):
+        location = (*prefix, *(str(part) for part in problem["loc"] if part != "[key]"))
+        message = problem["msg"].removeprefix("Value error, ")
+        problems.append(FieldProblem(".".join(location)[:MAX_FIELD] or "body", message))
+    return DataValidationError(problems[:MAX_PROBLEMS])
 
 
 @contextmanager

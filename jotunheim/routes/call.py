@@ -86,6 +86,8 @@ class Call(Generic[Body, Query]):
     """The version of the resource that the caller knows, from the header `If-Match`."""
     prepared: Any = None
     """What the operation's `prepare` returned."""
+    user_agent: str | None = None
+    """What the caller says that it is."""
     manner: Manner = AT_ONCE
     """Whether it is a preview, or applies one; only of operations that become jobs."""
 
@@ -109,6 +111,8 @@ class Reply:
     """Jobs that a worker shall look at, once the transaction is committed."""
     etag: str | None = None
     """The version of the resource that is answered."""
+    cookie: str | None = None
+    """What the browser shall keep: the value of `Set-Cookie`."""
     status: int | None = None
     """Another status than the operation's."""
 
@@ -116,6 +120,8 @@ class Reply:
     def headers(self) -> dict[str, str]:
         """The answer's headers."""
         headers = {"Location": self.location} if self.location else {}
+        if self.cookie:
+            headers["Set-Cookie"] = self.cookie
         if isinstance(self.body, File):
             headers["Content-Disposition"] = f'attachment; filename="{self.body.name}"'
         return headers | ({"ETag": f'"{self.etag}"'} if self.etag else {})

@@ -1,32 +1,119 @@
 """Who asks, whether they may, and what they are not told."""
 
+import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
+from jotunheim.exceptions.model import FieldProblem
 from jotunheim.exceptions.service import ForbiddenError, NodeUnavailableError, UnauthorizedError
-from jotunheim.services.access import authenticate
+from jotunheim.routes.address import client_address
+from jotunheim.services.accounts import authentication, credentials
+from jotunheim.settings import Settings
+
+SESSION_COOKIE = "jotunheim_session"
+CSRF_HEADER = "X-CSRF-Token"
+_READS = ("GET", "HEAD")
+_ELSEWHERE = ("cross-site", "same-site")
 
 
-def authorize(request: Request, scope: str, role: str) -> Actor:
-    """The holder of the request's bearer token, when they have the role and the token has the scope.
+@dataclass(frozen=True)
+class Access:
+    """Who may ask for an operation."""
+
+    role: str | None
+    """`admin`, `client` (an administrator may own servers too), or None: everybody who has proved who they are."""
+    scope: str | None
+    """What their role and token must have, e.g. `servers:write`; None: nothing."""
+    public: bool = False
+    """Everybody, also without a token."""
+    person: bool = False
+    """Only people who logged in: a token may not."""
+    before_second_factor: bool = False
+    """Also those who must set up a second factor and have not."""
+
+
+def authorize(request: Request, access: Access, settings: Settings) -> Actor:
+    """The holder of the request's token or session, when they may ask for this.
 
     Raises:
-        UnauthorizedError: there is no valid token.
-        ForbiddenError: role or scope is missing.
+        UnauthorizedError: there is no valid token or session.
+        ForbiddenError: they may not.
     """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if access.public:
+        return _anonymous(request, settings)
+    actor = _authenticate(request, settings)
+    if access.person and actor.session_id is None:
+        raise ForbiddenError("Only people who logged in may do this, no tokens.")
+    if actor.lacks_second_factor and not access.before_second_factor:
+        raise ForbiddenError(
+            "A second factor is needed first.",
+            details=[FieldProblem("second_factor", "is required of operators")],
+            hint="POST /api/v1/auth/2fa/setup.",
+        )
+    if access.role is not None and actor.role not in (access.role, ADMIN):
+        raise ForbiddenError(f"Only users with the role {access.role} may do this.")
+    if access.scope is not None and not actor.may(access.scope):
+        raise ForbiddenError(f"The token lacks the scope {access.scope}, or your role does.")
+    return actor
+
+
+def _authenticate(request: Request, settings: Settings) -> Actor:
+    request_id, address = request.state.request_id, client_address(request)
+    given = request.headers.get("authorization")
+    session = request.cookies.get(SESSION_COOKIE)
+    if given is None and session:
+        actor = authentication.of_session(session, request_id, address, settings)
+        if request.method not in _READS:
+            _assert_own_page(request, session)
+        return actor
+    scheme, _, token = (given or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise UnauthorizedError("Give a token: Authorization: Bearer jtn_…")
-    actor = authenticate(token.strip(), request.state.request_id)
-    if actor.role not in (role, ADMIN):  # an administrator may own servers too
-        raise ForbiddenError(f"Only users with the role {role} may do this.")
-    if not actor.may(scope):
-        raise ForbiddenError(f"The token lacks the scope {scope}.")
-    return actor
+    return authentication.of_bearer(token.strip(), request_id, address, settings)
+
+
+def _assert_own_page(request: Request, session: str) -> None:
+    """Make sure that a change was not sent by another site's page, with the cookie that browsers add by themselves."""
+    _assert_not_from_elsewhere(request)
+    given = request.headers.get(CSRF_HEADER, "")
+    if not hmac.compare_digest(given.encode(), credentials.csrf_of(session).encode()):
+        raise ForbiddenError(
+            f"A change with the session's cookie needs the header {CSRF_HEADER}.",
+            details=[FieldProblem(CSRF_HEADER, "is missing or wrong")],
+            hint="Logging in answers it, and GET /api/v1/auth/session.",
+        )
+
+
+def _assert_not_from_elsewhere(request: Request) -> None:
+    if request.headers.get("sec-fetch-site") in _ELSEWHERE:
+        raise ForbiddenError("Pages of other sites may not do this.")
+
+
+def _anonymous(request: Request, settings: Settings) -> Actor:
+    """Whoever asks, with the session that their browser had until now."""
+    _assert_not_from_elsewhere(request)  # else another site could log a browser in, as somebody else
+    session_id = None
+    session = request.cookies.get(SESSION_COOKIE)
+    if session:
+        try:
+            session_id = authentication.of_session(session, "", None, settings).session_id
+        except UnauthorizedError:
+            session_id = None
+    return Actor(
+        user_id=0,
+        email="",
+        role="",
+        scopes=frozenset(),
+        request_id=request.state.request_id,
+        permissions=frozenset(),
+        address=client_address(request),
+        session_id=session_id,
+    )
 
 
 @contextmanager

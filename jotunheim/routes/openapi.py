@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from jotunheim import __version__
 from jotunheim.data.error import ErrorAnswer
+from jotunheim.routes.guards import SESSION_COOKIE, Access
 from jotunheim.routes.operation import MAX_ROW_DIGITS, Operation
 
 PREFIX = "/api/v1"
@@ -51,7 +52,10 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "jtn_…"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "jtn_… or jts_…"},
+                "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
+            },
         },
         "security": [{"token": []}],
     }
@@ -69,7 +73,8 @@ def _operation(operation: Operation, keys: Any) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": _operation_id(operation),
         "summary": operation.summary,
-        "description": f"Needs the scope `{operation.scope}`.",
+        "description": _allowed(operation.access),
+        "security": [] if operation.access.public else [{"token": []}, {"session": []}],
         "tags": [operation.path.split("/")[2]],
         "parameters": _parameters(operation),
         "responses": {
@@ -99,6 +104,14 @@ def _operation_id(operation: Operation) -> str:
     return operation.handler.__name__ if scope == "admin" else f"{scope}_{operation.handler.__name__}"
 
 
+def _allowed(access: Access) -> str:
+    if access.public:
+        return "Needs no token."
+    if access.person:
+        return "Needs the session of somebody who logged in."
+    return f"Needs the scope `{access.scope}`." if access.scope else "Needs a token or a session."
+
+
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": _PARAMETER_SCHEMAS[converter]}
@@ -106,7 +119,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
     for name, schema in _inline_properties(operation.query).items():
         parameters.append({"name": name, "in": "query", "required": False, "schema": schema})
-    if operation.method == "POST":
+    if operation.takes_key:
         schema = {"type": "string", "minLength": 1, "maxLength": 255}
         parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema})
     if operation.takes_version:

@@ -28,7 +28,7 @@ from jotunheim.exceptions.model import all_problems
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.database import transact
 from jotunheim.routes.call import Call, Context, File, JobQuery, NoQuery, Reply
-from jotunheim.routes.guards import authorize, unnamed_nodes
+from jotunheim.routes.guards import Access, authorize, unnamed_nodes
 from jotunheim.routes.once import Once
 from jotunheim.routes.parsing import (
     idempotency_key,
@@ -56,10 +56,8 @@ class Operation:
     method: str
     path: str
     """Below `/api/v1`, with Starlette's converters: `/admin/servers/{id:uuid}`, `/admin/nodes/{id:row}`."""
-    scope: str
-    """What the token must have, e.g. `servers:write`."""
-    role: str
-    """What its user must be, e.g. `admin`."""
+    access: Access
+    """Who may ask for it."""
     handler: Handler
     answer: type[BaseModel] | str
     """The shape of the JSON that it answers, or the media type of the `File`."""
@@ -86,6 +84,11 @@ class Operation:
         return self.method in ("PATCH", "PUT", "DELETE")
 
     @property
+    def takes_key(self) -> bool:
+        """Whether the header `Idempotency-Key` means something."""
+        return self.method == "POST" and not self.access.public
+
+    @property
     def summary(self) -> str:
         """The first line of the handler's docstring."""
         return (self.handler.__doc__ or "").strip().splitlines()[0]
@@ -98,25 +101,32 @@ class Operation:
             and request.method == "GET"
             and "text/event-stream" in request.headers.get("accept", "")
         ):
-            actor = await run_in_threadpool(authorize, request, self.scope, self.role)
+            actor = await run_in_threadpool(authorize, request, self.access, context.settings)
             response: Response = await self.stream(request, actor)
             return response
         body = await read_body(request, context.settings.max_body_bytes)
         return await run_in_threadpool(self._call, request, context, body)
 
     def _call(self, request: Request, context: Context, body: bytes) -> Response:
-        actor = authorize(request, self.scope, self.role)
+        actor = authorize(request, self.access, context.settings)
         with all_problems() as collect:
             query = collect(parse_query, self.query, request)
             # A plan has a body of its own: it is read when the plan is known.
             applies = self.job_type is not None and "plan" in request.query_params
             parsed = None if applies else collect(parse_body, self.body, request, body)
-            key = collect(idempotency_key, request) if self.method == "POST" else None
+            key = collect(idempotency_key, request) if self.takes_key else None
         plan_id = getattr(query, "plan", None)
         if_match = request.headers.get("if-match") if self.takes_version else None
         manner = Manner(getattr(query, "check", False), request=said(parsed))
         call: Call[Any, Any] = Call(
-            context, actor, request.path_params, query, parsed, if_match, manner=manner
+            context,
+            actor,
+            request.path_params,
+            query,
+            parsed,
+            if_match,
+            user_agent=request.headers.get("user-agent"),
+            manner=manner,
         )
         ready = (
             partial(self._planned, call, plan_id, request, body) if plan_id else partial(self._prepared, call)
@@ -147,10 +157,10 @@ class Operation:
     ) -> Call[Any, Any]:
         """The call with the plan that it applies, once the node is as that has found it."""
         assert self.job_type is not None
-        owner_id = None if self.role == ADMIN else call.actor.user_id
+        owner_id = None if self.access.role == ADMIN else call.actor.user_id
         plan = plans.find(plan_id, self.job_type, call.path.get("id"), owner_id)
         parsed = parse_planned_body(self.body, plan.request, request, body)
-        with unnamed_nodes(self.role != ADMIN):
+        with unnamed_nodes(self.access.role != ADMIN):
             plans.assert_unmoved(plan, call.context.keyring, call.context.settings)
         manner = Manner(plan=plan, request=plan.request)
         return self._prepared(replace(call, body=parsed, manner=manner))
@@ -228,20 +238,26 @@ class Operations:
     """The operations of one module, collected by decorators."""
 
     prefix: str
-    role: str
+    role: str | None
+    """As of `Access`."""
     found: list[Operation] = field(default_factory=list)
 
     def get(
         self,
         path: str,
         *,
-        scope: str,
+        scope: str | None = None,
         answer: type[BaseModel] | str,
         query: type[BaseModel] = NoQuery,
         prepare: Callable[[Call[Any, Any]], Any] | None = None,
         stream: Callable[[Request, Actor], Any] | None = None,
+        allowed: Access | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Register a handler for GET."""
+        """Register a handler for GET.
+
+        Args:
+            allowed: who may ask, where the module's role and a scope do not say it; so for the others.
+        """
         return self._register(
             method="GET",
             path=path,
@@ -252,19 +268,21 @@ class Operations:
             query=query,
             prepare=prepare,
             stream=stream,
+            allowed=allowed,
         )
 
     def post(
         self,
         path: str,
         *,
-        scope: str,
+        scope: str | None = None,
         answer: type[BaseModel],
         status: int,
         other_status: int | None = None,
         body: type[BaseModel] | None = None,
         query: type[BaseModel] = NoQuery,
         prepare: Callable[[Call[Any, Any]], Any] | None = None,
+        allowed: Access | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for POST."""
         return self._register(
@@ -277,16 +295,18 @@ class Operations:
             body=body,
             query=query,
             prepare=prepare,
+            allowed=allowed,
         )
 
     def patch(
         self,
         path: str,
         *,
-        scope: str,
+        scope: str | None = None,
         answer: type[BaseModel],
         body: type[BaseModel],
         prepare: Callable[[Call[Any, Any]], Any] | None = None,
+        allowed: Access | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for PATCH, of a change that is done at once."""
         return self._register(
@@ -298,12 +318,22 @@ class Operations:
             body=body,
             query=NoQuery,
             prepare=prepare,
+            allowed=allowed,
         )
 
-    def delete(self, path: str, *, scope: str, answer: type[BaseModel]) -> Callable[[Handler], Handler]:
+    def delete(
+        self, path: str, *, scope: str | None = None, answer: type[BaseModel], allowed: Access | None = None
+    ) -> Callable[[Handler], Handler]:
         """Register a handler for DELETE, of what goes at once; it answers what there was."""
         return self._register(
-            method="DELETE", path=path, scope=scope, answer=answer, status=200, body=None, query=NoQuery
+            method="DELETE",
+            path=path,
+            scope=scope,
+            answer=answer,
+            status=200,
+            body=None,
+            query=NoQuery,
+            allowed=allowed,
         )
 
     def job(
@@ -331,9 +361,15 @@ class Operations:
             other_status=other_status,
         )
 
-    def _register(self, *, path: str, **described: Any) -> Callable[[Handler], Handler]:
+    def _register(
+        self, *, path: str, scope: str | None, allowed: Access | None = None, **described: Any
+    ) -> Callable[[Handler], Handler]:
+        if allowed is None and scope is None and self.role is not None:
+            raise TypeError(f"{path}: say with which scope it may be asked for")
+        access = allowed or Access(self.role, scope)
+
         def register(handler: Handler) -> Handler:
-            operation = Operation(path=self.prefix + path, role=self.role, handler=handler, **described)
+            operation = Operation(path=self.prefix + path, access=access, handler=handler, **described)
             self.found.append(operation)
             return handler
 

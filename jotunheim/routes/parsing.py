@@ -9,8 +9,8 @@ from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
 from jotunheim.data.fields import Change
-from jotunheim.exceptions.http import PayloadTooLargeError, from_pydantic
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.http import PayloadTooLargeError
+from jotunheim.exceptions.model import DataValidationError, FieldProblem, from_pydantic
 from jotunheim.exceptions.service import ConflictError
 
 PASSWORD = "password"  # noqa: S105 - the name of a field

@@ -45,6 +45,35 @@ class NodeListQuery(ListQuery):
     drained: bool | None = None
 
 
+class UserListQuery(ListQuery):
+    """The query of the list of users."""
+
+    sort: str | None = _sorted_by("id", "email", "name", "role", "created_at", "updated_at")
+    email: str | None = _text()
+    role: str | None = _text()
+    disabled: bool | None = None
+
+
+class RoleListQuery(ListQuery):
+    """The query of the list of roles."""
+
+    sort: str | None = _sorted_by("id", "name", "created_at", "updated_at")
+    name: str | None = _text()
+    admin: bool | None = None
+
+
+class TokenListQuery(ListQuery):
+    """The query of the list of one's own tokens."""
+
+    sort: str | None = _sorted_by("id", "name", "created_at", "expires_at", "last_used_at")
+
+
+class SessionListQuery(ListQuery):
+    """The query of the list of one's own sessions."""
+
+    sort: str | None = _sorted_by("id", "created_at", "last_used_at", "expires_at")
+
+
 class TemplateListQuery(ListQuery):
     """The query of the list of templates."""
 

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from jotunheim.data.job import EventView
-from jotunheim.exceptions.http import from_pydantic
+from jotunheim.exceptions.model import from_pydantic
 from jotunheim.routes.call import NoQuery
 from jotunheim.services import jobs
 

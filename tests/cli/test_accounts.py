@@ -36,7 +36,7 @@ def test_a_user_with_tokens_from_the_first_to_the_last(local: Run, fresh_service
     assert made.status == 0, made.err
     assert made.document["user"]["email"] == "ci@example.com"
     assert "horse" not in made.out + made.err
-    assert "password" not in made.out
+    assert made.document["user"]["has_password"] is True
 
     created = local(
         *("token", "create", "--user", "ci@example.com", "--name", "pipeline", "--expires-in", "30d"),
@@ -86,7 +86,11 @@ def test_what_is_refused_is_named_by_its_option(local: Run) -> None:
     user = ["user", "create", "--name", "X", "--role", "client", "--email"]
     assert "--email: must be an e-mail address" in local(*user, "nobody").err
     assert local(*user, "ADMIN@example.com", "--json").document["error"]["code"] == "uniqueness_error"
-    assert local(*user[:4], "--role", "god", "--email", "a@b").status == 2
+    assert "--role: there is no role god" in local(*user[:4], "--role", "god", "--email", "a@b").err
+    weak = local(*user, "weak@example.com", "--password-stdin", stdin="password123\n")
+    assert (weak.status, "--password-stdin: is too easy to guess" in weak.err) == (1, True)
+    networks = local(*token, "--name", "x", "--scope", "*", "--network", "192.0.2.1/24")
+    assert "--network (number 1): must be" in networks.err
 
     for arguments in (
         ["user", "disable", "x@y"],

@@ -11,18 +11,22 @@ import jsonschema
 import pytest
 
 from jotunheim.exceptions.http import STATUS
-from jotunheim.routes import api_admin, api_client
-from jotunheim.services.access import is_well_formed
+from jotunheim.routes import api_admin, api_auth, api_client
+from jotunheim.services.accounts.credentials import TOKEN_PREFIX, is_well_formed
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
-OPERATIONS = [*api_admin.operations, *api_client.operations]
+OPERATIONS = [*api_admin.operations, *api_client.operations, *api_auth.operations]
+PROTECTED = [operation for operation in OPERATIONS if not operation.access.public]
 
 
-@pytest.mark.parametrize(
-    "operation", OPERATIONS, ids=lambda operation: f"{operation.method} {operation.path}"
-)
+def test_only_logins_need_no_token() -> None:
+    public = {operation.path for operation in OPERATIONS if operation.access.public}
+    assert public == {"/auth/login", "/auth/sso/login"}
+
+
+@pytest.mark.parametrize("operation", PROTECTED, ids=lambda operation: f"{operation.method} {operation.path}")
 @pytest.mark.parametrize(
     "header", [None, "Bearer", "Bearer jtn_nonsense", "Basic YTpi", "Bearer jtn_" + "0" * 49], ids=str
 )
@@ -39,8 +43,9 @@ def test_no_route_answers_without_a_valid_token(service: Service, operation: Any
 
 
 def test_a_token_is_recognised_by_its_checksum(service: Service) -> None:
-    assert is_well_formed(service.token)
-    assert not is_well_formed(service.token[:-1] + ("0" if service.token[-1] != "0" else "1"))
+    assert is_well_formed(service.token, TOKEN_PREFIX)
+    changed = service.token[:-1] + ("0" if service.token[-1] != "0" else "1")
+    assert not is_well_formed(changed, TOKEN_PREFIX)
 
 
 @pytest.mark.parametrize("what", ["locations", "nodes", "templates", "address-pools"])
@@ -258,10 +263,16 @@ def test_answers_are_as_described(service: Service) -> None:
     rules = [{"direction": "in", "action": "DROP", "comment": "described"}]
     ruleset = service.create("firewall-rulesets", {"name": "described", "rules": rules})["firewall_ruleset"]
     ids["firewall-rulesets"] = str(ruleset["id"])
+    ids |= {"roles": "1", "users": "1"}
+    person = _logged_in(service)
+    ids["sessions"] = str(person.get("/auth/session").json()["session"]["id"])
+    made = person.post("/auth/tokens", json={"name": "described", "scopes": ["servers:read"]})
+    ids["tokens"] = str(made.json()["token"]["id"])
     seen = 0
     for path, methods in document["paths"].items():
         if "get" in methods:
-            answer = service.http.get(path.replace("/api/v1", "").replace("{id}", ids[path.split("/")[4]]))
+            asks = person if "/auth/" in path else service.http
+            answer = asks.get(path.replace("/api/v1", "").replace("{id}", ids.get(path.split("/")[4], "")))
             assert answer.status_code == 200, answer.text
             content = methods["get"]["responses"]["200"]["content"]
             assert answer.headers["content-type"] in content, path
@@ -277,6 +288,14 @@ def test_answers_are_as_described(service: Service) -> None:
     refused = service.http.post("/admin/servers", json={})
     error = document["paths"]["/api/v1/admin/servers"]["post"]["responses"]["default"]
     _validate(refused.json(), error["content"]["application/json"]["schema"], document)
+
+
+def _logged_in(service: Service) -> httpx.Client:
+    """A client of somebody who logged in."""
+    account = {"email": "described@example.com", "password": "a-Quite-unusual-passw0rd"}
+    service.create("users", {**account, "name": "Described", "role": "admin"})
+    token = service.http.post("/auth/login", json=account).json()["token"]
+    return httpx.Client(base_url=service.http.base_url, headers={"Authorization": f"Bearer {token}"})
 
 
 def _kept_key(service: Service) -> int:

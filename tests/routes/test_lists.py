@@ -21,7 +21,7 @@ from jotunheim.data.server.iso import IsoView
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.model import DataValidationError
-from jotunheim.repositories.peewee.accounts import User
+from jotunheim.repositories.peewee.accounts import Role, Token, User
 from jotunheim.repositories.peewee.addresses import AddressPool
 from jotunheim.repositories.peewee.database import database, now
 from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset
@@ -31,8 +31,9 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeStorage
 from jotunheim.repositories.peewee.pve_tasks import PveTask
 from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.sessions import Session
 from jotunheim.repositories.peewee.ssh_keys import SshKey
-from jotunheim.routes import api_admin, api_client
+from jotunheim.routes import api_admin, api_auth, api_client
 from jotunheim.routes.call import Call, Context, ListQuery
 from jotunheim.routes.operation import Operation
 from jotunheim.routes.streams import EventQuery
@@ -86,6 +87,10 @@ FILTERS: dict[str, dict[str, tuple[Any, int]]] = {
     "/client/servers/{id:uuid}/isos": {"name": ("image-3", 1)},
     "/admin/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1), "user_id": (1, 0), "mine": (True, 12)},
     "/client/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1)},
+    "/admin/users": {"email": ("U3@example.com", 1), "role": ("r3", 1), "disabled": (True, 0)},
+    "/admin/roles": {"name": ("r3", 1), "admin": (False, 13)},
+    "/auth/tokens": {},
+    "/auth/sessions": {},
 }  # fmt: skip
 """For each filter of each list a value, and how many entries have it in the store with many."""
 
@@ -101,7 +106,7 @@ def entries_of(answer: type[BaseModel] | str) -> str | None:
 
 FOUND = [
     operation
-    for operation in [*api_admin.operations, *api_client.operations]
+    for operation in [*api_admin.operations, *api_client.operations, *api_auth.operations]
     if operation.method == "GET" and entries_of(operation.answer)
 ]
 ASKED_FROM_NODES = {UnmanagedList}
@@ -162,6 +167,10 @@ class Store:
             expires_at=now(), network={"vlan": 1},
         )  # fmt: skip
         Ruleset.create(name=f"w{number}")
+        Role.create(name=f"r{number}", admin=False, permissions=[])
+        User.create(email=f"u{number}@example.com", name="U", role=f"r{number}")
+        Token.create(user=self.owner, name=f"t{number}", sha256=f"{number}", scopes=["*"])
+        Session.create(user=self.owner, sha256=f"{number}", expires_at=now() + timedelta(hours=1 + number))
         ServerRuleset.create(server=server, ruleset=1, position=0)
         Label.attach(server, {"a": "b", "number": str(number)})
         self.pool.allocate(server, 1)
@@ -192,7 +201,9 @@ class Store:
         elif "{" in operation.path:
             assert "/servers/{id:uuid}" in operation.path, "a path that this test does not know"
             path["id"] = uuid.UUID(int=1)
-        actor = Actor(self.owner.id, self.owner.email, operation.role, frozenset({"*"}), "r")
+        actor = Actor(
+            self.owner.id, self.owner.email, operation.access.role or "client", frozenset({"*"}), "r"
+        )
         parsed = operation.query.model_validate({name: str(value) for name, value in query.items()})
         told = self.images if operation.path.endswith("/isos") else self.snapshots
         call = Call(self.context, actor, path, parsed, None, prepared=told)
@@ -227,7 +238,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @each_list
 def test_a_long_list_takes_as_many_queries_as_a_short_one(store: Store, operation: Operation) -> None:
     (short, few), (long, many) = store.read[operation.path]
-    assert short in (1, 2)
+    assert 1 <= short <= 3
     assert long >= MANY
     assert few == many <= MOST_QUERIES
 

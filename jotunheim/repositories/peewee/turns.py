@@ -14,9 +14,8 @@ from typing import Any
 
 from peewee import JOIN, SQL, fn
 
-from jotunheim.data.account import ADMIN
 from jotunheim.data.job import CLONING, JobStatus
-from jotunheim.repositories.peewee.accounts import User
+from jotunheim.repositories.peewee.accounts import Role, User
 from jotunheim.repositories.peewee.database import now, serialize, transaction
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import LIVE, Job, abandoned, waiting
@@ -176,14 +175,15 @@ def _served() -> dict[int | None, datetime]:
 def _waiting() -> list[Group]:
     served = _served()
     clones, scheduled = _CLONES.alias("clones"), _IS_SCHEDULED.alias("scheduled")
-    operator = (Job.owner_id.is_null() | (User.role == ADMIN)).alias("operator")
+    operator = (Job.owner_id.is_null() | Role.admin).alias("operator")
     columns = (Job.owner_id, Job.node, Node.vm_storage, Node.max_concurrent_clones)
     query: Any = (
         _free()
         .select(*columns, operator, clones, scheduled, fn.MIN(Job.created_at).alias("since"))
         .join(Node, JOIN.LEFT_OUTER)
         .join(User, JOIN.LEFT_OUTER, on=(User.id == Job.owner_id))
-        .group_by(*columns, User.role, SQL("clones"), SQL("scheduled"))
+        .join(Role, JOIN.LEFT_OUTER, on=(Role.name == User.role))
+        .group_by(*columns, Role.admin, SQL("clones"), SQL("scheduled"))
     )
     return [
         Group(

@@ -1,6 +1,7 @@
 """The operators' API: `/api/v1/admin`. Everything, for tokens of administrators."""
 
 from jotunheim.routes.api_admin import (
+    accounts,
     imports,
     infrastructure,
     jobs,
@@ -24,4 +25,5 @@ operations = [
     *imports.operations.found,
     *ssh_keys.operations.found,
     *jobs.operations.found,
+    *accounts.operations.found,
 ]

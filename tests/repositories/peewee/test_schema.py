@@ -31,6 +31,7 @@ MIGRATIONS = [
     "0008_ssh_keys_iso",
     "0009_firewall",
     "0010_pools",
+    "0011_accounts",
 ]
 
 

@@ -1,0 +1,81 @@
+"""Who is behind a request: its token or session, with what its user's role allows."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from jotunheim.data.account import ADMIN, CLIENT
+from jotunheim.data.actor import Actor
+from jotunheim.exceptions.service import ForbiddenError, UnauthorizedError
+from jotunheim.repositories.peewee.accounts import Role, Token, User
+from jotunheim.repositories.peewee.database import now
+from jotunheim.repositories.peewee.sessions import Session
+from jotunheim.services.accounts import credentials, tokens
+from jotunheim.settings import Settings
+
+_UNKNOWN = "The token is missing, unknown, expired or revoked."
+
+
+def of_bearer(text: str, request_id: str, address: str | None, settings: Settings) -> Actor:
+    """Who holds this token, or the token of this session.
+
+    Raises:
+        UnauthorizedError: nobody, or no longer.
+        ForbiddenError: the token may not be used from this address.
+    """
+    if credentials.is_well_formed(text, credentials.SESSION_PREFIX):
+        return replace(of_session(text, request_id, address, settings), csrf_token=None)
+    well_formed = credentials.is_well_formed(text, credentials.TOKEN_PREFIX)
+    found = Token.find_valid(text, now()) if well_formed else None
+    if found is None:
+        raise UnauthorizedError(_UNKNOWN)
+    if not tokens.may_be_used_from(found.networks, address):
+        raise ForbiddenError("The token may not be used from this address.")
+    found.mark_used(now(), address)
+    kind, permissions = _rights(found.user)
+    return Actor(
+        user_id=found.user.id,
+        email=found.user.email,
+        role=kind,
+        scopes=frozenset(found.scopes),
+        request_id=request_id,
+        permissions=permissions,
+        address=address,
+        token_id=found.id,
+        expires_at=found.expires_at,
+        networks=None if found.networks is None else tuple(found.networks),
+    )
+
+
+def of_session(text: str, request_id: str, address: str | None, settings: Settings) -> Actor:
+    """Who has logged in with this session. Raises UnauthorizedError: nobody, or no longer."""
+    at = now()
+    idle = timedelta(seconds=settings.session_idle_seconds)
+    well_formed = credentials.is_well_formed(text, credentials.SESSION_PREFIX)
+    found = Session.find_valid(text, at, idle) if well_formed else None
+    if found is None:
+        raise UnauthorizedError("The session is unknown or over. Log in again.")
+    found.mark_used(at)
+    kind, permissions = _rights(found.user)
+    return Actor(
+        user_id=found.user.id,
+        email=found.user.email,
+        role=kind,
+        scopes=frozenset({"*"}),
+        request_id=request_id,
+        permissions=permissions,
+        address=address,
+        session_id=found.id,
+        csrf_token=credentials.csrf_of(text),
+        expires_at=found.expires_at,
+        lacks_second_factor=kind == ADMIN
+        and settings.admin_second_factor
+        and found.user.second_factor_at is None,
+    )
+
+
+def _rights(user: User) -> tuple[str, frozenset[str]]:
+    """Which API is a user's, and what their role allows. A role that is gone allows nothing."""
+    role = Role.named(user.role)
+    if role is None:
+        return CLIENT, frozenset()
+    return ADMIN if role.admin else CLIENT, frozenset(role.permissions)

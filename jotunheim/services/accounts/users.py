@@ -1,0 +1,208 @@
+"""Users: adding, showing, changing, disabling. Operators change users who can do no more than they can themselves."""
+
+from typing import Any
+
+from jotunheim.data.account import ADMIN, OwnChange, UserChange, UserSpec, UserView
+from jotunheim.data.actor import Actor
+from jotunheim.data.paging import Page, Paged
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.repository import NotFoundError
+from jotunheim.exceptions.service import ConflictError
+from jotunheim.repositories.peewee.accounts import Role, Token, User
+from jotunheim.repositories.peewee.database import now, serialize, unique, unused
+from jotunheim.repositories.peewee.paging import narrowed, paginate
+from jotunheim.repositories.peewee.secrets import Secret
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.peewee.sessions import Session
+from jotunheim.services.accounts import passwords, second_factor
+from jotunheim.services.accounts.rights import assert_may_give, assert_may_manage
+from jotunheim.services.nodes import resources
+
+FILTERS = {
+    "email": lambda email: User.email == email.casefold(),
+    "role": User.role,
+    "disabled": lambda disabled: User.disabled_at.is_null(not disabled),
+}
+SORTABLE = {
+    "id": User.id,
+    "email": User.email,
+    "name": User.name,
+    "role": User.role,
+    "created_at": User.created_at,
+    "updated_at": User.updated_at,
+}
+
+
+def list_users(page: Page, wanted: dict[str, Any]) -> Paged[UserView]:
+    """A page of the users that these filters let through."""
+    rows, total = paginate(narrowed(User.select(), FILTERS, wanted), page, SORTABLE)
+    return Paged([view(row) for row in rows], page, total)
+
+
+def all_users() -> list[UserView]:
+    """All users, the oldest first."""
+    return [view(user) for user in User.all()]
+
+
+def find(id_: int, if_match: str | None = None) -> User:
+    """One user; raises as `resources.find`."""
+    return resources.find(User, "user", id_, if_match)
+
+
+def find_by_email(email: str) -> User:
+    """One user. Raises NotFoundError."""
+    user = User.find(email.casefold())
+    if user is None:
+        raise NotFoundError("user", email)
+    return user
+
+
+def hash_of(spec: UserSpec) -> str | None:
+    """The hash of a new user's password. It takes a while: call it outside of transactions.
+
+    Raises:
+        DataValidationError: the password is easy to guess.
+    """
+    if spec.password is None:
+        return None
+    password = spec.password.get_secret_value()
+    passwords.assert_good(password, (spec.email, spec.name))
+    return passwords.hashed(password)
+
+
+def create_user(spec: UserSpec, password_hash: str | None, actor: Actor | None) -> User:
+    """Add a user.
+
+    Args:
+        password_hash: from `hash_of`.
+        actor: None: somebody with the service's own rights.
+
+    Raises:
+        DataValidationError: there is no such role.
+        ForbiddenError: the role allows more than the actor may do.
+        UniquenessError: somebody has this e-mail address.
+    """
+    _assert_role(spec.role, actor)
+    with unique(f"There is a user {spec.email} already."):
+        user: User = User.create(
+            email=spec.email, name=spec.name, role=spec.role, password_hash=password_hash
+        )
+    return user
+
+
+def new_hash_of(user: User, change: UserChange | OwnChange) -> str | None:
+    """The same for the new password of a user."""
+    if change.password is None:
+        return None
+    password = change.password.get_secret_value()
+    passwords.assert_good(password, (user.email, user.name))
+    return passwords.hashed(password)
+
+
+def change_user(user: User, change: UserChange, password_hash: str | None, actor: Actor) -> None:
+    """Change a user. Another password or role, and being disabled, end all of their sessions.
+
+    Args:
+        password_hash: from `new_hash_of`.
+
+    Raises:
+        DataValidationError: there is no such role.
+        ForbiddenError: the user can do, or could then do, more than the actor.
+        ConflictError: nobody could do everything any more.
+        UniquenessError: somebody has this e-mail address.
+    """
+    assert_may_manage(actor, user)
+    columns = change.given()
+    if "role" in columns:
+        _assert_role(columns["role"], actor)
+    if "password" in columns:
+        columns.pop("password")
+        columns["password_hash"] = password_hash
+    if columns.pop("second_factor", None) is False and user.second_factor_at is not None:
+        second_factor.disable(user)
+    disabled = columns.pop("disabled", None)
+    if disabled is not None:
+        columns["disabled_at"] = (user.disabled_at or now()) if disabled else None
+    if disabled or columns.get("role", ADMIN) != ADMIN:
+        _assert_not_last(user)
+    with unique(f"There is a user {change.email} already."):
+        user.change(**columns)
+    if disabled or {"password_hash", "role"} & columns.keys():
+        Session.end_all(user.id)
+    if disabled:
+        Token.revoke_all(user.id, now())
+
+
+def disable(user: User) -> None:
+    """Disable a user: from the commit on their sessions have ended, and their tokens are revoked for good.
+
+    Asked again, the first time stands.
+
+    Raises:
+        ConflictError: nobody could do everything any more.
+    """
+    _assert_not_last(user)
+    if user.disabled_at is None:
+        user.change(disabled_at=now())
+    Session.end_all(user.id)
+    Token.revoke_all(user.id, now())
+
+
+def change_own(user: User, change: OwnChange, password_hash: str | None, session_id: int | None) -> None:
+    """Change one's own account. Another password ends all other sessions."""
+    columns = change.given()
+    columns.pop("current_password", None)
+    if columns.pop("password", None) is not None:
+        columns["password_hash"] = password_hash
+        Session.end_all(user.id, but=session_id)
+    user.change(**columns)
+
+
+def delete_user(user: User, actor: Actor) -> None:
+    """Delete a user with all that is only theirs.
+
+    Raises:
+        ForbiddenError: the user can do more than the actor.
+        ConflictError, InUseError: servers are theirs, or nobody could do everything any more.
+    """
+    assert_may_manage(actor, user)
+    _assert_not_last(user)
+    servers = Server.names_where(Server.owner == user, resources.SHOWN)
+    resources.assert_unused("user", {"servers": servers})
+    for reference in (user.code_reference, user.new_code_reference):
+        Secret.erase(reference)
+    with unused(f"Something is of user {user.email}."):
+        user.delete_instance()
+
+
+def view(user: User) -> UserView:
+    """An account as it is shown."""
+    return UserView(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        role=user.role,
+        has_password=user.password_hash is not None,
+        second_factor=user.second_factor_at is not None,
+        disabled_at=user.disabled_at,
+        created_at=user.created_at,
+        updated_at=user.updated_at,
+    )
+
+
+def _assert_role(name: str, actor: Actor | None) -> None:
+    role = Role.named(name, keep=True)
+    if role is None:
+        raise DataValidationError([FieldProblem("role", f"there is no role {name}")])
+    if actor is not None:
+        assert_may_give(actor, role)
+
+
+def _assert_not_last(user: User) -> None:
+    if user.role != ADMIN or user.disabled_at is not None:
+        return
+    serialize("administrators")  # two could disable each other
+    if User.administrators() <= 1:
+        raise ConflictError(
+            f"{user.email} is the last one with the role {ADMIN}.", hint="Give it to somebody else first."
+        )
