@@ -57,6 +57,8 @@ class User(Versioned, Table):
     disabled_at = UtcField(null=True)
     created_at = UtcField(default=now)
     updated_at = UtcField(default=now)
+    granted: Role
+    """Where a query says so: the role itself."""
 
     @classmethod
     def exists(cls, id_: int) -> bool:
@@ -79,6 +81,13 @@ class User(Versioned, Table):
         """E-mail addresses of some users with a role, and how many there are."""
         query = cls.select(cls.email).where(cls.role == role.name).order_by(cls.email)
         return [user.email for user in query.limit(limit)], query.count()
+
+    @classmethod
+    def held(cls, id_: int) -> "User | None":
+        """A user who is not disabled; nobody changes them until the transaction ends."""
+        query = cls.select().where((cls.id == id_) & cls.disabled_at.is_null())
+        found: User | None = locking(query, cls, referable=True).first()
+        return found
 
     @classmethod
     def administrators(cls) -> int:
@@ -120,10 +129,11 @@ class Token(Table):
 
     @classmethod
     def find_valid(cls, token: str, at: datetime) -> "Token | None":
-        """The token with its user, unless it is unknown, revoked, expired, or its user is disabled."""
+        """The token with its user and that one's role (`granted`), unless it is unknown, revoked, expired, or its user is disabled."""
         found: Token | None = (
-            cls.select(cls, User)
+            cls.select(cls, User, Role)
             .join(User)
+            .join(Role, on=(Role.name == User.role), attr="granted")
             .where(
                 (cls.sha256 == digest(token))
                 & cls.revoked_at.is_null()

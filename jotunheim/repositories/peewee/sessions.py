@@ -6,7 +6,7 @@ from typing import Any
 
 from peewee import AutoField, CharField, ForeignKeyField
 
-from jotunheim.repositories.peewee.accounts import LAST_USED_RESOLUTION, User, digest
+from jotunheim.repositories.peewee.accounts import LAST_USED_RESOLUTION, Role, User, digest
 from jotunheim.repositories.peewee.database import Table, UtcField, now
 
 
@@ -25,11 +25,12 @@ class Session(Table):
 
     @classmethod
     def find_valid(cls, text: str, at: datetime, idle: timedelta) -> "Session | None":
-        """The session with its user, unless it is unknown, over, unused for too long, or its user is disabled."""
+        """The session with its user and that one's role, unless it is unknown, over, unused for too long, or its user is disabled."""
         lasts = (cls.expires_at > at) & (cls.last_used_at > at - idle)
         found: Session | None = (
-            cls.select(cls, User)
+            cls.select(cls, User, Role)
             .join(User)
+            .join(Role, on=(Role.name == User.role), attr="granted")
             .where((cls.sha256 == digest(text)) & lasts & User.disabled_at.is_null())
             .first()
         )
@@ -72,24 +73,19 @@ class LoginTicket(Table):
 
     id = AutoField()
     user = ForeignKeyField(User, on_delete="CASCADE")
+    user_id: int
     sha256 = CharField(max_length=64, unique=True)
     made_by = CharField()
     """The e-mail address of who asked for it."""
     expires_at = UtcField(index=True)
 
     @classmethod
-    def take(cls, text: str, at: datetime) -> "User | None":
-        """The user of a ticket, which is used up; None: it was before, is too old, or never was one."""
-        ticket: LoginTicket | None = (
-            cls.select(cls, User)
-            .join(User)
-            .where((cls.sha256 == digest(text)) & (cls.expires_at > at))
-            .first()
-        )
+    def take(cls, text: str, at: datetime) -> int | None:
+        """Id of the user of a ticket, which is used up; None: it was before, is too old, or never was one."""
+        ticket: LoginTicket | None = cls.get_or_none((cls.sha256 == digest(text)) & (cls.expires_at > at))
         if ticket is None or not cls.delete().where(cls.id == ticket.id).execute():
             return None
-        user: User = ticket.user
-        return None if user.disabled_at is not None else user
+        return ticket.user_id
 
     @classmethod
     def forget_old(cls, at: datetime) -> int:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from jotunheim.data.account import ADMIN, CLIENT
 from jotunheim.data.actor import Actor
 from jotunheim.exceptions.service import ForbiddenError, UnauthorizedError
-from jotunheim.repositories.peewee.accounts import Role, Token, User
+from jotunheim.repositories.peewee.accounts import Token, User
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.sessions import Session
 from jotunheim.services.accounts import credentials, tokens
@@ -31,14 +31,13 @@ def of_bearer(text: str, request_id: str, address: str | None, settings: Setting
     if not tokens.may_be_used_from(found.networks, address):
         raise ForbiddenError("The token may not be used from this address.")
     found.mark_used(now(), address)
-    kind, permissions = _rights(found.user)
     return Actor(
         user_id=found.user.id,
         email=found.user.email,
-        role=kind,
+        role=_kind(found.user),
         scopes=frozenset(found.scopes),
         request_id=request_id,
-        permissions=permissions,
+        permissions=frozenset(found.user.granted.permissions),
         address=address,
         token_id=found.id,
         expires_at=found.expires_at,
@@ -55,27 +54,22 @@ def of_session(text: str, request_id: str, address: str | None, settings: Settin
     if found is None:
         raise UnauthorizedError("The session is unknown or over. Log in again.")
     found.mark_used(at)
-    kind, permissions = _rights(found.user)
+    must = found.user.granted.admin and settings.admin_second_factor
     return Actor(
         user_id=found.user.id,
         email=found.user.email,
-        role=kind,
+        role=_kind(found.user),
         scopes=frozenset({"*"}),
         request_id=request_id,
-        permissions=permissions,
+        permissions=frozenset(found.user.granted.permissions),
         address=address,
         session_id=found.id,
         csrf_token=credentials.csrf_of(text),
         expires_at=found.expires_at,
-        lacks_second_factor=kind == ADMIN
-        and settings.admin_second_factor
-        and found.user.second_factor_at is None,
+        lacks_second_factor=must and found.user.second_factor_at is None,
     )
 
 
-def _rights(user: User) -> tuple[str, frozenset[str]]:
-    """Which API is a user's, and what their role allows. A role that is gone allows nothing."""
-    role = Role.named(user.role)
-    if role is None:
-        return CLIENT, frozenset()
-    return ADMIN if role.admin else CLIENT, frozenset(role.permissions)
+def _kind(user: User) -> str:
+    """Whose API is open to a user."""
+    return ADMIN if user.granted.admin else CLIENT

@@ -93,8 +93,8 @@ def log_in(user: User, code: str | None, caller: Caller, keyring: Keyring, setti
     Raises:
         UnauthorizedError: a code is needed and was not given, is wrong, or was used before; or the account has changed meanwhile.
     """
-    current: User | None = User.get_or_none(User.id == user.id)
-    if current is None or current.disabled_at is not None or current.password_hash != user.password_hash:
+    current = User.held(user.id)
+    if current is None or current.password_hash != user.password_hash:
         raise UnauthorizedError(_REFUSED)
     if current.second_factor_at is not None:
         if code is None:
@@ -132,7 +132,8 @@ def log_in_with_ticket(ticket: str, caller: Caller, settings: Settings) -> Opene
         UnauthorizedError: it was used before, is too old, or never was one.
     """
     well_formed = credentials.is_well_formed(ticket, credentials.TICKET_PREFIX)
-    user = LoginTicket.take(ticket, now()) if well_formed else None
+    user_id = LoginTicket.take(ticket, now()) if well_formed else None
+    user = None if user_id is None else User.held(user_id)
     if user is None:
         raise UnauthorizedError("The ticket is unknown, used or expired.")
     return _open(user, caller, settings)
