@@ -6,7 +6,6 @@ A pool that delegates has whole IPv6 prefixes in the place of addresses; each st
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from peewee import (
@@ -26,7 +25,7 @@ from peewee import (
 
 from jotunheim.data.node.view import AddressState
 from jotunheim.data.server.spec import PREFIXES
-from jotunheim.repositories.peewee.database import EPOCH, Table, UtcField, Versioned, database, now, unused
+from jotunheim.repositories.peewee.database import EPOCH, Table, UtcField, Versioned, insert_rows, now, unused
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.sort_keys import sort_key
@@ -34,8 +33,6 @@ from jotunheim.repositories.peewee.sort_keys import sort_key
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-_INSERT = "INSERT INTO address (pool_id, address, sort_key, free_from) VALUES "
-_ROWS_A_STATEMENT = 250
 _MICROSECONDS = 1_000_000
 
 
@@ -78,17 +75,9 @@ class AddressPool(Versioned, Table):
         return list(cls.select().where(of_kind & cls.serving(node)).order_by(cls.id))
 
     def add_addresses(self, addresses: "Iterable[IPv4Address | IPv6Address]") -> None:
-        """Put addresses into the pool."""
-        # Not with `insert_many`: composing statements for tens of thousands of rows takes longer than their insertion.
-        # Not with `executemany` either: a statement a row takes twice as long.
-        cursor, row = (
-            database.cursor(),
-            f"({database.obj.param}, {database.obj.param}, {database.obj.param}, 0)",
-        )
-        remaining = iter(addresses)
-        while batch := list(islice(remaining, _ROWS_A_STATEMENT)):
-            values = [value for each in batch for value in (self.id, str(each), sort_key(each))]
-            cursor.execute(_INSERT + ", ".join([row] * len(batch)), values)
+        """Put addresses into the pool, none of which is in a pool."""
+        rows = ((self.id, str(each), sort_key(each), 0) for each in addresses)
+        insert_rows("address", ("pool_id", "address", "sort_key", "free_from"), rows)
 
     def reserve(self, keys: Iterable[str], reserved_for: str) -> None:
         """Keep the addresses with these sort keys for something."""

@@ -7,9 +7,10 @@ up instead of failing half-way.
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -40,6 +41,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOST = (OperationalError, InterfaceError)
 """What is raised when the database is away, or gave something up."""
 _TRIES = 4
+_ROWS_A_STATEMENT = 250
 
 Result = TypeVar("Result")
 database: Any = DatabaseProxy()
@@ -180,6 +182,25 @@ def locking(query: Any, *tables: type[Table], referable: bool = False) -> Any:
     if isinstance(database.obj, SqliteDatabase) or not database.in_transaction():
         return query
     return query.for_update("FOR NO KEY UPDATE" if referable else "FOR UPDATE", of=tables)
+
+
+def insert_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Insert tens of thousands of rows that break no constraint.
+
+    Not with `insert_many`: composing statements for that many rows takes longer than their insertion. Not with `executemany`
+    either: a statement a row takes twice as long.
+    """
+    names = ", ".join(columns)
+    if isinstance(database.obj, LastingPostgresql):
+        with database.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        return
+    places = f"({', '.join([database.obj.param] * len(columns))})"
+    cursor, remaining = database.cursor(), iter(rows)
+    while batch := list(islice(remaining, _ROWS_A_STATEMENT)):
+        values = [value for row in batch for value in row]
+        cursor.execute(f"INSERT INTO {table} ({names}) VALUES {', '.join([places] * len(batch))}", values)  # noqa: S608 - names of ours
 
 
 def connect(settings: Settings, *, is_there: bool = False) -> None:
