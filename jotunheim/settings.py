@@ -6,11 +6,21 @@ names and bad values are refused with the name of the setting; a typing error ne
 """
 
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 
@@ -47,6 +57,33 @@ def _absolute(value: Path | None) -> Path | None:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+def _listed(value: Any) -> Any:
+    # The environment has no lists.
+    return [part for part in re.split(r"[,\s]+", value) if part] if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", value):
+        raise ValueError(
+            "must be an origin as browsers send it, for example https://panel.example.com; * is not possible"
+        )
+    return value
+
+
+def _proxy(value: Any) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(value)
+    except ValueError:
+        raise ValueError("must be an address or a network, for example 10.0.0.7 or 10.0.0.0/8") from None
+    if network.prefixlen == 0:
+        raise ValueError("must not be everybody: anybody could name any address as their own")
+    return network
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+Proxies = Annotated[IPv4Network | IPv6Network, BeforeValidator(_proxy)]
 
 
 class Settings(BaseModel):
@@ -99,6 +136,14 @@ class Settings(BaseModel):
     pve_read_timeout_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     """The largest request body that the API reads."""
+    http_timeout_seconds: float = Field(default=30.0, ge=1, le=3600, allow_inf_nan=False)
+    """How long a client has for a request's head, for its body, and to take some of an answer."""
+    trusted_proxies: Annotated[tuple[Proxies, ...], BeforeValidator(_listed)] = ()
+    """Addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count."""
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = ()
+    """Origins of pages that may use the API from a browser, with a token; none: CORS is off."""
+    hsts_seconds: int = Field(default=0, ge=0, le=63_072_000)
+    """For how long browsers shall use nothing but HTTPS; 0: they are told nothing."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @property
