@@ -34,6 +34,9 @@ ANSWERED_HEADERS = (
     "ETag",
     "Idempotency-Replayed",
     "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     "Retry-After",
     "X-Request-ID",
 )

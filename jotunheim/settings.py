@@ -72,6 +72,20 @@ def _origin(value: str) -> str:
     return value
 
 
+def _rate(value: str) -> str:
+    if not value:
+        return value
+    from limits import parse_many  # not everybody who reads settings counts
+
+    try:
+        [rate] = parse_many(value)
+    except ValueError:
+        rate = None
+    if rate is None or rate.amount < 1 or rate.multiples < 1:
+        raise ValueError("must be such as 600/minute or 10 per 30 seconds; empty: there is no limit")
+    return value
+
+
 def _proxy(value: Any) -> IPv4Network | IPv6Network:
     try:
         network = ip_network(value)
@@ -82,6 +96,7 @@ def _proxy(value: Any) -> IPv4Network | IPv6Network:
     return network
 
 
+Rate = Annotated[str, AfterValidator(_rate)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Proxies = Annotated[IPv4Network | IPv6Network, BeforeValidator(_proxy)]
 
@@ -144,6 +159,14 @@ class Settings(BaseModel):
     """Origins of pages that may use the API from a browser, with a token; none: CORS is off."""
     hsts_seconds: int = Field(default=0, ge=0, le=63_072_000)
     """For how long browsers shall use nothing but HTTPS; 0: they are told nothing."""
+    rate_limit: Rate = "3000/minute"
+    """How many requests may be made with one token; empty: as many as one likes."""
+    auth_failure_limit: Rate = "30/minute"
+    """How many wrong tokens an address may show before it has to wait."""
+    login_rate_limit: Rate = "10/minute"
+    """How many logins may be tried for one account."""
+    login_address_rate_limit: Rate = "60/minute"
+    """How many logins may be tried from one address."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @property

@@ -83,6 +83,15 @@ def test_a_lost_workers_job_is_found_within_fifteen_seconds() -> None:
         ("HTTP_TIMEOUT_SECONDS", "0"),
         ("HTTP_TIMEOUT_SECONDS", "inf"),
         ("HSTS_SECONDS", "-1"),
+        ("RATE_LIMIT", "many"),
+        ("RATE_LIMIT", "600"),
+        ("RATE_LIMIT", "0/minute"),
+        ("RATE_LIMIT", "-5/minute"),
+        ("RATE_LIMIT", "5/fortnight"),
+        ("RATE_LIMIT", "1/second;600/minute"),
+        ("AUTH_FAILURE_LIMIT", "ten per minute"),
+        ("LOGIN_RATE_LIMIT", "10 / "),
+        ("LOGIN_ADDRESS_RATE_LIMIT", "1e3/minute"),
     ],
 )
 def test_what_would_open_the_api_by_mistake_is_named(name: str, bad: str) -> None:
@@ -99,3 +108,8 @@ def test_lists_are_written_with_commas_or_in_toml(tmp_path: Path) -> None:
     assert [str(network) for network in loaded.trusted_proxies] == ["10.0.0.0/8"]
     assert loaded.cors_origins == ("https://b.example", "http://c:1")
     assert settings.load({"JOTUNHEIM_TRUSTED_PROXIES": ""}).trusted_proxies == ()
+
+
+@pytest.mark.parametrize("rate", ["", "600/minute", "10 per 30 seconds", "1/day"])
+def test_rates_are_written_as_people_write_them(rate: str) -> None:
+    assert settings.load({"JOTUNHEIM_RATE_LIMIT": rate}).rate_limit == rate

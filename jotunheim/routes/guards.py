@@ -8,7 +8,9 @@ from starlette.requests import Request
 from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
 from jotunheim.exceptions.service import ForbiddenError, NodeUnavailableError, UnauthorizedError
+from jotunheim.routes.address import client_address
 from jotunheim.services.access import authenticate
+from jotunheim.services.throttle import Throttle
 
 
 def authorize(request: Request, scope: str, role: str) -> Actor:
@@ -16,12 +18,20 @@ def authorize(request: Request, scope: str, role: str) -> Actor:
 
     Raises:
         UnauthorizedError: there is no valid token.
+        RateLimitExceededError: the token was used too often, or its address was wrong too often.
         ForbiddenError: role or scope is missing.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise UnauthorizedError("Give a token: Authorization: Bearer jtn_…")
-    actor = authenticate(token.strip(), request.state.request_id)
+    credential = token.strip()
+    throttle: Throttle = request.app.state.context.throttle
+    with throttle.guessing(client_address(request), credential):
+        actor = authenticate(credential, request.state.request_id)
+    standing = throttle.count("token", credential)
+    if standing is not None:
+        request.state.standing = standing  # the middleware tells it in the answer's headers
+        standing.assert_within()
     if actor.role not in (role, ADMIN):  # an administrator may own servers too
         raise ForbiddenError(f"Only users with the role {role} may do this.")
     if not actor.may(scope):

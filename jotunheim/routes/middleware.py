@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jotunheim.exceptions.http import internal_error
 from jotunheim.routes.address import client_address
-from jotunheim.routes.headers import secure
+from jotunheim.routes.headers import secure, tell_standing
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -43,6 +43,7 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 secure(headers, self._hsts_seconds)
+                tell_standing(headers, scope["state"].get("standing"))
                 _log(scope, str(message["status"]), began, request_id)
             await send(message)
 
