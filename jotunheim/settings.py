@@ -6,11 +6,21 @@ names and bad values are refused with the name of the setting; a typing error ne
 """
 
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 
@@ -47,6 +57,48 @@ def _absolute(value: Path | None) -> Path | None:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+def _listed(value: Any) -> Any:
+    # The environment has no lists.
+    return [part for part in re.split(r"[,\s]+", value) if part] if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", value):
+        raise ValueError(
+            "must be an origin as browsers send it, for example https://panel.example.com; * is not possible"
+        )
+    return value
+
+
+def _rate(value: str) -> str:
+    if not value:
+        return value
+    from limits import parse_many  # not everybody who reads settings counts
+
+    try:
+        [rate] = parse_many(value)
+    except ValueError:
+        rate = None
+    if rate is None or rate.amount < 1 or rate.multiples < 1:
+        raise ValueError("must be such as 600/minute or 10 per 30 seconds; empty: there is no limit")
+    return value
+
+
+def _proxy(value: Any) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(value)
+    except ValueError:
+        raise ValueError("must be an address or a network, for example 10.0.0.7 or 10.0.0.0/8") from None
+    if network.prefixlen == 0:
+        raise ValueError("must not be everybody: anybody could name any address as their own")
+    return network
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
+Origin = Annotated[str, AfterValidator(_origin)]
+Proxies = Annotated[IPv4Network | IPv6Network, BeforeValidator(_proxy)]
 
 
 class Settings(BaseModel):
@@ -107,6 +159,22 @@ class Settings(BaseModel):
     """Whether browsers send the session's cookie over HTTPS only."""
     admin_second_factor: bool = False
     """Whether operators who log in must have a second factor."""
+    http_timeout_seconds: float = Field(default=30.0, ge=1, le=3600, allow_inf_nan=False)
+    """How long a client has for a request's head, for its body, and to take some of an answer."""
+    trusted_proxies: Annotated[tuple[Proxies, ...], BeforeValidator(_listed)] = ()
+    """Addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count."""
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = ()
+    """Origins of pages that may use the API from a browser, with a token; none: CORS is off."""
+    hsts_seconds: int = Field(default=0, ge=0, le=63_072_000)
+    """For how long browsers shall use nothing but HTTPS; 0: they are told nothing."""
+    rate_limit: Rate = "3000/minute"
+    """How many requests may be made with one token; empty: as many as one likes."""
+    auth_failure_limit: Rate = "30/minute"
+    """How many wrong tokens an address may show before it has to wait."""
+    login_rate_limit: Rate = "10/minute"
+    """How many logins may be tried for one account."""
+    login_address_rate_limit: Rate = "60/minute"
+    """How many logins may be tried from one address."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @property

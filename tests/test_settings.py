@@ -63,3 +63,53 @@ def test_relative_paths_do_not_depend_on_where_a_run_happens() -> None:
 def test_a_lost_workers_job_is_found_within_fifteen_seconds() -> None:
     defaults = settings.load({})
     assert defaults.lease_seconds + defaults.sweep_seconds <= 15
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("TRUSTED_PROXIES", "proxy.example.com"),
+        ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.300"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "::/0"),
+        ("TRUSTED_PROXIES", "*"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "panel.example.com"),
+        ("CORS_ORIGINS", "https://panel.example.com/"),
+        ("CORS_ORIGINS", "https://*.example.com"),
+        ("CORS_ORIGINS", "https://panel.example.com;X"),
+        ("HTTP_TIMEOUT_SECONDS", "0"),
+        ("HTTP_TIMEOUT_SECONDS", "inf"),
+        ("HSTS_SECONDS", "-1"),
+        ("RATE_LIMIT", "many"),
+        ("RATE_LIMIT", "600"),
+        ("RATE_LIMIT", "0/minute"),
+        ("RATE_LIMIT", "-5/minute"),
+        ("RATE_LIMIT", "5/fortnight"),
+        ("RATE_LIMIT", "1/second;600/minute"),
+        ("AUTH_FAILURE_LIMIT", "ten per minute"),
+        ("LOGIN_RATE_LIMIT", "10 / "),
+        ("LOGIN_ADDRESS_RATE_LIMIT", "1e3/minute"),
+    ],
+)
+def test_what_would_open_the_api_by_mistake_is_named(name: str, bad: str) -> None:
+    [field] = _fields({f"JOTUNHEIM_{name}": bad})
+    assert field.split(".")[0] == f"JOTUNHEIM_{name}"
+
+
+def test_lists_are_written_with_commas_or_in_toml(tmp_path: Path) -> None:
+    file = tmp_path / "jotunheim.toml"
+    file.write_text('trusted_proxies = ["10.0.0.0/8"]\ncors_origins = ["https://a.example"]\n')
+    loaded = settings.load(
+        {"JOTUNHEIM_CONFIG": str(file), "JOTUNHEIM_CORS_ORIGINS": "https://b.example,http://c:1"}
+    )
+    assert [str(network) for network in loaded.trusted_proxies] == ["10.0.0.0/8"]
+    assert loaded.cors_origins == ("https://b.example", "http://c:1")
+    assert settings.load({"JOTUNHEIM_TRUSTED_PROXIES": ""}).trusted_proxies == ()
+
+
+@pytest.mark.parametrize("rate", ["", "600/minute", "10 per 30 seconds", "1/day"])
+def test_rates_are_written_as_people_write_them(rate: str) -> None:
+    assert settings.load({"JOTUNHEIM_RATE_LIMIT": rate}).rate_limit == rate

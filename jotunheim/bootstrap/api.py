@@ -3,6 +3,7 @@
 from jotunheim.bootstrap.store import use_store
 from jotunheim.jobs.queue import Queue
 from jotunheim.routes.call import Context
+from jotunheim.services.throttle import Throttle
 from jotunheim.settings import Settings
 
 
@@ -14,4 +15,5 @@ def context(settings: Settings) -> Context:
         StoreUnavailableError: the database cannot be reached.
     """
     keyring = use_store(settings)
-    return Context(settings=settings, keyring=keyring, wake=Queue(settings.queue).wake)
+    wake = Queue(settings.queue).wake
+    return Context(settings=settings, keyring=keyring, wake=wake, throttle=Throttle(settings))

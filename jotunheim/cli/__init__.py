@@ -26,6 +26,7 @@ from jotunheim.cli import (
     nodes,
     pools,
     rulesets,
+    secrets,
     server_requests,
     servers,
     snapshots,
@@ -60,6 +61,7 @@ servers.app.command("import")(imports.import_)
 nodes.app.command()(imports.unmanaged)
 for name, group in (
     ("db", database.app),
+    ("secrets", secrets.app),
     ("user", accounts.users),
     ("token", accounts.tokens),
     ("key", keys.app),

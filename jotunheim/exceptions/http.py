@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from jotunheim.exceptions import JotunheimError
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
+from jotunheim.exceptions.model import MAX_FIELD, DataValidationError, FieldProblem
 from jotunheim.exceptions.service import ServiceError
 
 STATUS = {
@@ -76,9 +76,10 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's handler for its own errors: unknown paths and methods."""
     assert isinstance(error, HTTPException)
     code = _CODE_BY_STATUS.get(error.status_code, "invalid_input" if error.status_code < 500 else "internal")
+    path = request.scope["path"][:MAX_FIELD]  # not of `request.url`, where a Host header has a say
     message = {
-        404: f"There is nothing at {request.url.path}.",
-        405: f"{request.method} is not possible at {request.url.path}.",
+        404: f"There is nothing at {path}.",
+        405: f"{request.method[:MAX_FIELD]} is not possible at {path}.",
     }.get(error.status_code, error.detail)
     response = _response(error.status_code, code, message, (), request.state.request_id)
     response.headers.update(error.headers or {})

@@ -74,6 +74,17 @@ class QueueFullError(ServiceError):
     retry_after_seconds = 5
 
 
+class RateLimitExceededError(ServiceError):
+    """Somebody asks too often. The same request may be accepted a little later."""
+
+    code = "rate_limit_exceeded"
+    retryable = True
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(f"Too many requests; try again in {retry_after_seconds} seconds.")
+        self.retry_after_seconds = retry_after_seconds
+
+
 class PreconditionFailedError(ServiceError):
     """What is there is not what `If-Match` names: somebody changed it."""
 

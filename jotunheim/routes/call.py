@@ -12,6 +12,7 @@ from jotunheim.data.job import JobStatus, JobView
 from jotunheim.data.paging import MAX_PER_PAGE, Page
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.services.servers.plans import AT_ONCE, Manner
+from jotunheim.services.throttle import Throttle
 from jotunheim.settings import Settings
 
 Body = TypeVar("Body", bound=BaseModel | None)
@@ -71,6 +72,8 @@ class Context:
     keyring: Keyring
     wake: Callable[[uuid.UUID], None]
     """Tells a worker that a job waits."""
+    throttle: Throttle
+    """Counts how often somebody asks."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from jotunheim.data.actor import Actor
 from jotunheim.exceptions.model import FieldProblem
 from jotunheim.exceptions.service import ForbiddenError, NodeUnavailableError, UnauthorizedError
 from jotunheim.routes.address import client_address
+from jotunheim.routes.call import Context
 from jotunheim.services.accounts import authentication, credentials
-from jotunheim.settings import Settings
 
 SESSION_COOKIE = "jotunheim_session"
 CSRF_HEADER = "X-CSRF-Token"
@@ -37,16 +37,18 @@ class Access:
     """Also those who must set up a second factor and have not."""
 
 
-def authorize(request: Request, access: Access, settings: Settings) -> Actor:
+def authorize(request: Request, access: Access) -> Actor:
     """The holder of the request's token or session, when they may ask for this.
 
     Raises:
         UnauthorizedError: there is no valid token or session.
+        RateLimitExceededError: it was used too often, or its address was wrong too often.
         ForbiddenError: they may not.
     """
+    context: Context = request.app.state.context
     if access.public:
-        return _anonymous(request, settings)
-    actor = _authenticate(request, settings)
+        return _anonymous(request, context)
+    actor = _authenticate(request, context)
     if access.person and actor.session_id is None:
         raise ForbiddenError("Only people who logged in may do this, no tokens.")
     if actor.lacks_second_factor and not access.before_second_factor:
@@ -62,19 +64,28 @@ def authorize(request: Request, access: Access, settings: Settings) -> Actor:
     return actor
 
 
-def _authenticate(request: Request, settings: Settings) -> Actor:
+def _authenticate(request: Request, context: Context) -> Actor:
     request_id, address = request.state.request_id, client_address(request)
-    given = request.headers.get("authorization")
-    session = request.cookies.get(SESSION_COOKIE)
-    if given is None and session:
-        actor = authentication.of_session(session, request_id, address, settings)
-        if request.method not in _READS:
-            _assert_own_page(request, session)
-        return actor
-    scheme, _, token = (given or "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    given, cookie = request.headers.get("authorization"), request.cookies.get(SESSION_COOKIE)
+    by_cookie = given is None and bool(cookie)
+    credential = cookie or "" if by_cookie else _bearer(given or "")
+    find = authentication.of_session if by_cookie else authentication.of_bearer
+    with context.throttle.guessing(address, credential):
+        actor = find(credential, request_id, address, context.settings)
+    standing = context.throttle.count("token", credential)
+    if standing is not None:
+        request.state.standing = standing  # the middleware tells it in the answer's headers
+        standing.assert_within()
+    if by_cookie and request.method not in _READS:
+        _assert_own_page(request, credential)
+    return actor
+
+
+def _bearer(header: str) -> str:
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
         raise UnauthorizedError("Give a token: Authorization: Bearer jtn_…")
-    return authentication.of_bearer(token.strip(), request_id, address, settings)
+    return token.strip()
 
 
 def _assert_own_page(request: Request, session: str) -> None:
@@ -94,14 +105,14 @@ def _assert_not_from_elsewhere(request: Request) -> None:
         raise ForbiddenError("Pages of other sites may not do this.")
 
 
-def _anonymous(request: Request, settings: Settings) -> Actor:
+def _anonymous(request: Request, context: Context) -> Actor:
     """Whoever asks, with the session that their browser had until now."""
     _assert_not_from_elsewhere(request)  # else another site could log a browser in, as somebody else
     session_id = None
     session = request.cookies.get(SESSION_COOKIE)
     if session:
         try:
-            session_id = authentication.of_session(session, "", None, settings).session_id
+            session_id = authentication.of_session(session, "", None, context.settings).session_id
         except UnauthorizedError:
             session_id = None
     return Actor(

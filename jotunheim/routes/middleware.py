@@ -1,4 +1,4 @@
-"""What happens around every request: its id, one line in the log, and an answer whatever breaks."""
+"""What happens around every request: its id, one line in the log, secure headers, and an answer whatever breaks."""
 
 import logging
 import re
@@ -6,10 +6,12 @@ import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jotunheim.exceptions.http import internal_error
+from jotunheim.routes.address import client_address
+from jotunheim.routes.headers import secure, tell_standing
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -19,8 +21,9 @@ log = logging.getLogger("jotunheim.access")
 class RequestMiddleware:
     """Takes the caller's `X-Request-ID`, or makes one; answers with it and logs the request under it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
         self._app = app
+        self._hsts_seconds = hsts_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -37,7 +40,10 @@ class RequestMiddleware:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = True
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                secure(headers, self._hsts_seconds)
+                tell_standing(headers, scope["state"].get("standing"))
                 _log(scope, str(message["status"]), began, request_id)
             await send(message)
 
@@ -56,5 +62,11 @@ def _log(scope: Scope, outcome: str, began: float, request_id: str) -> None:
     # The path is printed with repr: a caller chooses it. The query is left out.
     milliseconds = 1000 * (time.monotonic() - began)
     log.info(
-        "%s %r %s %.1f ms request_id=%s", scope["method"], scope["path"], outcome, milliseconds, request_id
+        "%s %s %r %s %.1f ms request_id=%s",
+        client_address(HTTPConnection(scope)) or "-",
+        scope["method"],
+        scope["path"],
+        outcome,
+        milliseconds,
+        request_id,
     )

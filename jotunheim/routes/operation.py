@@ -101,14 +101,14 @@ class Operation:
             and request.method == "GET"
             and "text/event-stream" in request.headers.get("accept", "")
         ):
-            actor = await run_in_threadpool(authorize, request, self.access, context.settings)
+            actor = await run_in_threadpool(authorize, request, self.access)
             response: Response = await self.stream(request, actor)
             return response
         body = await read_body(request, context.settings.max_body_bytes)
         return await run_in_threadpool(self._call, request, context, body)
 
     def _call(self, request: Request, context: Context, body: bytes) -> Response:
-        actor = authorize(request, self.access, context.settings)
+        actor = authorize(request, self.access)
         with all_problems() as collect:
             query = collect(parse_query, self.query, request)
             # A plan has a body of its own: it is read when the plan is known.

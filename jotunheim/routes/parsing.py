@@ -131,5 +131,6 @@ def idempotency_key(request: Request) -> str | None:
 
 def digest_of(request: Request, body: bytes) -> str:
     """SHA-256 over all that makes a request the same as another one."""
-    head = f"{request.method} {request.url.path}?{request.url.query}\n"
-    return hashlib.sha256(head.encode() + body).hexdigest()
+    # Not of `request.url`: a Host header can move what is a path there.
+    head = f"{request.method} {request.scope['path']}?".encode() + request.scope["query_string"] + b"\n"
+    return hashlib.sha256(head + body).hexdigest()

@@ -441,3 +441,22 @@ def test_what_is_wrong_is_named(accounts: Service) -> None:
         assert refusal(accounts.http.post("/auth/tokens", json=body)) == (422, fields)
     login = accounts.http.post("/auth/login", json={"email": 1, "password": ["x"], "extra": 1})
     assert refusal(login) == (422, ["email", "password", "extra"])
+
+
+def test_guessing_is_slow_for_an_account_and_from_an_address(tmp_path: Path) -> None:
+    settings = {"JOTUNHEIM_LOGIN_RATE_LIMIT": "4/minute", "JOTUNHEIM_LOGIN_ADDRESS_RATE_LIMIT": "9/minute"}
+    with Service.start(tmp_path / "state", worker=False, settings=settings) as service:
+        who, other = user(service), user(service)
+        session = person(service, other["email"])
+        assert [log_in(service, who["email"], OTHER).status_code for _ in range(4)] == [401] * 4
+        late = log_in(service, who["email"])  # the right one, too late
+        assert (late.status_code, late.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert 1 <= int(late.headers["retry-after"]) <= 60
+        wrong = {"password": GOOD, "current_password": OTHER}
+        guesses = [session.patch("/auth/user", json=wrong).status_code for _ in range(4)]
+        assert guesses == [422, 422, 422, 429]
+        tickets = [
+            httpx.post(f"{service.http.base_url}auth/sso/login", json={"ticket": "jtl_x"}).status_code
+            for _ in range(5)
+        ]
+        assert tickets == [401, 401, 401, 429, 429]

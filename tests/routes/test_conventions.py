@@ -295,7 +295,10 @@ def _logged_in(service: Service) -> httpx.Client:
     account = {"email": "described@example.com", "password": "a-Quite-unusual-passw0rd"}
     service.create("users", {**account, "name": "Described", "role": "admin"})
     token = service.http.post("/auth/login", json=account).json()["token"]
-    return httpx.Client(base_url=service.http.base_url, headers={"Authorization": f"Bearer {token}"})
+    closes = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(
+        base_url=service.http.base_url, headers={"Authorization": f"Bearer {token}"}, limits=closes
+    )
 
 
 def _kept_key(service: Service) -> int:

@@ -24,6 +24,15 @@ QUICK = {
     "JOTUNHEIM_DRAIN_SECONDS": "10",
     "JOTUNHEIM_DRIFT_SECONDS": "3600",  # so that a node hears only what a test asks for; those of syncs set it
     "JOTUNHEIM_RETRY_BASE_SECONDS": "0",  # tests of failures want to see them; others set it
+    **dict.fromkeys(  # tests ask often, and wrongly on purpose; those of limits set them
+        (
+            "JOTUNHEIM_RATE_LIMIT",
+            "JOTUNHEIM_AUTH_FAILURE_LIMIT",
+            "JOTUNHEIM_LOGIN_RATE_LIMIT",
+            "JOTUNHEIM_LOGIN_ADDRESS_RATE_LIMIT",
+        ),
+        "",
+    ),
 }
 
 SHOWN_LINES = 80

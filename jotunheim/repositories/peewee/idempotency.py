@@ -59,14 +59,15 @@ class StoredAnswer(Table):
     @classmethod
     def fill(cls, keyring: Keyring, user_id: int, key: str, status: int, answer: dict[str, Any]) -> None:
         """Store the answer under a key that was taken."""
-        sealed = keyring.encrypt(_context(user_id, key), json.dumps(answer))
+        sealed = keyring.encrypt(sealed_as(user_id, key), json.dumps(answer))
         cls.update(status=status, answer=sealed).where((cls.user == user_id) & (cls.key == key)).execute()
 
     def read(self, keyring: Keyring) -> dict[str, Any]:
         """What was stored."""
-        document: dict[str, Any] = json.loads(keyring.decrypt(_context(self.user_id, self.key), self.answer))
+        document: dict[str, Any] = json.loads(keyring.decrypt(sealed_as(self.user_id, self.key), self.answer))
         return document
 
 
-def _context(user_id: int, key: str) -> str:
+def sealed_as(user_id: int, key: str) -> str:
+    """The name under which an answer is encrypted."""
     return f"idempotency/{user_id}/{key}"

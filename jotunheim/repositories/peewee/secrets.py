@@ -61,6 +61,23 @@ class Keyring:
                 hint="Run `jotunheim init`, or set JOTUNHEIM_SECRET_KEY_FILE.",
             ) from None
 
+    def __repr__(self) -> str:
+        """How many keys there are, and nothing of them."""
+        return f"<Keyring of {len(self._ciphers)}>"
+
+    @property
+    def current(self) -> str:
+        """How everything begins that the first key has encrypted."""
+        return f"{VERSION}.{self._primary}."
+
+    def renew(self, name: str, ciphertext: str) -> str:
+        """The same value, encrypted with the first key.
+
+        Raises:
+            SecretError: it cannot be decrypted.
+        """
+        return self.encrypt(name, self.decrypt(name, ciphertext))
+
     def encrypt(self, name: str, value: str) -> str:
         """Encrypt a value under its name."""
         nonce = os.urandom(NONCE_BYTES)

@@ -36,6 +36,7 @@ def _new_password(call: Call[OwnChange, NoQuery]) -> str | None:
     if user.password_hash is not None:
         if call.body.current_password is None:
             raise DataValidationError([FieldProblem("current_password", "is required for another password")])
+        call.context.throttle.hit("login_account", user.email)
         login.assert_same_person(user, call.body.current_password.get_secret_value())
     return users.new_hash_of(user, call.body)
 

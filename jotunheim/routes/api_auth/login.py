@@ -11,6 +11,7 @@ from jotunheim.routes.guards import SESSION_COOKIE, Access
 from jotunheim.routes.operation import Operations
 from jotunheim.services.accounts import login, sessions, users
 from jotunheim.services.accounts.login import Caller, Opened
+from jotunheim.services.throttle import address_key
 from jotunheim.settings import Settings
 
 operations = Operations("/auth", role=None)
@@ -19,6 +20,9 @@ _PERSON = Access(role=None, scope=None, person=True, before_second_factor=True)
 
 
 def _check_password(call: Call[LoginRequest, NoQuery]) -> User:
+    throttle = call.context.throttle
+    throttle.hit("login_address", address_key(call.actor.address))
+    throttle.hit("login_account", call.body.email.casefold())
     return login.check_password(call.body)
 
 
@@ -61,6 +65,7 @@ def create_ticket(call: Call[TicketRequest, NoQuery]) -> Reply:
 @operations.post("/sso/login", body=TicketLogin, answer=LoginAnswer, status=200, allowed=_PUBLIC)
 def log_in_with_ticket(call: Call[TicketLogin, NoQuery]) -> Reply:
     """Log in with a ticket, which is used up."""
+    call.context.throttle.hit("login_address", address_key(call.actor.address))
     ticket = call.body.ticket.get_secret_value()
     opened = login.log_in_with_ticket(ticket, _caller(call), call.context.settings)
     return _opened(opened, call.context.settings)

@@ -13,7 +13,13 @@ operations = Operations("/auth", role=None)
 _PERSON = Access(role=None, scope=None, person=True, before_second_factor=True)
 
 
+def _no_guess(call: Call[Any, NoQuery]) -> None:
+    """Codes are guessed no faster than logins are."""
+    call.context.throttle.hit("login_account", call.actor.email)
+
+
 def _same_person(call: Call[Any, NoQuery]) -> None:
+    _no_guess(call)
     user = users.find(call.actor.user_id)
     login.assert_same_person(user, call.body.current_password.get_secret_value())
 
@@ -32,7 +38,14 @@ def set_up_second_factor(call: Call[PasswordAgain, NoQuery]) -> Reply:
     return Reply(SecondFactorAnswer(second_factor=second_factor.set_up(user, call.context.keyring)))
 
 
-@operations.post("/2fa/verify", body=CodeRequest, answer=RecoveryCodesAnswer, status=200, allowed=_PERSON)
+@operations.post(
+    "/2fa/verify",
+    body=CodeRequest,
+    answer=RecoveryCodesAnswer,
+    status=200,
+    prepare=_no_guess,
+    allowed=_PERSON,
+)
 def enable_second_factor(call: Call[CodeRequest, NoQuery]) -> Reply:
     """Prove that the app has the secret. Logins ask for codes from now on, and all other sessions end."""
     user = users.find(call.actor.user_id)

@@ -1,0 +1,114 @@
+"""A connection of which a client cannot keep hold by being slow.
+
+uvicorn closes connections that are idle between two requests, and no others: it waits for ever for the rest of a head or
+body, and for a client that does not read. A middleware sees neither heads nor what the socket still holds, so this is a
+protocol.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from jotunheim.routes.headers import SECURITY
+
+TICKS = 8
+"""How often within the time that a client has it is looked at."""
+PROGRESS_BYTES = 4096
+"""What a client must take of an answer in that time; less is no reading."""
+
+log = logging.getLogger(__name__)
+
+
+def bounded(seconds: float) -> type[H11Protocol]:
+    """uvicorn's protocol, for clients that have so long for a head, for a body, and to take something of an answer."""
+    return type("BoundedConnection", (BoundedConnection,), {"seconds": seconds})
+
+
+class BoundedConnection(H11Protocol):
+    """One connection."""
+
+    seconds: float = 30.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._watch: asyncio.TimerHandle | None = None
+        self._owed: object | None = None
+        """What the client has begun and not ended: IDLE a head, SEND_BODY a body; None: nothing."""
+        self._owed_since = 0.0
+        self._unsent = 0
+        self._progress_at = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._owe(h11.IDLE)
+        self._look_later()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, and note what is still to come."""
+        super().data_received(data)
+        state = self.conn.their_state
+        self._owe(state if state in (h11.IDLE, h11.SEND_BODY) else None)
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request; what has come of it already has to be ended as well."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE:
+            self._owe(h11.IDLE if self.conn.trailing_data[0] else None)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._progress_at = self.loop.time()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP: no more than a status, and the connection ends."""
+        del msg
+        self._refuse(400, b"Bad Request")
+
+    def _owe(self, what: object | None) -> None:
+        if what is not self._owed:
+            self._owed, self._owed_since = what, self.loop.time()
+
+    def _look_later(self) -> None:
+        self._watch = self.loop.call_later(self.seconds / TICKS, self._look)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent <= self._unsent - PROGRESS_BYTES or not self._unsent:
+            self._unsent, self._progress_at = unsent, now
+        if now - self._progress_at >= self.seconds:
+            log.info("A client does not read its answer.")
+            self.transport.abort()
+            return
+        if self._owed and now - self._owed_since >= self.seconds and not self.transport.is_closing():
+            self._refuse(408, b"Request Timeout")
+        self._look_later()
+
+    def _refuse(self, status: int, reason: bytes) -> None:
+        """Answer with a bare status, unless an answer has begun, and end the connection."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            # Whoever is at work on it is told that nobody listens.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        headers = [
+            *((name.lower().encode(), value.encode()) for name, value in SECURITY.items()),
+            (b"content-length", b"0"),
+            (b"connection", b"close"),
+        ]
+        answer = h11.Response(status_code=status, headers=headers, reason=reason)
+        self.transport.write(self.conn.send(answer) + self.conn.send(h11.EndOfMessage()))
+        self.transport.close()
