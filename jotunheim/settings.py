@@ -104,12 +104,12 @@ Proxies = Annotated[IPv4Network | IPv6Network, BeforeValidator(_proxy)]
 class Settings(BaseModel):
     """What the service was told. Built by `load()`; frozen afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     state_dir: AbsolutePath = Field(default_factory=default_state_dir)
-    database_url: str = ""
+    database_url: SecretStr = SecretStr("")
     """`sqlite:///path` or `postgresql://…`; empty: `jotunheim.db` in the state directory."""
-    queue_url: str = ""
+    queue_url: SecretStr = SecretStr("")
     """`sqlite:///path`, `postgresql://…` or `redis://…`; empty: beside the database."""
     secret_key: SecretStr | None = None
     """Keys that encrypt secrets at rest, one per line, the first one encrypts. Wins over the file."""
@@ -179,14 +179,17 @@ class Settings(BaseModel):
 
     @property
     def database(self) -> str:
-        """URL of the database."""
-        return self.database_url or f"sqlite:///{self.state_dir / 'jotunheim.db'}"
+        """URL of the database. It may hold a password."""
+        return self.database_url.get_secret_value() or f"sqlite:///{self.state_dir / 'jotunheim.db'}"
 
     @property
     def queue(self) -> str:
-        """URL of the queue: as set; else the PostgreSQL database, or a SQLite file in the state directory."""
-        if self.queue_url:
-            return self.queue_url
+        """URL of the queue: as set; else the PostgreSQL database, or a SQLite file in the state directory.
+
+        It may hold a password.
+        """
+        if self.queue_url.get_secret_value():
+            return self.queue_url.get_secret_value()
         if self.database.startswith("postgres"):
             return self.database
         return f"sqlite:///{self.state_dir / 'queue.db'}"

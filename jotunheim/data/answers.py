@@ -1,5 +1,7 @@
 """The envelopes of the API's answers: `{"server": …}`, `{"servers": […], "meta": …}`."""
 
+from pydantic import Field
+
 from jotunheim.data.fields import View
 from jotunheim.data.job import ClientJobView, EventView, JobView
 from jotunheim.data.node.state import StorageView, UsageView
@@ -183,7 +185,7 @@ class ServerCreated(View):
 
     server: ServerView
     job: JobView
-    root_password: str | None
+    root_password: str | None = Field(repr=False)
     """The generated password, shown only here; null when the caller gave one, or keys."""
 
 
@@ -204,7 +206,7 @@ class ServerChanged(View):
 class ServerJobPassword(ServerJob):
     """A server, the job that gives it a new password, and the password."""
 
-    root_password: str | None
+    root_password: str | None = Field(repr=False)
     """The generated password, shown only here; null when the caller gave one, or in a preview."""
 
 
@@ -344,7 +346,7 @@ class ClientServerJob(View):
 class ClientServerJobPassword(ClientServerJob):
     """A server, the job that gives it a new password, and the password, for its owner."""
 
-    root_password: str | None
+    root_password: str | None = Field(repr=False)
     """The generated password, shown only here; null when the caller gave one, or in a preview."""
 
 

@@ -31,7 +31,9 @@ _PRIVATE_KEY = re.compile(r"PRIVATE KEY|PuTTY-User-Key-File|\bb3BlbnNzaC1rZXktdj
 class Shape(BaseModel):
     """Base of what callers send: no unknown fields, no guessing of types, immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
 
 class Change(Shape):
@@ -59,7 +61,7 @@ class Change(Shape):
 class View(BaseModel):
     """Base of what the API answers."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 def _dns_name(value: str) -> str:

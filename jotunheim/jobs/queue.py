@@ -6,9 +6,12 @@ What travels is a job id in JSON and nothing else: no pickle, no secrets. A lost
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
 from huey.registry import Message
@@ -17,6 +20,7 @@ from huey.serializer import Serializer
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 
 NAME = "jotunheim"
+_BAD_PERCENT = re.compile("%(?![0-9a-fA-F]{2})")
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +67,18 @@ def _open(url: str) -> Huey:
     if url.startswith("sqlite:///"):
         # Without fsync: losing wake-up calls in a power cut is harmless.
         return SqliteHuey(filename=url.removeprefix("sqlite:///"), fsync=False, timeout=30, **common)
-    if url.startswith(("postgresql://", "postgres://")):
-        return PostgresHuey(dsn=url, **common)
-    if url.startswith(("redis://", "rediss://", "unix://")):
-        return RedisHuey(url=url, **common)
+    # Drivers repeat what they do not understand of a URL, which may be the password.
+    with suppress(ValueError):
+        _ = urlsplit(url).port
+        if url.startswith(("postgresql://", "postgres://")) and not _BAD_PERCENT.search(url):
+            return PostgresHuey(dsn=url, **common)
+        if url.startswith(("redis://", "rediss://", "unix://")):
+            return RedisHuey(url=url, **common)
     raise DataValidationError(
-        [FieldProblem("JOTUNHEIM_QUEUE_URL", "must be sqlite:///PATH, postgresql://… or redis://…")]
+        [
+            FieldProblem(
+                "JOTUNHEIM_QUEUE_URL",
+                "must be sqlite:///PATH, postgresql://… or redis://…, with special characters of a password as %XX",
+            )
+        ]
     )

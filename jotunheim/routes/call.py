@@ -22,7 +22,9 @@ Query = TypeVar("Query", bound=BaseModel)
 class NoQuery(BaseModel):
     """The query of routes that take none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
 
 class CheckQuery(NoQuery):

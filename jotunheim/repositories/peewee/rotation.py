@@ -6,6 +6,7 @@ once share the work. The value by which a key is checked comes last, and only wh
 without the old key.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,8 @@ from jotunheim.repositories.peewee.idempotency import KEPT, StoredAnswer, sealed
 from jotunheim.repositories.peewee.secrets import KEY_CHECK, Keyring, Secret
 
 BATCH = 100
+PAUSE_SECONDS = 0.02
+"""Between two batches. SQLite has one writer, and does not see to it that those who wait get their turn."""
 MAX_PASSES = 10
 """How often it is looked again for what others have written meanwhile with another key."""
 
@@ -82,6 +85,7 @@ def _pass(sealed: Sealed, keyring: Keyring, rotation: Rotation) -> int:
         rotation.rotated += batch.rotated
         rotation.left |= batch.left
         tried += len(rows) - len(batch.left)
+        time.sleep(PAUSE_SECONDS)
     return tried
 
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,7 +36,7 @@ class Created:
 
     view: ServerView
     job: Job
-    root_password: str | None
+    root_password: str | None = field(repr=False)
 
 
 def create_server(

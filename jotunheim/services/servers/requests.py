@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -35,7 +35,7 @@ class Asked:
 
     server: Server
     job: Job
-    root_password: str | None = None
+    root_password: str | None = field(default=None, repr=False)
 
 
 def find(id_: uuid.UUID, owner_id: int | None = None, if_match: str | None = None) -> Server:
