@@ -255,7 +255,7 @@ def test_no_secret_of_a_request_or_an_answer_is_kept(audited: Service, sandbox: 
                   "/nodes": {**audited.node_spec(sandbox), "labels": {}}}  # fmt: skip
         complete = {**others.get(path, {}), **body}
         (field,) = {"password", "token_secret"} & body.keys()
-        for wrong in ({**complete, field: CANARY + "\n"}, {**complete, "surprise": CANARY}):
+        for wrong in ({**complete, field: [CANARY]}, {**complete, "surprise": CANARY}):
             assert _asked(audited, method, where, wrong)[0].status_code == 422
         entry = _entry(audited, method, where, complete)
         assert entry["outcome"] == "done", (where, entry["message"])
