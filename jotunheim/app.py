@@ -1,9 +1,12 @@
 """The HTTP API as one Starlette application."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -63,7 +66,15 @@ def create_app(settings: Settings) -> Starlette:
             headers={"Content-Security-Policy": f"{POLICY}; style-src 'unsafe-inline'"},
         )
 
+    context = api.context(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(context.refusals.flush)
+
     app = Starlette(
+        lifespan=lifespan,
         routes=[
             *health.routes,
             Route(f"{openapi.PREFIX}/openapi.json", document),
@@ -77,7 +88,7 @@ def create_app(settings: Settings) -> Starlette:
         },
     )
     app.router.redirect_slashes = False  # a path is right or it is not; redirects would trust the Host header
-    app.state.context = api.context(settings)
+    app.state.context = context
     return app
 
 

@@ -175,6 +175,8 @@ class Settings(BaseModel):
     """How many logins may be tried for one account."""
     login_address_rate_limit: Rate = "60/minute"
     """How many logins may be tried from one address."""
+    audit_days: int = Field(default=365, ge=0, le=36_500)
+    """How long entries of the audit log are kept; 0: for ever."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @property

@@ -6,6 +6,7 @@ from jotunheim.exceptions.repository import StoreUnavailableError
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.secrets import Keyring, check_key, create_key_file, remember_key
 from jotunheim.services.accounts import local, tokens
+from jotunheim.services.audit import records
 from jotunheim.settings import Settings
 
 _FOR_OWNER_ONLY = 0o077
@@ -47,7 +48,8 @@ def initialize(settings: Settings, admin_email: str, admin_password: str | None)
     keyring = Keyring.load(settings)
     database.connect(settings)
     database.migrate()
-    with database.transaction():
+    with records.command("init", "user") as done:
         remember_key(keyring)
         admin = local.create_user(admin_email, admin_email, "admin", admin_password)
+        done.resource_id, done.after = admin.id, {"user": {"id": admin.id, "email": admin.email}}
         return tokens.issue(admin, "init", ["*"])[1]

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from jotunheim.cli import (
     accounts,
+    audit,
     database,
     firewall,
     imports,
@@ -76,6 +77,7 @@ for name, group in (
     ("firewall", firewall.app),
     ("ruleset", rulesets.app),
     ("job", jobs.app),
+    ("audit", audit.app),
 ):
     app.add_typer(group, name=name)
 

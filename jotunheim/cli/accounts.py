@@ -60,8 +60,11 @@ def create_user(
     with _accounts():
         from jotunheim.services.accounts import local
         from jotunheim.services.accounts import users as accounts
+        from jotunheim.services.audit import records
 
-        made = accounts.view(local.create_user(email, name, role, password))
+        with records.command("user.create", "user") as done:
+            made = accounts.view(local.create_user(email, name, role, password))
+            done.resource_id, done.after = made.id, {"user": made.model_dump(mode="json")}
     print_record("user", made.model_dump(mode="json"), _USER, as_json=as_json)
 
 
@@ -80,8 +83,11 @@ def disable(email: Annotated[str, typer.Argument(metavar="E-MAIL")], as_json: Js
     """Disable a user: their tokens are invalid at once. Their servers stay."""
     with _accounts():
         from jotunheim.services.accounts import local
+        from jotunheim.services.audit import records
 
-        disabled = local.disable_user(email)
+        with records.command("user.disable", "user") as done:
+            disabled = local.disable_user(email)
+            done.resource_id, done.after = disabled.id, {"user": disabled.model_dump(mode="json")}
     print_record("user", disabled.model_dump(mode="json"), _USER, as_json=as_json)
 
 
@@ -110,8 +116,11 @@ def create_token(
     """Make a token. It is shown once."""
     with _accounts():
         from jotunheim.services.accounts import local
+        from jotunheim.services.audit import records
 
-        made, secret = local.create_token(user, name, scope, expires_in, network)
+        with records.command("token.create", "token") as done:
+            made, secret = local.create_token(user, name, scope, expires_in, network)
+            done.resource_id, done.after = made.id, {"token": made.model_dump(mode="json")}
     document = made.model_dump(mode="json")
     if as_json:
         print_json({"token": document, "secret": secret})
@@ -138,8 +147,11 @@ def revoke(token: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = 
     """Revoke a token: it is invalid at once."""
     with _accounts():
         from jotunheim.services.accounts import local
+        from jotunheim.services.audit import records
 
-        revoked = local.revoke_token(token)
+        with records.command("token.revoke", "token") as done:
+            revoked = local.revoke_token(token)
+            done.resource_id, done.after = revoked.id, {"token": revoked.model_dump(mode="json")}
     print_record("token", revoked.model_dump(mode="json"), _TOKEN, as_json=as_json)
 
 

@@ -22,6 +22,7 @@ Scope = Literal[
     "users:write",
     "tokens:read",
     "tokens:write",
+    "audit:read",
     "*",
 ]
 """A resource and a verb; `*` is all of them."""

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from jotunheim.data.audit import AuditEntryView
 from jotunheim.data.fields import View
 from jotunheim.data.job import ClientJobView, EventView, JobView
 from jotunheim.data.node.state import StorageView, UsageView
@@ -384,3 +385,11 @@ class EventList(View):
     """The cursor for the next question."""
     complete: bool
     """Whether the job is over and these were its last events."""
+
+
+class AuditList(View):
+    """Entries of the audit log, the newest first."""
+
+    audit_entries: list[AuditEntryView]
+    next_cursor: int | None
+    """What to ask with for older ones; null: there are none."""

@@ -28,6 +28,7 @@ from jotunheim.repositories.peewee.database import LOST, transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.turns import Budgets
+from jotunheim.services.audit import reading
 from jotunheim.services.nodes import sync
 from jotunheim.services.servers import delete
 from jotunheim.settings import Settings
@@ -37,6 +38,8 @@ POLL_FIRST_SECONDS = 0.05
 POLL_LAST_SECONDS = 0.25
 LOOK_SECONDS = 0.5
 """How soon a run learns that its job shall be cancelled."""
+SWEEPS_A_PRUNING = 20
+"""How often workers look for lost jobs until they look for what is too old."""
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,7 @@ class Worker:
                 (self._settings.sweep_seconds, self.sweep),
                 (self._settings.sweep_seconds, self.sweep_expired),
                 (min(self._settings.drift_seconds, self._settings.sweep_seconds), self.sweep_nodes),
+                (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.prune),
             )
         ]
         self._draining = consumer.stop_flag.is_set
@@ -120,6 +124,10 @@ class Worker:
         """Ask the nodes whose time has come what they have; stop suspended servers that run there."""
         for job in sync.sweep(self._keyring, self._settings):
             self._queue.wake(job.id)
+
+    def prune(self) -> None:
+        """Delete entries of the audit log that are too old."""
+        reading.prune(self._settings.audit_days)
 
     def work(self) -> None:
         """Carry out one job after the other, until there is none to be had."""

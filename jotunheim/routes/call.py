@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -11,6 +11,7 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobStatus, JobView
 from jotunheim.data.paging import MAX_PER_PAGE, Page
 from jotunheim.repositories.peewee.secrets import Keyring
+from jotunheim.services.audit.records import Refusals
 from jotunheim.services.servers.plans import AT_ONCE, Manner
 from jotunheim.services.throttle import Throttle
 from jotunheim.settings import Settings
@@ -76,6 +77,8 @@ class Context:
     """Tells a worker that a job waits."""
     throttle: Throttle
     """Counts how often somebody asks."""
+    refusals: Refusals = field(default_factory=Refusals)
+    """Records what is refused."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,9 @@ class Call(Generic[Body, Query]):
     """What the caller says that it is."""
     manner: Manner = AT_ONCE
     """Whether it is a preview, or applies one; only of operations that become jobs."""
+
+
+Handler = Callable[[Call[Any, Any]], "Reply"]
 
 
 @dataclass(frozen=True)

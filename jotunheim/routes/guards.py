@@ -49,6 +49,7 @@ def authorize(request: Request, access: Access) -> Actor:
     if access.public:
         return _anonymous(request, context)
     actor = _authenticate(request, context)
+    request.state.actor = actor  # the audit log wants to know who was refused
     if access.person and actor.session_id is None:
         raise ForbiddenError("Only people who logged in may do this, no tokens.")
     if actor.lacks_second_factor and not access.before_second_factor:

@@ -2,7 +2,7 @@
 
     body read → one hop into a thread → who asks, what they may → query and body parsed, all bad fields at
     once → prepared, if a node must be asked: for `?plan=` whether it is as the preview found it → transaction
-    { idempotency key claimed → handler → answer stored } → workers woken → answer. A GET opens no transaction.
+    { idempotency key claimed → handler → recorded → answer stored } → workers woken → answer. A GET opens no transaction.
 
 Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]) -> Reply`.
 """
@@ -24,10 +24,11 @@ from starlette.routing import Route
 from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
+from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.model import all_problems
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.database import transact
-from jotunheim.routes.call import Call, Context, File, JobQuery, NoQuery, Reply
+from jotunheim.routes.call import Call, Context, File, Handler, JobQuery, NoQuery, Reply
 from jotunheim.routes.guards import Access, authorize, unnamed_nodes
 from jotunheim.routes.once import Once
 from jotunheim.routes.parsing import (
@@ -38,6 +39,7 @@ from jotunheim.routes.parsing import (
     read_body,
     said,
 )
+from jotunheim.routes.trail import Readers, Trail
 from jotunheim.services.job_control import assert_room
 from jotunheim.services.servers import plans
 from jotunheim.services.servers.plans import Manner
@@ -45,8 +47,6 @@ from jotunheim.services.servers.plans import Manner
 MAX_ROW_DIGITS = 9
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[Call[Any, Any]], Reply]
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,21 @@ class Operation:
         """The first line of the handler's docstring."""
         return (self.handler.__doc__ or "").strip().splitlines()[0]
 
-    async def answer_to(self, request: Request) -> Response:
-        """Answer one request."""
+    async def answer_to(self, request: Request, reader: "Operation | None" = None) -> Response:
+        """Answer one request, and record it if it is a change, or refused.
+
+        Args:
+            reader: shows what this operation changes.
+        """
         context: Context = request.app.state.context
+        trail = Trail(self, reader, request)
+        try:
+            return await self._answer(request, context, trail)
+        except JotunheimError as error:
+            await run_in_threadpool(trail.refuse, error, context.refusals)
+            raise
+
+    async def _answer(self, request: Request, context: Context, trail: Trail) -> Response:
         if (
             self.stream
             and request.method == "GET"
@@ -105,9 +117,9 @@ class Operation:
             response: Response = await self.stream(request, actor)
             return response
         body = await read_body(request, context.settings.max_body_bytes)
-        return await run_in_threadpool(self._call, request, context, body)
+        return await run_in_threadpool(self._call, request, context, body, trail)
 
-    def _call(self, request: Request, context: Context, body: bytes) -> Response:
+    def _call(self, request: Request, context: Context, body: bytes, trail: Trail) -> Response:
         actor = authorize(request, self.access)
         with all_problems() as collect:
             query = collect(parse_query, self.query, request)
@@ -128,17 +140,21 @@ class Operation:
             user_agent=request.headers.get("user-agent"),
             manner=manner,
         )
+        trail.follow(call)
         ready = (
             partial(self._planned, call, plan_id, request, body) if plan_id else partial(self._prepared, call)
         )
         if self.method == "GET":
             return self._respond(self.handler(ready()), context)
         if key is None:
-            reply = transact(partial(self._decide, ready()))
+            reply = transact(partial(self._decide, ready(), trail))
             return self._respond(reply, context)
-        return self._call_once(ready, Once.of(request, body, key, actor, context.keyring), context)
+        once = Once.of(request, body, key, actor, context.keyring)
+        return self._call_once(ready, once, context, trail)
 
-    def _call_once(self, ready: Callable[[], Call[Any, Any]], once: Once, context: Context) -> Response:
+    def _call_once(
+        self, ready: Callable[[], Call[Any, Any]], once: Once, context: Context, trail: Trail
+    ) -> Response:
         replayed = once.find()
         if replayed is not None:
             return replayed
@@ -149,7 +165,7 @@ class Operation:
             if replayed is not None:
                 return replayed
             raise
-        decided = transact(partial(self._decide_once, call, once))
+        decided = transact(partial(self._decide_once, call, once, trail))
         return self._respond(decided, context) if isinstance(decided, Reply) else decided
 
     def _planned(
@@ -165,20 +181,20 @@ class Operation:
         manner = Manner(plan=plan, request=plan.request)
         return self._prepared(replace(call, body=parsed, manner=manner))
 
-    def _decide(self, call: Call[Any, Any]) -> Reply:
-        """What the handler answers; within a transaction."""
+    def _decide(self, call: Call[Any, Any], trail: Trail) -> Reply:
+        """What the handler answers; within a transaction, which records it too."""
         if self.job_type is not None:
             assert_room(call.actor, call.context.settings)
         if call.manner.plan is not None:
             plans.assert_recorded(call.manner.plan)
-        return self.handler(call)
+        return trail.carry_out(call, self.handler)
 
-    def _decide_once(self, call: Call[Any, Any], once: Once) -> Reply | Response:
+    def _decide_once(self, call: Call[Any, Any], once: Once, trail: Trail) -> Reply | Response:
         """The same under a caller's key: what the handler answers is kept, or what it answered before is said again."""
         replayed = once.claim()
         if replayed is not None:
             return replayed
-        reply = self._decide(call)
+        reply = self._decide(call, trail)
         assert isinstance(reply.body, BaseModel)  # files are read, not asked for once
         once.keep(reply.status or self.status, reply.body.model_dump(mode="json"), reply.headers)
         return reply
@@ -208,12 +224,14 @@ def routes(operations: Iterable[Operation], prefix: str) -> list[Route]:
     paths: dict[str, dict[str, Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = operation
-    return [_route(prefix + path, by_method) for path, by_method in paths.items()]
+    readers = Readers(operation for by_method in paths.values() for operation in by_method.values())
+    return [_route(prefix + path, by_method, readers.nearest(path)) for path, by_method in paths.items()]
 
 
-def _route(path: str, by_method: Mapping[str, Operation]) -> Route:
+def _route(path: str, by_method: Mapping[str, Operation], reader: Operation | None) -> Route:
     async def endpoint(request: Request) -> Response:
-        return await by_method["GET" if request.method == "HEAD" else request.method].answer_to(request)
+        asked = by_method["GET" if request.method == "HEAD" else request.method]
+        return await asked.answer_to(request, reader)
 
     return Route(path, endpoint, methods=list(by_method))
 

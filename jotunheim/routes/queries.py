@@ -6,16 +6,17 @@ A filter's value must be met exactly. The services have the columns, by the same
 import uuid
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue
 
 from jotunheim.data.fields import LABEL_KEY, Id, Vmid
 from jotunheim.data.job import JobStatus, JobType
 from jotunheim.data.node.spec import OsFamily
 from jotunheim.data.node.view import AddressState
+from jotunheim.data.paging import MAX_PER_PAGE
 from jotunheim.data.server.importing import GuestKind
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.routes.call import ListQuery
+from jotunheim.routes.call import ListQuery, NoQuery
 
 
 def _text(max_length: int = 255) -> Any:
@@ -265,6 +266,30 @@ class UserSshKeyListQuery(SshKeyListQuery):
     """Only this user's."""
     mine: bool | None = None
     """Only those of whoever asks; `user_id` does not count then."""
+
+
+class AuditQuery(NoQuery):
+    """The query of the audit log; the newest entries come first."""
+
+    cursor: int | None = Field(default=None, ge=1, le=2**62)
+    """Only older entries than this one: `next_cursor` of the answer before."""
+    limit: int = Field(default=50, ge=1, le=MAX_PER_PAGE)
+    actor_email: str | None = _text(254)
+    action: str | None = _text(64)
+    resource_type: str | None = _text(32)
+    resource_id: str | None = _text()
+    outcome: str | None = _text(32)
+    """`done`, `previewed`, or the code of an error."""
+    request_id: str | None = _text(128)
+    since: AwareDatetime | None = None
+    """Entries of this time or later, for example `2026-01-31T00:00:00Z`."""
+    until: AwareDatetime | None = None
+    """Entries before this time."""
+
+    def filters(self) -> dict[str, Any]:
+        """What the log is narrowed to, by name."""
+        given = self.model_dump(exclude={"cursor", "limit"})
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def _labels(selector: str) -> dict[str, str]:

@@ -268,6 +268,7 @@ def test_answers_are_as_described(service: Service) -> None:
     ids["sessions"] = str(person.get("/auth/session").json()["session"]["id"])
     made = person.post("/auth/tokens", json={"name": "described", "scopes": ["servers:read"]})
     ids["tokens"] = str(made.json()["token"]["id"])
+    ids["audit"] = ""
     seen = 0
     for path, methods in document["paths"].items():
         if "get" in methods:

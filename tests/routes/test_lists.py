@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from jotunheim.bootstrap import api
 from jotunheim.bootstrap.store import initialize
 from jotunheim.data.actor import Actor
-from jotunheim.data.answers import UnmanagedList, UsageList
+from jotunheim.data.answers import AuditList, UnmanagedList, UsageList
 from jotunheim.data.fields import View
 from jotunheim.data.job import JobStatus
 from jotunheim.data.server.iso import IsoView
@@ -37,6 +37,7 @@ from jotunheim.routes import api_admin, api_auth, api_client
 from jotunheim.routes.call import Call, Context, ListQuery
 from jotunheim.routes.operation import Operation
 from jotunheim.routes.streams import EventQuery
+from jotunheim.services.audit.records import Event, record
 from jotunheim.settings import Settings
 from tests.support.statements import statements
 
@@ -114,7 +115,7 @@ ASKED_FROM_NODES = {UnmanagedList}
 PAGED = [
     operation
     for operation in FOUND
-    if operation.query is not EventQuery and operation.answer is not UsageList
+    if operation.query is not EventQuery and operation.answer not in (UsageList, AuditList)
 ]
 LISTS = [operation for operation in PAGED if operation.answer not in ASKED_FROM_NODES]
 each_list = pytest.mark.parametrize("operation", LISTS, ids=lambda operation: operation.path)
@@ -308,6 +309,18 @@ def test_a_list_is_documented(operation: Operation) -> None:
     ]
     named = re.findall("`([a-z_]+)`", re.sub(r"\(.*?\)", "", filters))
     assert set(named) == operation.query.model_fields.keys() - ListQuery.model_fields.keys()
+
+
+def test_the_audit_log_takes_one_query_however_long_it_is(store: Store) -> None:
+    (operation,) = [operation for operation in FOUND if operation.answer is AuditList]
+    with statements() as seen:
+        one = store.ask(operation, limit=1)
+    for number in range(30):
+        record(Event(f"some.{number}"))
+    with statements() as more:
+        many = store.ask(operation, limit=30)
+    assert (len(one.audit_entries), len(many.audit_entries)) == (1, 30)
+    assert len(seen) == len(more) == 1
 
 
 def test_every_list_has_pages_or_a_cursor() -> None:

@@ -165,7 +165,8 @@ def serialize(purpose: str) -> None:
     """Let no other transaction with the same purpose go on until this one ends.
 
     SQLite has one writer at a time anyway; PostgreSQL gets an advisory lock. A transaction that needs several takes them in
-    this order, else two could wait for each other: `placement`, `vmid`, `addresses`, `mac`.
+    this order, else two could wait for each other: `placement`, `vmid`, `addresses`, `mac`; and `audit` after all other
+    locks, on rows too, since whatever is recorded takes it: it is held only until the commit.
     """
     if not isinstance(database.obj, SqliteDatabase):
         database.execute_sql("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"jotunheim {purpose}",))

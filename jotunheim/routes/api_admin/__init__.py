@@ -2,6 +2,7 @@
 
 from jotunheim.routes.api_admin import (
     accounts,
+    audit,
     imports,
     infrastructure,
     jobs,
@@ -26,4 +27,5 @@ operations = [
     *ssh_keys.operations.found,
     *jobs.operations.found,
     *accounts.operations.found,
+    *audit.operations.found,
 ]

@@ -12,6 +12,7 @@ from jotunheim.exceptions.service import ConflictError, ProtectedError
 from jotunheim.repositories.peewee.database import now, previewed, transaction
 from jotunheim.repositories.peewee.jobs import LIVE, Job
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.audit import records
 from jotunheim.services.servers import read
 from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked, assert_free, enqueue
@@ -76,7 +77,17 @@ def _delete_expired(id_: uuid.UUID) -> Job | None:
             return None
         Job.cancel_scheduled(server)
         actor = Actor(user_id=0, email=EXPIRY, role="admin", scopes=frozenset(), request_id=f"expiry-{id_}")
-        return enqueue(server, JobType.DELETE, actor, parameters, run_after=now())
+        job = enqueue(server, JobType.DELETE, actor, parameters, run_after=now())
+        event = records.Event(
+            "server.delete",
+            records.Who(request_id=actor.request_id),
+            records.WORKER,
+            resource_type="server",
+            resource_id=id_,
+            message="Its time is over.",
+        )
+        records.record(event)
+        return job
 
 
 def protect(server: Server, *, protected: bool, check: bool) -> ServerView:

@@ -32,6 +32,7 @@ MIGRATIONS = [
     "0009_firewall",
     "0010_pools",
     "0011_accounts",
+    "0012_audit",
 ]
 
 
