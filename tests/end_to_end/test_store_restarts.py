@@ -99,6 +99,7 @@ def test_jobs_outlive_a_restart(
 
 def test_two_that_wait_for_each_other_are_both_done(server: PostgreSQL, tmp_path: Path) -> None:
     database.connect(Settings(state_dir=tmp_path, database_url=server.url))
+    database.migrate()
     with database.transaction():
         places = [Location.create(name="Before", short_code=f"wait-{number}") for number in range(2)]
     barrier, tries = threading.Barrier(2), []
