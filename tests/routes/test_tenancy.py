@@ -7,25 +7,14 @@ made here, one whose body has no example, or a list with a filter that has none.
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 from starlette.routing import Route
 
-from jotunheim.repositories.peewee.accounts import User
-from jotunheim.repositories.peewee.addresses import AddressPool
-from jotunheim.repositories.peewee.database import now
-from jotunheim.repositories.peewee.firewalls import Ruleset
-from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
-from jotunheim.repositories.peewee.job_steps import JobStep
-from jotunheim.repositories.peewee.jobs import Job, JobEvent
-from jotunheim.repositories.peewee.plans import Plan
-from jotunheim.repositories.peewee.pve_tasks import PveTask
-from jotunheim.repositories.peewee.secrets import Secret
-from jotunheim.repositories.peewee.servers import Label, Server
-from jotunheim.repositories.peewee.ssh_keys import SshKey
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes import api_admin, api_client
 from jotunheim.routes.call import CheckQuery, JobQuery, ListQuery
 from jotunheim.routes.openapi import PREFIX
@@ -34,6 +23,7 @@ from jotunheim.services.servers import live
 from tests.routes.test_lists import entries_of
 from tests.support.in_process import InProcess, tables
 from tests.support.statements import statements
+from tests.support.world import ABSENT_ROW, ABSENT_UUID, MARK, OWNER, STRANGER, World
 
 PUBLIC = {"/healthz", "/readyz", f"{PREFIX}/openapi.json", f"{PREFIX}/docs"}
 """What answers without a token."""
@@ -57,13 +47,7 @@ HOW_MANY_WAIT = 'SELECT COUNT(1) FROM (SELECT 1 FROM "job" AS "t1" WHERE (("t1".
 """The one statement about everybody's: whether the queue is full."""
 NOTED = ("token", "queue", "sqlite_sequence")
 """Tables that change whatever is asked: when a token was last used."""
-ABSENT_UUID = "00000000-0000-4000-8000-000000000000"
-ABSENT_ROW = "999999"
-MARK = "zq-of-the-owner"
-"""Part of every text that the owner gave to something."""
-OWNER, STRANGER = 700_001, 700_002
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx0wqEEMq7wLr8XbJ3WYmHyZ8aQ9sYqv3nXhGm0Q4pB"
-OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGtQUDZWhs8k/cZcykMkoWOQHTHcGJxbTZ3x3Dx3gJ3u"
 
 BODIES: dict[str, Any] = {
     "PowerRequest": {"action": "start"},
@@ -96,104 +80,11 @@ LISTS = [
 ]
 
 
-@dataclass
-class World:
-    """Two clients of one service, each with something of every kind."""
-
-    service: InProcess
-    tokens: dict[int, str]
-    narrow: str
-    """A client's token with a scope that is none of theirs."""
-    count: int = 0
-
-    def server(self, user: int) -> Server:
-        """A server of a user."""
-        self.count += 1
-        node: Node = Node.get()
-        server: Server = Server.create(
-            vmid=5000 + self.count, name=f"{self._mark(user)}-{self.count}", hostname="h", owner=user, node=node,
-            template=Template.get(), cpu=1, memory_bytes=2**30, disk_bytes=2**30, status="ready", external_id=f"{self._mark(user)}-{self.count}",
-        )  # fmt: skip
-        Label.attach(server, {"owned": self._mark(user)})
-        return server
-
-    def job(self, server: Server, **columns: Any) -> Job:
-        """A failed job on a server that its owner asked for, or another one; with an event, a step and a task."""
-        told = {
-            "type": "server.power",
-            "status": "failed",
-            "finished_at": now(),
-            "started_at": now(),
-        } | columns
-        job: Job = Job.create(
-            server=server, server_uuid=server.id, owner_id=server.owner_id, node=server.node_id, max_attempts=1,
-            requested_by=User.get_by_id(server.owner_id).email, request_id=self._mark(server.owner_id),
-            parameters={"action": "start", "force": False, "timeout_seconds": 60}, **told,
-        )  # fmt: skip
-        JobEvent.add(job.id, "job.queued", {})
-        JobStep.create(job=job, attempt=1, name=self._mark(server.owner_id), status="ok")
-        PveTask.create(job=job, operation="x", upid=f"UPID:{job.id}")
-        return job
-
-    def preview(self, server: Server, type_: str) -> Job:
-        """A preview on a server that can be applied."""
-        job = self.job(server, type=type_, status="succeeded", check_only=True)
-        Plan.create(preview=job, request={}, watched={"vmid": server.vmid}, seen={"x": 1})
-        return job
-
-    def key(self, user: int) -> SshKey:
-        """A key that a user keeps."""
-        self.count += 1
-        key: SshKey = SshKey.create(
-            user=user,
-            name=f"{self._mark(user)}-{self.count}",
-            public_key=OTHER_KEY,
-            fingerprint=f"f{self.count}",
-        )
-        return key
-
-    def path(self, operation: Operation, user: int) -> tuple[str, str]:
-        """The operation's path to a new resource of a user, and to one that does not exist."""
-        kind = operation.path.split("/")[2]
-        if kind == "servers":
-            real, absent = str(self.server(user).id), ABSENT_UUID
-        elif kind == "jobs":
-            real, absent = str(self.job(self.server(user)).id), ABSENT_UUID
-        elif kind == "ssh-keys":
-            real, absent = str(self.key(user).id), ABSENT_ROW
-        else:
-            pytest.fail(f"Nothing of the kind {kind} is made here: add it to World.path, or to SHARED.")
-        filled = operation.path.replace("{name:str}", "snap")
-        found = [re.sub(r"{id:\w+}", id_, filled) for id_ in (real, absent)]
-        assert not any("{" in path for path in found), "a path with a parameter that World.path does not fill"
-        return found[0], found[1]
-
-    def ask(self, user: int, method: str, path: str, **more: Any) -> httpx.Response:
-        """What a user is answered."""
-        return self.service.ask(method, path, self.tokens[user], **more)
-
-    @staticmethod
-    def _mark(user: int) -> str:
-        return MARK if user == OWNER else "zq-of-the-stranger"
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A service whose only node answers nobody, and two clients."""
     with InProcess.start(tmp_path_factory.mktemp("tenancy"), owner_queue_limit=10_000) as service:
-        node = Node.create(
-            name="n", location=Location.create(name="l", short_code="l"), host="127.0.0.1", port=1, token_id="root@pam!tenancy",
-            vm_storage="s", backup_storage="s", iso_storage="s", bridge="b", memory_overcommit=1, disk_overcommit=1,
-            max_concurrent_clones=1,
-        )  # fmt: skip
-        Secret.put(service.app.state.context.keyring, node.token_reference, "s")
-        Template.create(name="t", node=node, vmid=9000, os_family="linux", default_user="debian")
-        Ruleset.create(name="shared")
-        AddressPool.create(name="p", family="ipv4", prefix_length=16)
-        tokens = {}
-        for id_, email in ((OWNER, f"{MARK}@example.com"), (STRANGER, "stranger@example.com")):
-            tokens[id_] = service.user(email, "client", "*", id=id_)[1]
-        yield World(service, tokens, service.user("narrow@example.com", "client", "nodes:read")[1])
+        yield World.made(service, host="127.0.0.1", port=1, token_id="root@pam!tenancy", secret="s")
 
 
 def somewhere(path: str) -> str:
