@@ -8,12 +8,13 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 # Tests start hundreds of processes: each would compile all modules anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test faults check bench run clean
+.PHONY: help demo test faults fuzz check bench run clean
 
 help:
 	@echo "make demo    the main job on an empty machine: one API call becomes a running VM"
 	@echo "make test    all tests"
 	@echo "make faults  every request of every job meets every trouble, into docs/reliability.md"
+	@echo "make fuzz    many more made-up requests than the tests send, others each time"
 	@echo "make check   formatting, lint, types, import contracts, ansible-lint, and all tests"
 	@echo "make bench   benchmarks, into docs/benchmarks.md"
 	@echo "make run     service and worker with the settings of the environment"
@@ -27,6 +28,10 @@ test: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	@$(BIN)/pytest tests/faults --faults --numprocesses 5 --dist worksteal
+
+fuzz: $(VENV)/.dev
+	@seed=$$(date +%s); echo "--fuzz-seed $$seed"; \
+	$(BIN)/pytest tests/fuzz --fuzz-examples 50 --fuzz-seed $$seed --numprocesses auto --dist worksteal
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check

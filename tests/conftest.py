@@ -10,7 +10,7 @@ import pytest
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
-pytest_plugins = ["tests.faults.tally"]
+pytest_plugins = ["tests.faults.tally", "tests.fuzz.options"]
 
 SLOW_AND_ALONE = "tests/test_wheel.py"
 """Begun first: at the end of all tests one process would be at it, and the others idle."""

@@ -14,5 +14,7 @@ def configure_logging(settings: Settings) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         force=True,
     )
+    # At DEBUG it logs statements with their values: hashes of passwords and tokens, encrypted secrets.
+    logging.getLogger("peewee").setLevel(logging.INFO)
     logging.getLogger("huey").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)

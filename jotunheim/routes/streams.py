@@ -40,13 +40,15 @@ async def stream_events(request: Request, owner_id: int | None, show: Show) -> E
         raise from_pydantic(error) from None
     # A missing job is a 404, not an empty stream.
     await run_in_threadpool(jobs.read_job, job_id, owner_id)
-    return EventSourceResponse(_events(job_id, after, show), ping=15)
+    return EventSourceResponse(_events(job_id, after, owner_id, show), ping=15)
 
 
-async def _events(job_id: uuid.UUID, after: int, show: Show) -> AsyncIterator[ServerSentEvent]:
+async def _events(
+    job_id: uuid.UUID, after: int, owner_id: int | None, show: Show
+) -> AsyncIterator[ServerSentEvent]:
     more = True
     while more:
-        events, more = await run_in_threadpool(jobs.read_events, job_id, after)
+        events, more = await run_in_threadpool(jobs.read_events, job_id, after, owner_id)
         for event in events:
             after = event.seq
             shown = show(event)

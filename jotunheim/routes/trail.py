@@ -14,6 +14,7 @@ from starlette.requests import Request
 from jotunheim.data.actor import Actor
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.http import STATUS
+from jotunheim.exceptions.model import DataValidationError
 from jotunheim.routes.address import client_address
 from jotunheim.routes.call import Call, Handler, Reply
 from jotunheim.services.audit import records
@@ -138,8 +139,23 @@ class Trail:
         if error.code not in STATUS or (self._operation.method in READS and error.code not in _REFUSED_READS):
             return
         refusals.record(
-            replace(self._event({}), outcome=error.code, status=STATUS[error.code], message=error.message)
+            replace(self._event({}), outcome=error.code, status=STATUS[error.code], message=self._said(error))
         )
+
+    def _said(self, error: JotunheimError) -> str:
+        """An error's message without the names of fields that there are not: those are whatever the caller wrote."""
+        if not isinstance(error, DataValidationError):
+            return error.message
+        known = {
+            name
+            for shape in (self._operation.body, self._operation.query)
+            if shape
+            for name in shape.model_fields
+        }
+        named = dict.fromkeys(
+            problem.field for problem in error.problems if problem.field.split(".")[0] in known
+        )
+        return f"Invalid input: {', '.join(named)}." if named else "Invalid input."
 
     def _read(self, call: Call[Any, Any]) -> dict[str, Any]:
         """What the operation is about, as its own GET shows it; empty: there is nothing."""

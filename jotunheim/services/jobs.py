@@ -148,7 +148,7 @@ def find_job(id_: uuid.UUID, owner_id: int | None = None) -> Job:
     Raises:
         NotFoundError: there is none.
     """
-    job: Job | None = Job.get_or_none(Job.id == id_)
-    if job is None or owner_id not in (None, job.owner_id):
+    job = Job.find(id_, owner_id)
+    if job is None:
         raise NotFoundError("job", id_)
     return job

@@ -97,6 +97,13 @@ class Job(Table):
         return job
 
     @classmethod
+    def find(cls, id_: uuid.UUID, owner_id: int | None = None) -> "Job | None":
+        """A job; with `owner_id` only one on this user's servers."""
+        query = cls.select().where(cls.id == id_)
+        found: Job | None = (query if owner_id is None else query.where(cls.owner_id == owner_id)).first()
+        return found
+
+    @classmethod
     def claim(cls, job_id: uuid.UUID, owner: str, lease_seconds: float) -> "Job | None":
         """Take a job for `lease_seconds`, if it is queued and due, or its worker went silent.
 

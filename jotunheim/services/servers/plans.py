@@ -67,8 +67,8 @@ def find(id_: uuid.UUID, type_: JobType, server_id: uuid.UUID | None, owner_id: 
         NotFoundError: there is no such job.
         ConflictError: it is no preview that succeeded, was one of something else, is too old or was applied.
     """
-    job: Job | None = Job.get_or_none(Job.id == id_)
-    if job is None or owner_id not in (None, job.owner_id):
+    job = Job.find(id_, owner_id)
+    if job is None:
         raise NotFoundError("job", id_)
     plan = Plan.of_preview(id_)
     if plan is None or plan.seen is None or job.status != JobStatus.SUCCEEDED or job.finished_at is None:
