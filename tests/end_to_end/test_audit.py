@@ -153,7 +153,7 @@ def test_refusals_are_recorded_with_their_reason(audited: Service) -> None:
     assert twice["after"] is None
     bad = _entry(audited, "POST", "locations", {"nam\x1be": "x"})
     assert (bad["outcome"], bad["status"], bad["request"]) == ("invalid_input", 422, None)
-    assert "nam\\x1be" in bad["message"]
+    assert bad["message"] == "Invalid input: name, short_code."  # and nothing that the caller made up
     used = _entry(audited, "DELETE", f"locations/{audited.ids['location']}")
     assert (used["outcome"], used["before"]) == ("conflict", None)
     stale = _entry(audited, "PATCH", f"locations/{audited.ids['location']}", {"name": "x"}, If_Match='"1"')
