@@ -29,11 +29,14 @@ def rotate(as_json: Json = False) -> None:
     with drivers_of(loaded):
         from jotunheim.bootstrap.store import use_store
         from jotunheim.repositories.peewee import database, rotation
+        from jotunheim.services.audit import records
 
     keyring = use_store(loaded)
     require_schema()
     with database.usable():
         done = rotation.rotate(keyring)
+        with records.command("secrets.rotate") as recorded:  # after it: it is many transactions
+            recorded.after = {"rotated": done.rotated, "left": len(done.left)}
     if done.left:
         named = [f"{name}: {reason}" for name, reason in sorted(done.left.items())]
         more = [f"… and {len(named) - SHOWN} more"] if len(named) > SHOWN else []

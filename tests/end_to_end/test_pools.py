@@ -331,3 +331,27 @@ def test_a_pool_grows_within_its_subnet(service: Service) -> None:
     assert (
         service.create(f"{sites}/addresses", {"first": "2001:db8:100:fe::"})["address_pool"]["total"] == 256
     )
+
+
+def test_a_range_gives_no_server_an_address_that_no_host_can_have(service: Service) -> None:
+    whole = {"family": "ipv4", "first": "10.70.0.0", "last": "10.70.0.255", "prefix_length": 24}
+    made = service.create("address-pools", {**whole, "name": "whole", "gateway": "10.70.0.1"})["address_pool"]
+    assert made["total"] == 253
+    listed = service.read(f"address-pools/{made['id']}/addresses?per_page=1&sort=-address")["addresses"]
+    assert listed[0]["address"] == "10.70.0.254"
+    edge = {"family": "ipv4", "first": "10.71.0.0", "last": "10.71.0.0", "prefix_length": 24, "name": "edge"}
+    status, error = service.refused("address-pools", edge)
+    assert (status, [detail["field"] for detail in error["details"]]) == (422, ["first"])
+    reserved = {
+        **whole,
+        "first": "10.72.0.0",
+        "last": "10.72.0.255",
+        "name": "r",
+        "reserved_addresses": ["10.72.0.255"],
+    }
+    status, error = service.refused("address-pools", reserved)
+    assert (status, [detail["field"] for detail in error["details"]]) == (422, ["reserved_addresses.0"])
+    routed = {**edge, "first": "10.71.0.0", "last": "10.71.0.1", "prefix_length": 31}
+    assert service.create("address-pools", routed)["address_pool"]["total"] == 2
+    for id_ in (made["id"], service.read("address-pools?name=edge")["address_pools"][0]["id"]):
+        service.ask(f"address-pools/{id_}", method="DELETE")

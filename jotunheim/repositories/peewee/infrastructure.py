@@ -91,12 +91,6 @@ class Node(Versioned, Table):
         return list(cls.select().where(cls.name.in_(list(names))))
 
     @classmethod
-    def ids_by_name(cls, names: Iterable[str]) -> dict[str, int]:
-        """Ids of those of these nodes that there are, by name."""
-        query = cls.select(cls.name, cls.id).where(cls.name.in_(list(names)))
-        return {node.name: node.id for node in query}
-
-    @classmethod
     def names_in(cls, location: Location, limit: int) -> tuple[list[str], int]:
         """Names of some nodes in a location, and how many there are."""
         query = cls.select(cls.name).where(cls.location == location).order_by(cls.name)

@@ -65,6 +65,12 @@ class NodeState(Table):
         return {id_: found.get(id_) or cls(node=id_) for id_ in wanted}
 
     @classmethod
+    def peers_by_name(cls, names: Iterable[str]) -> "dict[str, NodeState]":
+        """The states of those of these nodes that have told of their clusters, by name. One name can be in two clusters."""
+        query: Any = cls.select(cls, Node).join(Node).where(Node.name.in_(list(names)))
+        return {state.node.name: state for state in query if state.peers}
+
+    @classmethod
     def claim_due(cls, period: timedelta, after_failure: timedelta) -> list[Node]:
         """Nodes that it is time to ask, for the caller to do so: nobody else gets the same.
 

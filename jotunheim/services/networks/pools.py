@@ -22,6 +22,7 @@ from jotunheim.services.networks.overlaps import assert_no_address, assert_uncla
 from jotunheim.services.networks.subnets import (
     ONLY_ADDRESSES,
     Range,
+    Subnet,
     gateway_problems,
     parse_address,
     subnet_of,
@@ -67,7 +68,7 @@ def create_pool(spec: AddressPoolSpec) -> AddressPoolView:
                 delegated_prefix_length=spec.delegated_prefix_length,
             )
         pool.bind_to(spec.node_ids)
-        pool.add_addresses(wanted.range.without(wanted.gateway))
+        pool.add_addresses(wanted.addresses)
         if spec.reserved_addresses:
             begins = (ip_network(text).network_address for text in spec.reserved_addresses)
             pool.reserve(map(sort_key, begins), RESERVED_AT_ONCE)
@@ -86,14 +87,15 @@ def extend_pool(pool: AddressPool, spec: AddressRangeSpec) -> None:
     more = Range(first, last, pool.delegated_prefix_length)
     _serialize()
     present = summary(pool)
-    problems = more.problems_in(_network(pool, present), present.total)
-    if not problems and str(first) == str(last) == pool.gateway:
-        problems = [FieldProblem("first", "is the pool's gateway")]
+    gateway = parse_address("gateway", pool.gateway, pool.family) if pool.gateway else None
+    subnet = Subnet(_network(pool, present), more, gateway)
+    problems = more.problems_in(subnet.network, present.total)
+    if not problems and next(subnet.addresses, None) is None:
+        problems = [FieldProblem("first", "is the pool's gateway, or an address that no host can have")]
     if problems:
         raise DataValidationError(problems)
-    gateway = parse_address("gateway", pool.gateway, pool.family) if pool.gateway else None
     assert_unclaimed(more, "first", gateway)
-    pool.add_addresses(more.without(gateway))
+    pool.add_addresses(subnet.addresses)
     pool.change()
 
 

@@ -1,7 +1,7 @@
 """Reads the addresses, ranges and networks that callers name, and says what does not make sense about them."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jotunheim.data.node.spec import MAX_POOL_ADDRESSES, Address, AddressPoolSpec, Network
@@ -49,11 +49,11 @@ class Range:
             and not beyond % self.step
         )
 
-    def without(self, gateway: Address | None) -> Iterator[Address]:
-        """Each of them, but for the gateway."""
-        kind, left_out = type(self.first), None if gateway is None else int(gateway)
+    def without(self, others: Iterable[Address]) -> Iterator[Address]:
+        """Each of them, but for these others."""
+        kind, left_out = type(self.first), {int(other) for other in others}
         for number in range(int(self.first), int(self.last) + 1, self.step):
-            if number != left_out:
+            if number not in left_out:
                 yield kind(number)
 
     def problems_in(self, network: Network, present: int = 0) -> list[FieldProblem]:
@@ -88,6 +88,12 @@ class Subnet:
     range: Range
     gateway: Address | None
 
+    @property
+    def addresses(self) -> Iterator[Address]:
+        """What servers can have of the range: neither the gateway nor what no host can have."""
+        taken = set() if self.range.prefix_length else _edges(self.network).keys()
+        return self.range.without({*taken, self.gateway} - {None})  # type: ignore[arg-type]
+
 
 def family_of(address: Address) -> str:
     """`ipv4` or `ipv6`."""
@@ -113,10 +119,10 @@ def gateway_problems(gateway: Address, network: Network) -> list[FieldProblem]:
     """What does not make sense about a gateway in this subnet."""
     if gateway not in network:
         return [FieldProblem("gateway", f"is not in {network}")]
-    named = {network.network_address: "network", network.broadcast_address: "broadcast"}
-    if network.version == 4 and network.num_addresses > 2 and gateway in named:
-        return [FieldProblem("gateway", f"is the {named[gateway]} address of {network}")]
-    return []
+    edges = _edges(network)
+    return (
+        [FieldProblem("gateway", f"is the {edges[gateway]} address of {network}")] if gateway in edges else []
+    )
 
 
 def subnet_of(spec: AddressPoolSpec) -> Subnet:
@@ -143,9 +149,10 @@ def subnet_of(spec: AddressPoolSpec) -> Subnet:
         odd = range_.problems_in(network)
         problems += odd if spec.prefix is None else [FieldProblem("prefix", one.message) for one in odd]
         if not odd:
-            problems += _reservation_problems(spec, range_, gateway)
-        if gateway is not None and range_.first == range_.last == gateway:
-            problems.append(FieldProblem("gateway", "is the only address of the pool"))
+            problems += _reservation_problems(spec, Subnet(network, range_, gateway))
+        if not odd and next(Subnet(network, range_, gateway).addresses, None) is None:
+            field = "first" if gateway is None or gateway not in range_ else "gateway"
+            problems.append(FieldProblem(field, "leaves no address for servers"))
     if network is not None and gateway is not None:
         problems += gateway_problems(gateway, network)
     if problems or network is None or range_ is None:
@@ -166,18 +173,18 @@ def _delegation_problems(spec: AddressPoolSpec) -> list[FieldProblem]:
     return problems
 
 
-def _reservation_problems(
-    spec: AddressPoolSpec, range_: Range, gateway: Address | None
-) -> list[FieldProblem]:
-    problems = []
+def _reservation_problems(spec: AddressPoolSpec, subnet: Subnet) -> list[FieldProblem]:
+    problems, range_ = [], subnet.range
     for index, text in enumerate(spec.reserved_addresses):
         network = ipaddress.ip_network(text)
         address = network.network_address
         length = network.prefixlen if "/" in text else None
         if family_of(address) != spec.family or length != range_.prefix_length or address not in range_:
             problems.append(FieldProblem(f"reserved_addresses.{index}", "is not one of the pool"))
-        elif address == gateway:
+        elif address == subnet.gateway:
             problems.append(FieldProblem(f"reserved_addresses.{index}", "is the gateway"))
+        elif length is None and (edge := _edges(subnet.network).get(address)):
+            problems.append(FieldProblem(f"reserved_addresses.{index}", f"is the {edge} address"))
     return problems
 
 
@@ -237,6 +244,13 @@ def _is_within(length: int, network: Network, problems: list[FieldProblem]) -> b
     if network.version == 6:  # else the family is told to be wrong
         problems.append(FieldProblem("delegated_prefix_length", f"must be at least {network.prefixlen}"))
     return False
+
+
+def _edges(network: Network) -> dict[Address, str]:
+    """The addresses of a network that no host can have, and what they are."""
+    if network.version == 6 or network.num_addresses <= 2:
+        return {}
+    return {network.network_address: "network", network.broadcast_address: "broadcast"}
 
 
 def _usable(network: Network) -> Range:

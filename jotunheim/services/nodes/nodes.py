@@ -40,7 +40,7 @@ def create_node(spec: NodeSpec, keyring: Keyring) -> NodeView:
         DataValidationError: there is no such location.
         UniquenessError: the name is taken.
     """
-    with unique(f"There is a node {spec.name} already."):
+    with unique(_taken(spec.name)):
         _assert_location(spec.location_id)
         node: Node = Node.create(
             name=spec.name,
@@ -90,7 +90,7 @@ def change_node(node: Node, change: NodeChange, keyring: Keyring) -> None:
         columns |= {"tls_ca_pem": tls.ca_pem, "tls_fingerprint": tls.fingerprint}
     if "location_id" in columns:
         _assert_location(columns["location_id"])
-    with unique(f"There is a node {change.name} already."):
+    with unique(_taken(change.name)):
         node.change(**columns)
         if secret is not None:
             Secret.put(keyring, node.token_reference, secret.get_secret_value())
@@ -118,6 +118,12 @@ def delete_node(node: Node) -> None:
     resources.assert_unused("node", users)
     Secret.erase(node.token_reference)
     node.remove()
+
+
+def _taken(name: str | None) -> str:
+    return (
+        f"There is a node {name} already. It is known by its name in Proxmox VE, so no two can have the same."
+    )
 
 
 def _servers_on(node: Node) -> tuple[list[str], int]:

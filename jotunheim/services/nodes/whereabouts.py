@@ -15,6 +15,7 @@ from jotunheim.exceptions.repository import UniquenessError
 from jotunheim.repositories.peewee.database import locking, transaction
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.node_state import NodeState
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, facts
 
@@ -27,6 +28,8 @@ class Place:
 
     node: str
     vmid: int
+    by_itself: bool = False
+    """Whether that very node has said so, not another one of the server's cluster."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def find(node: Node, where: Endpoint, told: facts.Facts, asked_at: datetime) -> 
         return Strays()
     with ProxmoxClient(where) as client:
         found = {
-            server.id: Place(node.name, server.vmid)
+            server.id: Place(node.name, server.vmid, by_itself=True)
             for server in guests
             if facts.smbios_uuid(client, node.name, server.vmid) == str(server.id)
         }
@@ -103,11 +106,10 @@ def follow_one(server: Server, place: Place) -> bool:
     Returns:
         Whether it did: not if we do not know the node, or if another server has the VMID.
     """
-    target = next(iter(Node.named([place.node])), None)
+    before, target = server.node.name, _known(place, server)
     if target is None:
         log.warning("Server %s is on node %s now, which we do not know.", server.name, place.node)
         return False
-    before = server.node.name
     try:
         with transaction():
             server.follow(target, place.vmid)
@@ -116,6 +118,14 @@ def follow_one(server: Server, place: Place) -> bool:
         return False
     log.info("Server %s moved from node %s to %s.", server.name, before, target.name)
     return True
+
+
+def _known(place: Place, server: Server) -> Node | None:
+    """The node of a place. One of the same name in another cluster is another one."""
+    if place.by_itself:
+        return next(iter(Node.named([place.node])), None)
+    state = NodeState.peers_by_name([place.node]).get(place.node)
+    return state.node if state is not None and server.node.name in state.peers else None
 
 
 def follow(strays: Strays, asked_at: datetime) -> list[Moved]:

@@ -63,7 +63,7 @@ def rooms(nodes: Sequence[Node]) -> dict[int, Room]:
     disks = NodeStorage.for_disks(nodes)
     sharers = {
         node.id: _sharers(node, states[node.id], disks.get(node.id), peers)
-        for peers in [Node.ids_by_name(_peers_of_shared(states, disks))]
+        for peers in [NodeState.peers_by_name(_peers_of_shared(states, disks))]
         for node in nodes
     }
     reserved = Server.reserved_on({id_ for ids in sharers.values() for id_ in ids})
@@ -78,12 +78,13 @@ def _peers_of_shared(states: dict[int, NodeState], disks: dict[int, NodeStorage]
 
 
 def _sharers(
-    node: Node, state: NodeState, storage: NodeStorage | None, peers: dict[str, int]
+    node: Node, state: NodeState, storage: NodeStorage | None, peers: dict[str, NodeState]
 ) -> frozenset[int]:
     """Ids of the nodes whose servers' disks are on the same storage."""
     if storage is None or not storage.shared:
         return frozenset({node.id})
-    return frozenset({node.id, *(peers[name] for name in state.peers if name in peers)})
+    known = [peers[name] for name in state.peers if name in peers]
+    return frozenset({node.id, *(peer.node_id for peer in known if node.name in peer.peers)})
 
 
 def _room(

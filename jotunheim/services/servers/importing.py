@@ -25,7 +25,7 @@ from jotunheim.exceptions.repository import (
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
-from jotunheim.repositories.peewee.database import previewed, unique
+from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
@@ -284,7 +284,7 @@ def _claim(server: Server, node: Node, told: Sequence[str]) -> tuple[list[str], 
             ],
             hint="Change the address of one of them first.",
         )
-    free = [address for address in known.values() if address.reserved_for is None]
+    free = [one for one in known.values() if one.reserved_for is None and one.free_from <= now()]
     for address in free:  # one by one: the first one is the first interface's
         addresses.take(server, [address.id])
     left = []
@@ -293,4 +293,7 @@ def _claim(server: Server, node: Node, told: Sequence[str]) -> tuple[list[str], 
             left.append({"address": text, "reason": "no pool of the node has it"})
         elif known[text].reserved_for is not None:
             left.append({"address": text, "reason": f"it is reserved for {known[text].reserved_for}"})
+        elif known[text] not in free:
+            until = known[text].free_from.isoformat(timespec="seconds")
+            left.append({"address": text, "reason": f"it is in quarantine until {until}"})
     return [address.address for address in free], left
