@@ -161,6 +161,9 @@ class Settings(BaseModel):
     """Whether operators who log in must have a second factor."""
     http_timeout_seconds: float = Field(default=30.0, ge=1, le=3600, allow_inf_nan=False)
     """How long a client has for a request's head, for its body, and to take some of an answer."""
+    http_keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
+    """How long a connection is kept between two requests: longer than clients and proxies keep it, else one is closed in the
+    moment in which the next request is sent on it."""
     trusted_proxies: Annotated[tuple[Proxies, ...], BeforeValidator(_listed)] = ()
     """Addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count."""
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = ()

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 # Watchers of jobs hold their connections open; they come back to the next process.
 SHUTDOWN_SECONDS = 5
 BACKLOG = 2048
-# Between two requests. Proxies that keep connections must give them up earlier, or ask again when one was closed.
-KEEP_ALIVE_SECONDS = 5
 
 Concurrency = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=64, help="Runs at once; else as in the settings.")
@@ -49,7 +47,7 @@ def serve(as_json: Json = False) -> None:
             server_header=False,
             http=bounded(loaded.http_timeout_seconds),
             ws="none",
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=loaded.http_keep_alive_seconds,
             proxy_headers=False,  # `routes.address` tells why
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )

@@ -73,8 +73,8 @@ def broken(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def broken_on_postgresql(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
     """The same on PostgreSQL."""
     state = tmp_path_factory.mktemp("broken-on-postgresql")
-    with databases.postgresql(state) as url:
-        yield from _started(state / "state", sandbox, {"JOTUNHEIM_DATABASE_URL": url})
+    with databases.postgresql(state) as server:
+        yield from _started(state / "state", sandbox, {"JOTUNHEIM_DATABASE_URL": server.url})
 
 
 def _assert_failed_clearly(job: dict[str, Any], code: str, *, retryable: bool) -> None:
@@ -114,7 +114,8 @@ def test_a_job_fails_clearly_and_a_retry_finishes_it(
     broken.service.ask(f"jobs/{job['id']}/retry")
     assert broken.service.finished(job["id"])["status"] == "succeeded"
     assert list((broken.service.state / "runs").iterdir()) == []
-    wait_for(lambda: broken.descriptors() <= before + 2, "the worker to close what it opened")
+    # A duty that had its first turn meanwhile keeps its connection: three files.
+    wait_for(lambda: broken.descriptors() <= before + 5, "the worker to close what it opened")
 
 
 def test_much_output_leaves_little_in_steps_and_events(broken: Broken) -> None:

@@ -48,6 +48,7 @@ _RECORDS_OF_THE_WAY = {
     "node_usage",
     "pve_task",
     "stored_answer",
+    "audit_entry",
     "sqlite_sequence",
     "token",
 }

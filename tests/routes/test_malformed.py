@@ -168,7 +168,7 @@ def test_every_answer_has_secure_headers(service: Service) -> None:
 
 
 def test_a_stream_has_secure_headers(service: Service) -> None:
-    job = service.create_server("streamed", start=False)["job"]["id"]
+    job = service.create_server("secure-stream", start=False)["job"]["id"]
     with service.http.stream(
         "GET", f"/admin/jobs/{job}/events", headers={"Accept": "text/event-stream"}
     ) as answer:

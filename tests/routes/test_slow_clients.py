@@ -21,7 +21,11 @@ LIMIT = 4096
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that has little patience."""
-    settings = {"JOTUNHEIM_HTTP_TIMEOUT_SECONDS": str(SECONDS), "JOTUNHEIM_MAX_BODY_BYTES": str(LIMIT)}
+    settings = {
+        "JOTUNHEIM_HTTP_TIMEOUT_SECONDS": str(SECONDS),
+        "JOTUNHEIM_HTTP_KEEP_ALIVE_SECONDS": "5",
+        "JOTUNHEIM_MAX_BODY_BYTES": str(LIMIT),
+    }
     with Service.start(tmp_path_factory.mktemp("impatient"), worker=False, settings=settings) as started:
         yield started
 
