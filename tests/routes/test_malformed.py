@@ -46,7 +46,7 @@ MALFORMED = {
     "a header without a colon": GET + b"Host: x\r\nnonsense\r\n\r\n",
     "a space before the colon": GET + b"Host : x\r\n\r\n",
     "a folded header": GET + b"Host: x\r\nX: a\r\n  b\r\nConnection: close\r\n\r\n",
-    "another version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "another version": b"GET / HTTP/9.9\r\nHost: x\r\nConnection: close\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "a header that is too long": GET + b"Host: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
     "too many headers": GET + b"Host: x\r\n" + b"X: a\r\n" * 50_000 + b"\r\n",
