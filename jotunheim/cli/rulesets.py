@@ -136,11 +136,15 @@ def apply(
     if timeout is not None and not wait:
         raise typer.BadParameter("needs --wait.", param_hint="--timeout")
     with Api.from_environment() as api:
-        answer = api.post(
-            f"/firewall-rulesets/{ruleset_id(api, ruleset)}/apply",
-            {"only_outdated": not everywhere},
-            query={"check": "true"} if check else {},
-        )
+        path = f"/firewall-rulesets/{ruleset_id(api, ruleset)}/apply"
+        asked = {"only_outdated": not everywhere}
+        query = {"check": "true"} if check else {}
+        answer = api.post(path, asked, query=query)
+        while answer["next_after"]:
+            more = api.post(path, {**asked, "after": answer["next_after"]}, query=query)
+            for name in ("jobs", "left_out"):
+                more[name] = [*answer[name], *more[name]]
+            answer = more
         if not as_json:
             print_lines(_told(answer, check=check))
         failed = _followed(api, answer, timeout, as_json=as_json) if wait else []
@@ -189,8 +193,6 @@ def _told(answer: Document, *, check: bool) -> list[str]:
     done = "previews" if check else "jobs"
     lines = [f"{len(answer['jobs'])} {done}: {', '.join(job['id'] for job in answer['jobs']) or 'none'}."]
     lines += [f"  {left['name']} was left out: {left['message']}" for left in answer["left_out"]]
-    if answer["remaining"]:
-        lines.append(f"{answer['remaining']} servers are still to come: give the command again.")
     return lines
 
 

@@ -1,5 +1,7 @@
 """The envelopes of the API's answers: `{"server": …}`, `{"servers": […], "meta": …}`."""
 
+from uuid import UUID
+
 from pydantic import Field
 
 from jotunheim.data.audit import AuditEntryView
@@ -308,7 +310,9 @@ class RulesetApplied(View):
     jobs: list[JobView]
     left_out: list[NotApplied]
     remaining: int
-    """Servers beyond those that one request takes; ask again."""
+    """Servers beyond those that one request takes."""
+    next_after: UUID | None
+    """`after` of the request for those; null: there are none."""
 
 
 class ClientRulesetAnswer(View):

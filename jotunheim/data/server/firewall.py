@@ -255,6 +255,8 @@ class ApplyRequest(Shape):
 
     only_outdated: bool = True
     """False: also those that should have them already."""
+    after: UUID | None = None
+    """Only servers behind this one, by id: `next_after` of the answer before."""
 
 
 class NotApplied(View):

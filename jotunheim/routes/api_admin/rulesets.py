@@ -86,12 +86,15 @@ def apply_firewall_ruleset(call: Call[ApplyRequest, CheckQuery]) -> Reply:
     """Bring a ruleset's present rules to the servers that apply it, by a job each; at most 100 at once."""
     applied = rulesets.apply_ruleset(
         rulesets.get(call.path["id"]),
+        call.body,
         call.actor,
         call.context.settings,
-        only_outdated=call.body.only_outdated,
         check=call.query.check,
     )
     answer = RulesetApplied(
-        jobs=jobs.views(applied.jobs), left_out=applied.left_out, remaining=applied.remaining
+        jobs=jobs.views(applied.jobs),
+        left_out=applied.left_out,
+        remaining=applied.remaining,
+        next_after=applied.next_after,
     )
     return Reply(answer, wakes=tuple(job.id for job in applied.jobs))

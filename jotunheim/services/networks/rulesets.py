@@ -1,12 +1,20 @@
 """Firewall rulesets: adding, showing, changing and deleting them, and bringing them to the servers that apply them."""
 
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.paging import Page, Paged
-from jotunheim.data.server.firewall import NotApplied, RulesetChange, RulesetServer, RulesetSpec, RulesetView
+from jotunheim.data.server.firewall import (
+    ApplyRequest,
+    NotApplied,
+    RulesetChange,
+    RulesetServer,
+    RulesetSpec,
+    RulesetView,
+)
 from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ConflictError, LockedError, QueueFullError
 from jotunheim.repositories.peewee.database import unique
@@ -32,6 +40,7 @@ SORTABLE = {
 SERVER_FILTERS = {
     "name": Server.name,
     "outdated": lambda outdated: ServerRuleset.is_outdated() if outdated else ~ServerRuleset.is_outdated(),
+    "after": lambda id_: Server.id > id_,
 }
 SERVERS_SORTABLE = {"id": Server.id, "name": Server.name}
 _NAME_TAKEN = "There is a firewall ruleset {} already."
@@ -44,6 +53,7 @@ class Applied:
     jobs: list[Job] = field(default_factory=list)
     left_out: list[NotApplied] = field(default_factory=list)
     remaining: int = 0
+    next_after: uuid.UUID | None = None
 
 
 def create_ruleset(spec: RulesetSpec) -> RulesetView:
@@ -115,12 +125,16 @@ def outdated_servers(ruleset: Ruleset) -> list[RulesetServer]:
 
 
 def apply_ruleset(
-    ruleset: Ruleset, actor: Actor, settings: Settings, *, only_outdated: bool, check: bool
+    ruleset: Ruleset, wanted: ApplyRequest, actor: Actor, settings: Settings, *, check: bool
 ) -> Applied:
     """Queue jobs that bring a ruleset's present rules to servers that apply it; those that cannot be changed now are left out."""
-    page = Page(per_page=MAX_SERVERS, sort="name")
-    listed = list_servers(ruleset, page, {"outdated": True} if only_outdated else {})
-    applied = Applied(remaining=max(0, listed.total - len(listed.items)))
+    narrowed_to: dict[str, Any] = {"outdated": True} if wanted.only_outdated else {}
+    if wanted.after is not None:
+        narrowed_to["after"] = wanted.after
+    listed = list_servers(ruleset, Page(per_page=MAX_SERVERS, sort="id"), narrowed_to)
+    applied = Applied(remaining=listed.total - len(listed.items))
+    if applied.remaining:
+        applied.next_after = listed.items[-1].id
     for entry in listed.items:
         try:
             assert_room(actor, settings)
