@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(context.refusals.flush)
+        await run_in_threadpool(api.end, context)
 
     app = Starlette(
         lifespan=lifespan,

@@ -2,9 +2,16 @@
 
 from jotunheim.bootstrap.store import use_store
 from jotunheim.jobs.queue import Queue
+from jotunheim.repositories.peewee import database
 from jotunheim.routes.call import Context
 from jotunheim.services.throttle import Throttle
 from jotunheim.settings import Settings
+
+
+def end(context: Context) -> None:
+    """What is to be done when nothing is served any more."""
+    context.refusals.flush()
+    database.end()
 
 
 def context(settings: Settings) -> Context:

@@ -1,7 +1,8 @@
 """Reads what a request says: body, query, idempotency key. Everything that is wrong is told at once."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -10,9 +11,18 @@ from starlette.requests import Request
 
 from jotunheim.data.fields import Change
 from jotunheim.exceptions.http import PayloadTooLargeError
-from jotunheim.exceptions.model import DataValidationError, FieldProblem, from_pydantic
+from jotunheim.exceptions.model import (
+    MAX_FIELD,
+    MAX_PROBLEMS,
+    DataValidationError,
+    FieldProblem,
+    from_pydantic,
+)
 from jotunheim.exceptions.service import ConflictError
 
+_NUL = "\0"
+_ESCAPED_NUL = b"\\u0000"
+"""How JSON writes it; a bare one is no JSON."""
 PASSWORD = "password"  # noqa: S105 - the name of a field
 
 
@@ -38,10 +48,7 @@ def parse_query(shape: type[BaseModel], request: Request) -> BaseModel:
     repeated = [name for name in values if len(request.query_params.getlist(name)) > 1]
     if repeated:
         raise DataValidationError([FieldProblem(name, "is given more than once") for name in repeated])
-    try:
-        return shape.model_validate(values)
-    except ValidationError as error:
-        raise from_pydantic(error) from None
+    return _shaped(lambda: shape.model_validate(values), list(_with_nul(values)))
 
 
 def parse_body(shape: type[BaseModel] | None, request: Request, body: bytes) -> BaseModel | None:
@@ -55,10 +62,38 @@ def parse_body(shape: type[BaseModel] | None, request: Request, body: bytes) -> 
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise DataValidationError([FieldProblem("Content-Type", "must be application/json")])
+    return _shaped(lambda: shape.model_validate_json(body), _nul_in(body))
+
+
+def _shaped(validate: Callable[[], BaseModel], problems: list[FieldProblem]) -> BaseModel:
+    """What is validated, unless there are problems besides those that this finds."""
     try:
-        return shape.model_validate_json(body)
+        shaped = validate()
     except ValidationError as error:
-        raise from_pydantic(error) from None
+        found = from_pydantic(error).problems
+        named = {problem.field for problem in found}
+        raise DataValidationError([*found, *(one for one in problems if one.field not in named)]) from None
+    if problems:
+        raise DataValidationError(problems)
+    return shaped
+
+
+def _nul_in(body: bytes) -> list[FieldProblem]:
+    try:
+        return list(islice(_with_nul(from_json(body)), MAX_PROBLEMS)) if _ESCAPED_NUL in body else []
+    except ValueError:
+        return []  # it is no JSON, as is said of it anyway
+
+
+def _with_nul(value: Any, *place: str) -> Iterator[FieldProblem]:
+    """Where a NUL stands, in names or values: not every database keeps it, and nothing of ours needs it."""
+    if isinstance(value, str) and _NUL in value:
+        yield FieldProblem(".".join(place) or "body", "must not contain NUL")
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        if isinstance(name, str) and _NUL in name:
+            yield FieldProblem(".".join([*place, ascii(name)[1:-1]])[:MAX_FIELD], "must not contain NUL")
+        yield from _with_nul(part, *place, str(name).replace(_NUL, ""))
 
 
 def said(body: BaseModel | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A service to be fuzzed: in the process of the tests, with the sandbox as its node, and no way out of this machine."""
 
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from jotunheim.repositories.proxmox import client
+from tests.support import databases
 from tests.support.in_process import InProcess
 from tests.support.sandbox import Sandbox
 from tests.support.world import World
@@ -44,10 +46,23 @@ def only_loopback() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def world(only_loopback: None, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of the module's database: PostgreSQL where it says `ON_POSTGRESQL` and that can be had, else SQLite."""
+    can_be_had = databases.postgresql_tools() is not None or databases.REQUIRE in os.environ
+    if not getattr(request.module, "ON_POSTGRESQL", False) or not can_be_had:
+        yield ""
+        return
+    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def world(
+    only_loopback: None, database: str, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """A service with something of every kind, and room for as many jobs as are asked for."""
     limits = {"owner_queue_limit": 1_000_000, "queue_limit": 1_000_000}
-    with InProcess.start(tmp_path_factory.mktemp("fuzz"), **limits) as service:
+    with InProcess.start(tmp_path_factory.mktemp("fuzz"), database_url=database, **limits) as service:
         yield World.made(
             service,
             host="127.0.0.1",

@@ -20,6 +20,8 @@ from jotunheim.routes.operation import Operation
 from tests.fuzz.test_openapi import OPERATIONS, assert_answered_well, described, each_operation
 from tests.support.world import OWNER, World
 
+ON_POSTGRESQL = True
+"""Which refuses more than SQLite does, such as NUL."""
 TEXTS = [
     "{{ lookup('pipe','id') }}",
     "{% for x in range(10**9) %}{% endfor %}",
@@ -328,3 +330,27 @@ def test_many_requests_on_one_connection_stay_apart(world: World) -> None:
     second = b"GET " + LOCATIONS + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     answered = raw_answer(world, first + second)
     assert re.findall(rb"HTTP/1\.1 (\d+)", answered) == [b"200", b"401"]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [one for one in OPERATIONS if one.query.model_fields],
+    ids=lambda one: f"{one.method} {one.path}",
+)
+def test_nul_is_refused_in_every_field_of_a_query(
+    world: World, http: requests.Session, operation: Operation
+) -> None:
+    who = {"Authorization": f"Bearer {world.session(OWNER)}"} if operation.access.person else {}
+    url = path_to(world, operation)
+    for name in operation.query.model_fields:
+        answer = http.request(operation.method, f"{url}?{name}=a%00", headers=who)
+        assert answer.status_code == 422, (name, answer.text)
+        assert name in [detail["field"] for detail in answer.json()["error"]["details"]]
+
+
+@pytest.mark.parametrize("field", ["email", "password", "code"])
+def test_nul_is_refused_in_a_login(world: World, field: str) -> None:
+    body = {"email": "a@example.com", "password": "x", "code": "1", field: "a\0b"}
+    answer = world.service.ask("POST", "/auth/login", None, body=body)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["details"] == [{"field": field, "message": "must not contain NUL"}]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -71,6 +72,12 @@ class PostgreSQL:
         self.start()
 
 
+def postgresql_tools() -> Path | None:
+    """The folder of the newest PostgreSQL's programs; None: it is not installed."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return binaries[-1].parent if binaries else None
+
+
 @contextmanager
 def postgresql(directory: Path, *options: str) -> Iterator[PostgreSQL]:
     """A PostgreSQL server with an empty database.
@@ -78,10 +85,9 @@ def postgresql(directory: Path, *options: str) -> Iterator[PostgreSQL]:
     Args:
         options: for the server, e.g. `-c`, `max_connections=40`.
     """
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not binaries:
+    tools = postgresql_tools()
+    if tools is None:
         missing("PostgreSQL (Debian: postgresql)")
-    tools = binaries[-1].parent
     # initdb refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     data = directory / "data"
@@ -130,7 +136,7 @@ def redis(directory: Path) -> Iterator[str]:
         server.wait(20)
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip the test for want of a service; where services are required, fail it."""
     if os.environ.get(REQUIRE):
         pytest.fail(f"{what} is not installed, and {REQUIRE} is set")

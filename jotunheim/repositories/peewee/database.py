@@ -219,6 +219,12 @@ def connect(settings: Settings, *, is_there: bool = False) -> None:
     database.initialize(opened)
 
 
+def end() -> None:
+    """Close the connections of all threads, at the end of a process."""
+    if isinstance(database.obj, LastingPostgresql):
+        database.obj.close_all()
+
+
 def _open(url: str, is_there: bool) -> Database:
     if url.startswith("sqlite:///"):
         return SqliteDatabase(

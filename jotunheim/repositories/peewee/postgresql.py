@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 from peewee import InterfaceError, OperationalError, PostgresqlDatabase
 
@@ -33,6 +34,7 @@ class LastingPostgresql(PostgresqlDatabase):
         self._is_there = is_there
         self._away_since: float | None = None
         self._away_lock = threading.Lock()
+        self._opened: WeakSet[Any] = WeakSet()
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Execute a statement."""
@@ -70,7 +72,14 @@ class LastingPostgresql(PostgresqlDatabase):
                 continue
             with self._away_lock:
                 self._is_there, self._away_since = True, None
+                self._opened.add(connection)
             return connection
+
+    def close_all(self) -> None:
+        """Close the connections of all threads, at the end of a process."""
+        with self._away_lock:
+            for connection in list(self._opened):
+                connection.close()
 
     def _may_return(self) -> bool:
         with self._away_lock:
