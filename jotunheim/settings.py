@@ -153,8 +153,8 @@ class Settings(BaseModel):
     """The largest request body that the API reads."""
     session_seconds: int = Field(default=7 * 86_400, ge=60, le=366 * 86_400)
     """How long a login lasts, however much it is used."""
-    session_idle_seconds: int = Field(default=12 * 3600, ge=60, le=366 * 86_400)
-    """How long a login lasts unused."""
+    session_idle_seconds: int = Field(default=12 * 3600, ge=300, le=366 * 86_400)
+    """How long a login lasts unused; its use is noted to the minute."""
     cookie_secure: bool = True
     """Whether browsers send the session's cookie over HTTPS only."""
     admin_second_factor: bool = False

@@ -72,9 +72,9 @@ def create_user(
 def list_users(as_json: Json = False) -> None:
     """List the users."""
     with _accounts():
-        from jotunheim.services.accounts import local
+        from jotunheim.services.accounts import users as accounts
 
-        found = [user.model_dump(mode="json") for user in local.list_users()]
+        found = [user.model_dump(mode="json") for user in accounts.all_users()]
     print_rows("users", found, _USER, as_json=as_json)
 
 
@@ -136,9 +136,11 @@ def list_tokens(
 ) -> None:
     """List the tokens."""
     with _accounts():
-        from jotunheim.services.accounts import local
+        from jotunheim.services.accounts import tokens as issued
+        from jotunheim.services.accounts import users as accounts
 
-        found = [token.model_dump(mode="json") for token in local.list_tokens(user)]
+        whose = None if user is None else accounts.find_by_email(user)
+        found = [token.model_dump(mode="json") for token in issued.all_tokens(whose)]
     print_rows("tokens", found, _TOKEN, as_json=as_json)
 
 

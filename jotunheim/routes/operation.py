@@ -10,7 +10,7 @@ Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.model import all_problems
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.database import transact
-from jotunheim.routes.call import Call, Context, File, Handler, JobQuery, NoQuery, Reply
+from jotunheim.routes.call import Call, Context, File, Handler, Reply
 from jotunheim.routes.guards import Access, authorize, unnamed_nodes
 from jotunheim.routes.once import Once
 from jotunheim.routes.parsing import (
@@ -249,146 +249,3 @@ class _RowConvertor(Convertor[int]):
 
 
 register_url_convertor("row", _RowConvertor())
-
-
-@dataclass
-class Operations:
-    """The operations of one module, collected by decorators."""
-
-    prefix: str
-    role: str | None
-    """As of `Access`."""
-    found: list[Operation] = field(default_factory=list)
-
-    def get(
-        self,
-        path: str,
-        *,
-        scope: str | None = None,
-        answer: type[BaseModel] | str,
-        query: type[BaseModel] = NoQuery,
-        prepare: Callable[[Call[Any, Any]], Any] | None = None,
-        stream: Callable[[Request, Actor], Any] | None = None,
-        allowed: Access | None = None,
-    ) -> Callable[[Handler], Handler]:
-        """Register a handler for GET.
-
-        Args:
-            allowed: who may ask, where the module's role and a scope do not say it; so for the others.
-        """
-        return self._register(
-            method="GET",
-            path=path,
-            scope=scope,
-            answer=answer,
-            status=200,
-            body=None,
-            query=query,
-            prepare=prepare,
-            stream=stream,
-            allowed=allowed,
-        )
-
-    def post(
-        self,
-        path: str,
-        *,
-        scope: str | None = None,
-        answer: type[BaseModel],
-        status: int,
-        other_status: int | None = None,
-        body: type[BaseModel] | None = None,
-        query: type[BaseModel] = NoQuery,
-        prepare: Callable[[Call[Any, Any]], Any] | None = None,
-        allowed: Access | None = None,
-    ) -> Callable[[Handler], Handler]:
-        """Register a handler for POST."""
-        return self._register(
-            method="POST",
-            path=path,
-            scope=scope,
-            answer=answer,
-            status=status,
-            other_status=other_status,
-            body=body,
-            query=query,
-            prepare=prepare,
-            allowed=allowed,
-        )
-
-    def patch(
-        self,
-        path: str,
-        *,
-        scope: str | None = None,
-        answer: type[BaseModel],
-        body: type[BaseModel],
-        prepare: Callable[[Call[Any, Any]], Any] | None = None,
-        allowed: Access | None = None,
-    ) -> Callable[[Handler], Handler]:
-        """Register a handler for PATCH, of a change that is done at once."""
-        return self._register(
-            method="PATCH",
-            path=path,
-            scope=scope,
-            answer=answer,
-            status=200,
-            body=body,
-            query=NoQuery,
-            prepare=prepare,
-            allowed=allowed,
-        )
-
-    def delete(
-        self, path: str, *, scope: str | None = None, answer: type[BaseModel], allowed: Access | None = None
-    ) -> Callable[[Handler], Handler]:
-        """Register a handler for DELETE, of what goes at once; it answers what there was."""
-        return self._register(
-            method="DELETE",
-            path=path,
-            scope=scope,
-            answer=answer,
-            status=200,
-            body=None,
-            query=NoQuery,
-            allowed=allowed,
-        )
-
-    def job(
-        self,
-        path: str,
-        type_: JobType,
-        *,
-        answer: type[BaseModel],
-        body: type[BaseModel] | None = None,
-        method: str = "POST",
-        prepare: Callable[[Call[Any, Any]], Any] | None = None,
-        other_status: int | None = None,
-    ) -> Callable[[Handler], Handler]:
-        """Register a handler for a change of a server that becomes a job and can be previewed."""
-        return self._register(
-            path=path,
-            job_type=type_,
-            scope="servers:write",
-            answer=answer,
-            status=202,
-            body=body,
-            query=JobQuery,
-            prepare=prepare,
-            method=method,
-            other_status=other_status,
-        )
-
-    def _register(
-        self, *, path: str, scope: str | None, allowed: Access | None = None, **described: Any
-    ) -> Callable[[Handler], Handler]:
-        if allowed is None and scope is None and self.role is not None:
-            raise TypeError(f"{path}: say with which scope it may be asked for")
-        access = allowed or Access(self.role, scope)
-
-        def register(handler: Handler) -> Handler:
-            operation = Operation(path=self.prefix + path, access=access, handler=handler, **described)
-            self.found.append(operation)
-            return handler
-
-        return register

@@ -15,7 +15,7 @@ from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.call import Call, JobQuery, NoQuery, Reply
 from jotunheim.routes.guards import unnamed_nodes
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import SnapshotListQuery
 from jotunheim.services.servers import firewall, live, password, power, rebuild, snapshots
 from jotunheim.services.servers.requests import Asked, assert_version

@@ -1,4 +1,4 @@
-"""What locations, nodes, templates and address pools share: finding one, its version, and who uses it."""
+"""What services of rows share that callers read and change: finding one, its version, and who uses it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar

@@ -145,18 +145,6 @@ class Token(Table):
         return found
 
     @classmethod
-    def find(cls, id_: int) -> "Token | None":
-        """The token with its user."""
-        found: Token | None = cls.select(cls, User).join(User).where(cls.id == id_).first()
-        return found
-
-    @classmethod
-    def of(cls, user: User | None) -> "list[Token]":
-        """The tokens of a user, or of all, with their users; the oldest first."""
-        query = cls.select(cls, User).join(User)
-        return list((query if user is None else query.where(cls.user == user)).order_by(cls.id))
-
-    @classmethod
     def matching(cls, user_id: int | None = None) -> Any:
         """A select of the tokens of a user, or of all, with their users."""
         query = cls.select(cls, User).join(User)

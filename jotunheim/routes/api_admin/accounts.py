@@ -3,7 +3,7 @@
 from jotunheim.data.account import RoleChange, RoleSpec, UserChange, UserSpec
 from jotunheim.data.account_answers import RoleAnswer, RoleList, UserAnswer, UserList
 from jotunheim.routes.call import Call, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import RoleListQuery, UserListQuery
 from jotunheim.services.accounts import roles, users
 
@@ -18,7 +18,7 @@ def list_users(call: Call[None, UserListQuery]) -> Reply:
 
 
 def _hash(call: Call[UserSpec, NoQuery]) -> str | None:
-    return users.hash_of(call.body)
+    return users.hash_of(call.body.password, call.body)
 
 
 @operations.post("/users", scope="users:write", body=UserSpec, answer=UserAnswer, status=201, prepare=_hash)
@@ -36,7 +36,7 @@ def read_user(call: Call[None, NoQuery]) -> Reply:
 
 
 def _new_hash(call: Call[UserChange, NoQuery]) -> str | None:
-    return users.new_hash_of(users.find(call.path["id"]), call.body)
+    return users.hash_of(call.body.password, users.find(call.path["id"]))
 
 
 @operations.patch(

@@ -2,7 +2,7 @@
 
 from jotunheim.data.answers import AuditList
 from jotunheim.routes.call import Call, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import AuditQuery
 from jotunheim.services.audit import reading
 

@@ -7,7 +7,7 @@ from jotunheim.data.job import JobType
 from jotunheim.data.paging import Paged
 from jotunheim.data.server.importing import ImportRequest, UnmanagedView
 from jotunheim.routes.call import Call, JobQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import UnmanagedListQuery
 from jotunheim.services import jobs
 from jotunheim.services.nodes import nodes, unmanaged

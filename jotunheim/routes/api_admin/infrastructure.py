@@ -11,7 +11,7 @@ from jotunheim.data.node.change import DrainRequest, LocationChange, NodeChange
 from jotunheim.data.node.spec import LocationSpec, NodeSpec
 from jotunheim.data.node.view import NodeTest
 from jotunheim.routes.call import Call, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import LocationListQuery, NodeListQuery
 from jotunheim.services.nodes import locations, nodes
 

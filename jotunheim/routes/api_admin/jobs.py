@@ -7,7 +7,7 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.answers import EventList, JobAnswer, JobList
 from jotunheim.data.job import CancelRequest
 from jotunheim.routes.call import Call, File, NoQuery, Reply, cancelled
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import JobListQuery
 from jotunheim.routes.streams import EventQuery, stream_events
 from jotunheim.services import job_control, jobs

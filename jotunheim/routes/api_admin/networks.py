@@ -4,7 +4,7 @@ from jotunheim.data.answers import AddressAnswer, AddressList, AddressPoolAnswer
 from jotunheim.data.node.change import AddressChange, AddressPoolChange
 from jotunheim.data.node.spec import AddressPoolSpec, AddressRangeSpec
 from jotunheim.routes.call import Call, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import AddressListQuery, AddressPoolListQuery
 from jotunheim.services.networks import addresses, pools
 
@@ -73,6 +73,12 @@ def list_addresses(call: Call[None, AddressListQuery]) -> Reply:
     """List the addresses of a pool, with who has them."""
     found = addresses.list_addresses(call.path["id"], call.query.wanted_page(), call.query.filters())
     return Reply(AddressList.model_validate({"addresses": found.items, "meta": found.meta()}))
+
+
+@operations.get("/address-pools/{id:row}/addresses/{address:path}", scope="nodes:read", answer=AddressAnswer)
+def read_address(call: Call[None, NoQuery]) -> Reply:
+    """Show an address of a pool, with who has it."""
+    return Reply(AddressAnswer(address=addresses.read_address(call.path["id"], call.path["address"])))
 
 
 @operations.patch(

@@ -5,7 +5,7 @@ from pydantic import AwareDatetime
 from jotunheim.data.answers import JobAnswer, StorageList, UsageList
 from jotunheim.repositories.peewee.node_state import RESOLUTIONS
 from jotunheim.routes.call import Call, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import StorageListQuery
 from jotunheim.services import jobs
 from jotunheim.services.nodes import nodes, state, sync

@@ -9,7 +9,7 @@ from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.api_admin.servers import queued
 from jotunheim.routes.call import Call, JobQuery, Reply
 from jotunheim.routes.isos import add_isos
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services.servers import suspension
 from jotunheim.services.servers.requests import Asked, find

@@ -9,7 +9,7 @@ from jotunheim.data.answers import (
 )
 from jotunheim.data.server.firewall import ApplyRequest, RulesetChange, RulesetSpec
 from jotunheim.routes.call import Call, CheckQuery, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import RulesetListQuery, RulesetServersQuery
 from jotunheim.services import jobs
 from jotunheim.services.networks import rulesets

@@ -8,7 +8,7 @@ from jotunheim.data.server.change import ServerChange
 from jotunheim.data.server.requests import DeleteRequest, ProtectionRequest
 from jotunheim.data.server.spec import ServerSpec
 from jotunheim.routes.call import Call, CheckQuery, JobQuery, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import ServerListQuery
 from jotunheim.services import jobs
 from jotunheim.services.servers import configure, create, delete, read

@@ -4,7 +4,7 @@ from jotunheim.data.answers import UserSshKeyAnswer, UserSshKeyList
 from jotunheim.data.ssh_key import SshKeyChange, UserSshKeySpec
 from jotunheim.repositories.peewee.ssh_keys import SshKey
 from jotunheim.routes.call import Call, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import UserSshKeyListQuery
 from jotunheim.services import ssh_keys
 

@@ -13,7 +13,7 @@ from jotunheim.data.node.change import TemplateChange, TemplateGroupChange
 from jotunheim.data.node.spec import TemplateGroupSpec, TemplateSpec
 from jotunheim.repositories.proxmox.template import TemplateFacts
 from jotunheim.routes.call import Call, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import TemplateGroupListQuery, TemplateListQuery
 from jotunheim.services.nodes import nodes, template_groups, templates
 

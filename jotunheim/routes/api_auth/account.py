@@ -11,7 +11,7 @@ from jotunheim.data.account_answers import (
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.routes.call import Call, NoQuery, Reply
 from jotunheim.routes.guards import Access
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import SessionListQuery
 from jotunheim.services.accounts import login, sessions, users
 
@@ -38,7 +38,7 @@ def _new_password(call: Call[OwnChange, NoQuery]) -> str | None:
             raise DataValidationError([FieldProblem("current_password", "is required for another password")])
         call.context.throttle.hit("login_account", user.email)
         login.assert_same_person(user, call.body.current_password.get_secret_value())
-    return users.new_hash_of(user, call.body)
+    return users.hash_of(call.body.password, user)
 
 
 @operations.patch("/user", body=OwnChange, answer=UserAnswer, prepare=_new_password, allowed=_PERSON)

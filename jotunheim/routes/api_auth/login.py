@@ -8,7 +8,7 @@ from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.routes.call import Call, NoQuery, Reply
 from jotunheim.routes.guards import SESSION_COOKIE, Access
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.services.accounts import login, sessions, users
 from jotunheim.services.accounts.login import Caller, Opened
 from jotunheim.services.throttle import address_key
@@ -33,6 +33,7 @@ def log_in(call: Call[LoginRequest, NoQuery]) -> Reply:
     """Log in with e-mail address, password and, where the account has a second factor, a code."""
     context = call.context
     opened = login.log_in(call.prepared, call.body.code, _caller(call), context.keyring, context.settings)
+    context.throttle.forget("login_account", call.body.email.casefold())
     return _opened(opened, context.settings)
 
 

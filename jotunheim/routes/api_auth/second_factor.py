@@ -6,7 +6,7 @@ from jotunheim.data.account import CodeRequest, PasswordAgain, PasswordAndCode
 from jotunheim.data.account_answers import RecoveryCodesAnswer, SecondFactorAnswer, UserAnswer
 from jotunheim.routes.call import Call, NoQuery, Reply
 from jotunheim.routes.guards import Access
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.services.accounts import login, second_factor, users
 
 operations = Operations("/auth", role=None)

@@ -2,8 +2,9 @@
 
 from jotunheim.data.account import TokenSpec
 from jotunheim.data.account_answers import NewTokenAnswer, TokenAnswer, TokenList
+from jotunheim.repositories.peewee.database import now
 from jotunheim.routes.call import Call, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import TokenListQuery
 from jotunheim.services.accounts import tokens, users
 
@@ -35,5 +36,5 @@ def read_token(call: Call[None, NoQuery]) -> Reply:
 def revoke_token(call: Call[None, NoQuery]) -> Reply:
     """Revoke one of one's own tokens: it is invalid at once."""
     token = tokens.find(call.path["id"], call.actor.user_id)
-    tokens.revoke(token)
+    token.revoke(now())
     return Reply(TokenAnswer(token=tokens.view(token)))

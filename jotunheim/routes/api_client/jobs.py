@@ -7,7 +7,7 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.answers import ClientJobAnswer, ClientJobList, EventList
 from jotunheim.data.job import CancelRequest, ClientJobView, client_event
 from jotunheim.routes.call import Call, NoQuery, Reply, cancelled
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import ClientJobListQuery, ServerJobListQuery
 from jotunheim.routes.streams import EventQuery, stream_events
 from jotunheim.services import job_control, jobs

@@ -3,7 +3,7 @@
 from jotunheim.data.answers import ClientRulesetAnswer, ClientRulesetList
 from jotunheim.data.server.firewall import ClientRulesetView, RulesetView
 from jotunheim.routes.call import Call, NoQuery, Reply
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import RulesetListQuery
 from jotunheim.services.networks import rulesets
 

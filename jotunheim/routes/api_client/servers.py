@@ -19,7 +19,7 @@ from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.call import Call, JobQuery, NoQuery, Reply
 from jotunheim.routes.isos import add_isos
-from jotunheim.routes.operation import Operations
+from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import ClientServerListQuery, ClientTemplateListQuery
 from jotunheim.routes.requests import Module, add_requests
 from jotunheim.services import jobs

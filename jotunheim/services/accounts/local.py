@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from jotunheim.data.account import TokenSpec, TokenView, UserSpec, UserView
+from jotunheim.data.account import TokenSpec, TokenView, UserChange, UserSpec, UserView
 from jotunheim.exceptions.model import from_pydantic
 from jotunheim.repositories.peewee.accounts import User
-from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.database import now, transaction
 from jotunheim.services.accounts import tokens, users
 
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -22,21 +22,16 @@ def create_user(email: str, name: str, role: str, password: str | None) -> User:
         UniquenessError: somebody has this e-mail address.
     """
     spec = _checked(UserSpec, {"email": email, "name": name, "role": role, "password": password or None})
-    password_hash = users.hash_of(spec)
+    password_hash = users.hash_of(spec.password, spec)
     with transaction():
         return users.create_user(spec, password_hash, None)
 
 
-def list_users() -> list[UserView]:
-    """All users, the oldest first."""
-    return users.all_users()
-
-
 def disable_user(email: str) -> UserView:
-    """Disable a user. Raises as `users.find_by_email` and `users.disable`."""
+    """Disable a user; asked again, the first time stands. Raises as `users.find_by_email` and `users.change_user`."""
     with transaction():
         user = users.find_by_email(email)
-        users.disable(user)
+        users.change_user(user, UserChange(disabled=True), None, None)
     return users.view(user)
 
 
@@ -70,16 +65,11 @@ def create_token(
     return tokens.view(token), text
 
 
-def list_tokens(email: str | None = None) -> list[TokenView]:
-    """All tokens or those of one user, the oldest first; also expired and revoked ones. Raises NotFoundError."""
-    return tokens.all_tokens(None if email is None else users.find_by_email(email))
-
-
 def revoke_token(id_: int) -> TokenView:
     """Make a token invalid from the commit on. Raises NotFoundError."""
     with transaction():
         token = tokens.find(id_)
-        tokens.revoke(token)
+        token.revoke(now())
     return tokens.view(token)
 
 

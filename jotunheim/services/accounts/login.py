@@ -102,10 +102,7 @@ def log_in(user: User, code: str | None, caller: Caller, keyring: Keyring, setti
                 "A code of the second factor is needed.", details=[FieldProblem("code", "is required")]
             )
         if not second_factor.accept(current, code, keyring):
-            raise UnauthorizedError(
-                "The code is wrong, or was used before.",
-                details=[FieldProblem("code", "is wrong, or was used before")],
-            )
+            raise UnauthorizedError("The code is of no use.", details=[second_factor.WRONG_CODE])
     return _open(current, caller, settings)
 
 
@@ -141,9 +138,8 @@ def log_in_with_ticket(ticket: str, caller: Caller, settings: Settings) -> Opene
 
 def _open(user: User, caller: Caller, settings: Settings) -> Opened:
     at = now()
-    if (
-        caller.session_id is not None
-    ):  # what somebody may have planted in the browser does not become this login
+    if caller.session_id is not None:
+        # What somebody may have planted in the browser does not become this login.
         Session.delete().where(Session.id == caller.session_id).execute()
     Session.forget_ended(at, timedelta(seconds=settings.session_idle_seconds))
     text = credentials.new(credentials.SESSION_PREFIX)

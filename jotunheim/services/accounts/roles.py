@@ -9,8 +9,8 @@ from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.accounts import Role, User
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.paging import narrowed, paginate
+from jotunheim.services import resources
 from jotunheim.services.accounts.rights import assert_may_give
-from jotunheim.services.nodes import resources
 
 BUILT_IN = frozenset({ADMIN, CLIENT})
 FILTERS = {"name": Role.name, "admin": Role.admin}

@@ -14,6 +14,7 @@ from jotunheim.repositories.peewee.sessions import RecoveryCode, Session
 from jotunheim.services.accounts import credentials
 
 ISSUER = "Jotunheim"
+WRONG_CODE = FieldProblem("code", "is wrong, or was used before")
 STEP_SECONDS = 30
 _NEIGHBOURS = 1
 """Steps before and after the current one whose codes are right too: clocks differ."""
@@ -49,7 +50,7 @@ def enable(user: User, code: str, keyring: Keyring, session_id: int | None) -> l
     secret = Secret.read(keyring, user.new_code_reference)
     step = _step_of(secret, code)
     if step is None:
-        raise wrong_code()
+        raise DataValidationError([WRONG_CODE])
     Secret.put(keyring, user.code_reference, secret)
     Secret.erase(user.new_code_reference)
     user.change(second_factor_at=now(), last_code_step=step)
@@ -94,12 +95,7 @@ def assert_code(user: User, code: str, keyring: Keyring) -> None:
     if user.second_factor_at is None:
         raise ConflictError("The account has no second factor.")
     if not accept(user, code, keyring):
-        raise wrong_code()
-
-
-def wrong_code() -> DataValidationError:
-    """What is said of a code that is wrong, or was used before."""
-    return DataValidationError([FieldProblem("code", "is wrong, or was used before")])
+        raise DataValidationError([WRONG_CODE])
 
 
 def _step_of(secret: str, code: str) -> int | None:

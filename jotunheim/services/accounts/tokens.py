@@ -31,7 +31,7 @@ def list_tokens(page: Page, user_id: int) -> Paged[TokenView]:
 
 def all_tokens(user: User | None) -> list[TokenView]:
     """All tokens, or those of one user, the oldest first; also expired and revoked ones."""
-    return [view(token) for token in Token.of(user)]
+    return [view(token) for token in Token.matching(None if user is None else user.id).order_by(Token.id)]
 
 
 def find(id_: int, user_id: int | None = None) -> Token:
@@ -90,13 +90,7 @@ def may_be_used_from(networks: list[str] | tuple[str, ...] | None, address: str 
         where = ipaddress.ip_address(address or "")
     except ValueError:
         return False
-    where = getattr(where, "ipv4_mapped", None) or where
     return any(where in ipaddress.ip_network(network) for network in networks)
-
-
-def revoke(token: Token) -> None:
-    """Make a token invalid from the commit on. Asked again, the first time stands."""
-    token.revoke(now())
 
 
 def view(token: Token) -> TokenView:

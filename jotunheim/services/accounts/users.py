@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import SecretStr
+
 from jotunheim.data.account import ADMIN, OwnChange, UserChange, UserSpec, UserView
 from jotunheim.data.actor import Actor
 from jotunheim.data.paging import Page, Paged
@@ -14,9 +16,9 @@ from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.sessions import Session
+from jotunheim.services import resources
 from jotunheim.services.accounts import passwords, second_factor
 from jotunheim.services.accounts.rights import assert_may_give, assert_may_manage
-from jotunheim.services.nodes import resources
 
 FILTERS = {
     "email": lambda email: User.email == email.casefold(),
@@ -57,17 +59,16 @@ def find_by_email(email: str) -> User:
     return user
 
 
-def hash_of(spec: UserSpec) -> str | None:
-    """The hash of a new user's password. It takes a while: call it outside of transactions.
+def hash_of(password: SecretStr | None, whose: UserSpec | User) -> str | None:
+    """The hash of a password that somebody shall have; None: they shall have none. It takes a while: call it outside of transactions.
 
     Raises:
         DataValidationError: the password is easy to guess.
     """
-    if spec.password is None:
+    if password is None:
         return None
-    password = spec.password.get_secret_value()
-    passwords.assert_good(password, (spec.email, spec.name))
-    return passwords.hashed(password)
+    passwords.assert_good(password.get_secret_value(), (whose.email, whose.name))
+    return passwords.hashed(password.get_secret_value())
 
 
 def create_user(spec: UserSpec, password_hash: str | None, actor: Actor | None) -> User:
@@ -90,20 +91,12 @@ def create_user(spec: UserSpec, password_hash: str | None, actor: Actor | None) 
     return user
 
 
-def new_hash_of(user: User, change: UserChange | OwnChange) -> str | None:
-    """The same for the new password of a user."""
-    if change.password is None:
-        return None
-    password = change.password.get_secret_value()
-    passwords.assert_good(password, (user.email, user.name))
-    return passwords.hashed(password)
-
-
-def change_user(user: User, change: UserChange, password_hash: str | None, actor: Actor) -> None:
-    """Change a user. Another password or role, and being disabled, end all of their sessions.
+def change_user(user: User, change: UserChange, password_hash: str | None, actor: Actor | None) -> None:
+    """Change a user. Another password or role, and being disabled, end all of their sessions; being disabled revokes their tokens, too.
 
     Args:
-        password_hash: from `new_hash_of`.
+        password_hash: from `hash_of`.
+        actor: as of `create_user`.
 
     Raises:
         DataValidationError: there is no such role.
@@ -111,7 +104,8 @@ def change_user(user: User, change: UserChange, password_hash: str | None, actor
         ConflictError: nobody could do everything any more.
         UniquenessError: somebody has this e-mail address.
     """
-    assert_may_manage(actor, user)
+    if actor is not None:
+        assert_may_manage(actor, user)
     columns = change.given()
     if "role" in columns:
         _assert_role(columns["role"], actor)
@@ -121,31 +115,17 @@ def change_user(user: User, change: UserChange, password_hash: str | None, actor
     if columns.pop("second_factor", None) is False and user.second_factor_at is not None:
         second_factor.disable(user)
     disabled = columns.pop("disabled", None)
-    if disabled is not None:
-        columns["disabled_at"] = (user.disabled_at or now()) if disabled else None
+    if disabled is not None and disabled != (user.disabled_at is not None):
+        columns["disabled_at"] = now() if disabled else None
     if disabled or columns.get("role", ADMIN) != ADMIN:
         _assert_not_last(user)
-    with unique(f"There is a user {change.email} already."):
-        user.change(**columns)
+    if columns:  # else, disabled again, the first time stands
+        with unique(f"There is a user {change.email} already."):
+            user.change(**columns)
     if disabled or {"password_hash", "role"} & columns.keys():
         Session.end_all(user.id)
     if disabled:
         Token.revoke_all(user.id, now())
-
-
-def disable(user: User) -> None:
-    """Disable a user: from the commit on their sessions have ended, and their tokens are revoked for good.
-
-    Asked again, the first time stands.
-
-    Raises:
-        ConflictError: nobody could do everything any more.
-    """
-    _assert_not_last(user)
-    if user.disabled_at is None:
-        user.change(disabled_at=now())
-    Session.end_all(user.id)
-    Token.revoke_all(user.id, now())
 
 
 def change_own(user: User, change: OwnChange, password_hash: str | None, session_id: int | None) -> None:

@@ -78,11 +78,16 @@ def list_addresses(pool_id: int, page: Page, wanted: Mapping[str, Any]) -> Paged
     return Paged([view(address) for address in found], page, total)
 
 
+def read_address(pool_id: int, address: str) -> AddressView:
+    """An address of a pool, or a prefix. Raises NotFoundError: there is no such pool, or it has none such."""
+    return view(_find(pools.find(pool_id), address))
+
+
 def change_address(pool_id: int, address: str, change: AddressChange) -> AddressView:
     """Reserve an address, or no longer; end its quarantine. One that a server has stays its own until it gives it back.
 
     Raises:
-        NotFoundError: there is no such pool, or it has no such address.
+        NotFoundError: as `read_address`.
     """
     row = _find(pools.find(pool_id), address)
     if "reserved_for" in change.model_fields_set:
@@ -96,7 +101,7 @@ def remove_address(pool_id: int, address: str) -> AddressView:
     """Take an address out of its pool; returns what it was.
 
     Raises:
-        NotFoundError: as `change_address`.
+        NotFoundError: as `read_address`.
         ConflictError: a server has it, or it is the only one.
     """
     pool = pools.find(pool_id)

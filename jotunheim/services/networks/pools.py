@@ -18,6 +18,7 @@ from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.pool_summaries import PoolSummary, summaries, summary
 from jotunheim.repositories.peewee.sort_keys import sort_key
+from jotunheim.services import resources
 from jotunheim.services.networks.overlaps import assert_no_address, assert_unclaimed
 from jotunheim.services.networks.subnets import (
     ONLY_ADDRESSES,
@@ -27,7 +28,6 @@ from jotunheim.services.networks.subnets import (
     parse_address,
     subnet_of,
 )
-from jotunheim.services.nodes import resources
 
 RESERVED_AT_ONCE = "reserved when the pool was made"
 FILTERS = {"name": AddressPool.name, "family": AddressPool.family, "node_id": AddressPool.serving}

@@ -22,8 +22,8 @@ from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset, Use
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services import resources
 from jotunheim.services.job_control import assert_room
-from jotunheim.services.nodes import resources
 from jotunheim.services.servers import firewall, requests
 from jotunheim.settings import Settings
 

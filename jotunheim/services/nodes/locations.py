@@ -11,7 +11,7 @@ from jotunheim.data.paging import Page, Paged
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Location, Node
 from jotunheim.repositories.peewee.paging import narrowed, paginate
-from jotunheim.services.nodes import resources
+from jotunheim.services import resources
 
 FILTERS = {"name": Location.name, "short_code": Location.short_code}
 SORTABLE = {

@@ -17,7 +17,8 @@ from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import Endpoint, TlsPolicy
-from jotunheim.services.nodes import resources, state
+from jotunheim.services import resources
+from jotunheim.services.nodes import state
 from jotunheim.services.nodes.checks import run_checks
 from jotunheim.settings import Settings
 

@@ -20,7 +20,8 @@ from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import ProxmoxClient, facts
 from jotunheim.repositories.proxmox import template as proxmox_template
 from jotunheim.repositories.proxmox.template import TemplateFacts
-from jotunheim.services.nodes import resources, sync
+from jotunheim.services import resources
+from jotunheim.services.nodes import sync
 from jotunheim.services.nodes.nodes import endpoint
 from jotunheim.settings import Settings
 

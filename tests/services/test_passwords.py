@@ -1,0 +1,65 @@
+"""Passwords cost as much whoever they are of, and not more than so much at once."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+from argon2 import PasswordHasher, extract_parameters
+
+from jotunheim.services.accounts import passwords
+
+
+@dataclass
+class Hasher:
+    """argon2id as it is used, and what it was asked."""
+
+    real: PasswordHasher = field(default_factory=PasswordHasher)
+    verified: list[str] = field(default_factory=list)
+    at_once: int = 0
+    most: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def hash(self, password: str) -> str:
+        """The hash of a password."""
+        return self.real.hash(password)
+
+    def verify(self, kept: str, password: str) -> bool:
+        """Whether it is that of a hash; slowly enough to be met by others."""
+        with self.lock:
+            self.verified.append(kept)
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+        try:
+            time.sleep(0.02)
+            return bool(self.real.verify(kept, password))
+        finally:
+            with self.lock:
+                self.at_once -= 1
+
+
+@pytest.fixture
+def hasher(monkeypatch: pytest.MonkeyPatch) -> Hasher:
+    """What the service hashes with."""
+    watched = Hasher()
+    monkeypatch.setattr(passwords, "_hasher", watched)
+    return watched
+
+
+def test_a_password_of_nobody_costs_as_much_as_one_of_somebody(hasher: Hasher) -> None:
+    kept = passwords.hashed("right")
+    assert passwords.is_right("right", kept)
+    assert not passwords.is_right("wrong", kept)
+    assert not passwords.is_right("wrong", None)
+    assert not passwords.is_right("nobody has this password", None)
+    assert len(hasher.verified) == 4
+    assert [extract_parameters(each) for each in hasher.verified] == [extract_parameters(kept)] * 4
+    assert kept.startswith("$argon2id$")
+
+
+def test_few_are_hashed_at_once_however_many_ask(hasher: Hasher) -> None:
+    with ThreadPoolExecutor(12) as callers:
+        list(callers.map(lambda _: passwords.is_right("wrong", None), range(12)))
+    assert len(hasher.verified) == 12
+    assert 1 < hasher.most <= 4
