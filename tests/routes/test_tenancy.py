@@ -397,3 +397,16 @@ def test_sessions_and_tokens_of_others_do_not_exist(world: World, operation: Ope
 def test_no_token_is_a_person(world: World, operation: Operation) -> None:
     for token in (world.tokens[OWNER], world.service.token):
         assert world.service.ask(operation.method, somewhere(operation.path), token).status_code == 403
+
+
+def test_whoever_gets_the_id_of_a_deleted_user_gets_nothing_else_of_theirs(world: World) -> None:
+    user_id = int(world.id_of_new("users", OWNER))
+    server = world.server(user_id)
+    job = world.job(server)
+    server.delete_instance()
+    gone = world.service.ask("DELETE", f"/admin/users/{user_id}", world.service.token)
+    assert gone.status_code == 200, gone.text
+    token = world.service.user("next@example.com", "client", "*", id=user_id)[1]  # as SQLite may do
+    assert world.service.ask("GET", "/client/jobs", token).json()["jobs"] == []
+    assert world.service.ask("GET", f"/client/jobs/{job.id}", token).status_code == 404
+    assert world.service.ask("GET", f"/admin/jobs/{job.id}", world.service.token).status_code == 200

@@ -149,6 +149,11 @@ class Job(Table):
         return found
 
     @classmethod
+    def disown(cls, owner_id: int) -> None:
+        """Let the jobs on servers that a user had be nobody's: SQLite may give the user's id to the next one."""
+        cls.update(owner_id=None).where(cls.owner_id == owner_id).execute()
+
+    @classmethod
     def live_on(cls, node: Node, type_: str) -> "Job | None":
         """A job of a type about a node and no server that is queued or running."""
         about = (cls.node == node) & cls.server_uuid.is_null() & (cls.type == type_)

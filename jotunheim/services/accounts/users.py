@@ -12,6 +12,7 @@ from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.accounts import Role, Token, User
 from jotunheim.repositories.peewee.database import now, serialize, unique, unused
+from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
@@ -151,6 +152,7 @@ def delete_user(user: User, actor: Actor) -> None:
     resources.assert_unused("user", {"servers": servers})
     for reference in (user.code_reference, user.new_code_reference):
         Secret.erase(reference)
+    Job.disown(user.id)
     with unused(f"Something is of user {user.email}."):
         user.delete_instance()
 
