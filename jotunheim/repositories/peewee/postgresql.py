@@ -19,6 +19,16 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
+class _OfThread:
+    """A thread's connection. It is closed when the thread ends, or opens another."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __del__(self) -> None:
+        self._connection.close()
+
+
 class LastingPostgresql(PostgresqlDatabase):
     """A database whose connections are opened anew when they are lost.
 
@@ -35,6 +45,7 @@ class LastingPostgresql(PostgresqlDatabase):
         self._away_since: float | None = None
         self._away_lock = threading.Lock()
         self._opened: WeakSet[Any] = WeakSet()
+        self._local = threading.local()
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Execute a statement."""
@@ -73,6 +84,7 @@ class LastingPostgresql(PostgresqlDatabase):
             with self._away_lock:
                 self._is_there, self._away_since = True, None
                 self._opened.add(connection)
+            self._local.kept = _OfThread(connection)
             return connection
 
     def close_all(self) -> None:
