@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +36,18 @@ class Sandbox:
     @classmethod
     @contextmanager
     def start(
-        cls, directory: Path, *, time_scale: float, nodes: int = 1, guests: str = "none"
+        cls,
+        directory: Path,
+        *,
+        time_scale: float,
+        nodes: int = 1,
+        guests: str = "none",
+        pbs: Sequence[str] = (),
     ) -> Iterator["Sandbox"]:
-        """Start a sandbox on free ports."""
+        """Start a sandbox on free ports; `pbs` names storages of type pbs that it has besides the others."""
         log = directory / "sandbox.log"
         options = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--guests", guests]
+        options += [part for name in pbs for part in ("--pbs", name)]
         arguments = ["sandbox", *options, "--time-scale", str(time_scale), "--nodes", str(nodes)]
         # Guests are descendants of the sandbox, which tests tell by its command line.
         process = (
