@@ -107,9 +107,14 @@ async def _restore(
     if call.get("unique"):
         _make_unique(config)
     vm.config = config | overrides
-    named = set(vm.config.values())
+    _rescan(call, vm)
+
+
+def _rescan(call: Call, vm: Vm) -> None:
+    """Disks of the VM that no drive uses become unused ones."""
+    used = {parse_drive(vm.config[key])["file"] for key in drives.drives_of(vm.config)}
     for volume in with_content(call.world.volumes.of_vm(vm.vmid), "images", vm.vmid):
-        if not any(volume.volid in value for value in named):
+        if volume.volid not in used:
             vm.config[next(f"unused{n}" for n in range(256) if f"unused{n}" not in vm.config)] = volume.volid
 
 
