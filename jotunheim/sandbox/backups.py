@@ -10,7 +10,7 @@ from typing import Any
 from fakepve.formats import split_list
 
 from jotunheim.sandbox import drives, notes, pbs
-from jotunheim.sandbox.boot import EMPTY_DISK
+from jotunheim.sandbox.boot import EMPTY_DISK, boot_vm, halted
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.drives import format_size, parse_drive
 from jotunheim.sandbox.errors import ApiError, bad_params, failure
@@ -133,10 +133,14 @@ async def _back_up(world: World, job: Job, vmid: int, worker: Worker) -> None:
     async with world.vm_lock(vmid, say=worker.say):
         check_lock(vm)
         vm.config["lock"] = "backup"
+    ran = vm.run is not None
     try:
         volume = await _write_archive(world, job, vm, worker)
         _describe(world, job, vm, volume, worker)
     finally:
+        if ran and vm.run is None:
+            worker.say("INFO: restarting vm")
+            boot_vm(world, vm)
         if vm.lock == "backup":
             del vm.config["lock"]
     passed = int(time.time() - began)
@@ -167,17 +171,25 @@ async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> Volu
     if live:
         worker.say(f"INFO: backup mode: {mode}")
         worker.say("INFO: ionice priority: 7")
+    stopped = time.time()
+    if running and not live:
+        worker.say("INFO: stopping virtual guest")
+        await world.sleep("shutdown")
+        halted(world, vm)
     on_pbs = world.volumes.storage(job.storage).pbs
     moment = _free_moment(world, job, vm.vmid)
     volid = _volid(job, vm.vmid, moment, on_pbs=on_pbs)
     config = _archived(vm, worker)
     worker.say(f"INFO: creating {_named(world, volid)}")
-    if not running:
+    if not live:
         worker.say("INFO: starting kvm to execute backup task")
     await world.sleep("backup")
     worker.say(f"INFO: started backup task '{uuid.uuid4()}'")
-    if running:
+    if live:
         worker.say("INFO: resuming VM again")
+    elif running:
+        boot_vm(world, vm)
+        worker.say(f"INFO: resuming VM again after {int(time.time() - stopped)} seconds")
     total, taken = sum(disks.values()), max(EMPTY_ARCHIVE, int(used * ARCHIVE_SHARE))
     reused = _reused(world, job, vm) if on_pbs else False
     if on_pbs:

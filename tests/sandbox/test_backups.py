@@ -132,3 +132,27 @@ def test_what_is_not_backed_up(backup_server: Pve, storage: str) -> None:
         False,
         False,
     )
+
+
+@BOTH
+def test_mode_stop_shuts_a_running_vm_down_and_starts_it_again(backup_server: Pve, storage: str) -> None:
+    assert backup_server.task("POST", f"{VM}/600/status/start") == "OK"
+    before = backup_server.ok("GET", f"{VM}/600/status/current")["pid"]
+    status, log = dumped(backup_server, storage, mode="stop")
+    assert (status, "INFO: stopping virtual guest" in log) == ("OK", True)
+    found = backup_server.ok("GET", f"{VM}/600/status/current")
+    assert (found["status"], found["pid"] != before) == ("running", True)
+    assert backup_server.task("POST", f"{VM}/600/status/stop") == "OK"
+    status, log = dumped(backup_server, storage, mode="snapshot")
+    assert (status, "INFO: backup mode: stop" in log) == ("OK", True)
+    assert backup_server.ok("GET", f"{VM}/600/status/current")["status"] == "stopped"
+
+
+def test_mode_stop_starts_the_vm_again_when_the_backup_is_stopped(backup_server: Pve) -> None:
+    assert backup_server.task("POST", f"{VM}/600/status/start") == "OK"
+    backup_server.scale(1)
+    upid = backup_server.ok("POST", VZDUMP, vmid=600, storage="local", mode="stop")
+    time.sleep(0.1)
+    backup_server.ok("DELETE", f"/nodes/pve1/tasks/{upid}")
+    assert backup_server.ended(upid) == "interrupted by signal"
+    assert backup_server.ok("GET", f"{VM}/600/status/current")["status"] == "running"

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,6 +148,29 @@ def test_names_that_the_other_kind_of_storage_has_are_refused(backup_server: Pve
     ):
         path = f"/nodes/pve1/storage/{storage}/content/{storage}:{name}"
         assert backup_server.message("DELETE", path) == (500, f"{message}'{name}'")
+
+
+def test_the_token_of_the_service_may_do_all_of_it(tmp_path: Path) -> None:
+    with Sandbox.start(tmp_path, time_scale=0, pbs=["store"]) as sandbox:
+        pve = Pve(sandbox)
+        pve.clone(600)
+        headers = {"Authorization": f"PVEAPIToken={sandbox.token_id}={sandbox.token_secret}"}
+
+        def send(method: str, path: str, **params: object) -> Any:
+            how = {"params": params} if method in ("GET", "DELETE") else {"json": params}
+            answer = sandbox.api.request(method, path, headers=headers, **how)
+            assert answer.is_success, (path, answer.text)
+            return answer.json()["data"]
+
+        content = "/nodes/pve1/storage/store/content"
+        assert pve.ended(send("POST", "/nodes/pve1/vzdump", vmid=600, storage="store", protected=1)) == "OK"
+        [backup] = send("GET", content, content="backup", vmid=600)
+        send("PUT", f"{content}/{backup['volid']}", protected=0, notes="ours")
+        assert send("GET", f"{content}/{backup['volid']}")["notes"] == "ours"
+        archive = {"archive": backup["volid"], "force": 1}
+        assert pve.ended(send("POST", VM, vmid=600, name="again", description="ours", **archive)) == "OK"
+        assert pve.config(600)["name"] == "again"
+        assert pve.ended(send("DELETE", f"{content}/{backup['volid']}")) == "OK"
 
 
 @BOTH

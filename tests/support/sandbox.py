@@ -32,6 +32,8 @@ class Sandbox:
     api: httpx.Client
     token_secret: str = ""
     """Secret of the token with the least privileges."""
+    pbs: tuple[str, ...] = ()
+    """Storages of type pbs that it was started with."""
 
     @classmethod
     @contextmanager
@@ -64,7 +66,7 @@ class Sandbox:
             base_url=ready["url"] + "/api2/json", headers=headers, verify=context, timeout=PATIENCE
         )
         try:
-            sandbox = cls(process, ready, control, api)
+            sandbox = cls(process, ready, control, api, pbs=tuple(pbs))
             sandbox.token_secret = sandbox.make_token()
             yield sandbox
             if process.poll() is None:
@@ -100,8 +102,9 @@ class Sandbox:
             grant.path: grant
             for node in self.nodes
             for storage in ("vmstore", "shared")
+            for backups in ("local", *self.pbs)
             for grant in privileges.grants(
-                node=node, vm_storage=storage, backup_storage="local", iso_storage="local", bridge="vmbr0"
+                node=node, vm_storage=storage, backup_storage=backups, iso_storage="local", bridge="vmbr0"
             )
         }
         for number, grant in enumerate(grants.values()):
