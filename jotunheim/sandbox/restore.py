@@ -47,19 +47,20 @@ async def restore(call: Call, overrides: dict[str, str]) -> str:
     await _reserve(call, what)
 
     async def work(worker: Worker) -> None:
-        async with world.vm_lock(vmid, say=worker.say):
-            vm = call.vm()
-            try:
+        vm = call.vm()
+        try:
+            async with world.vm_lock(vmid, say=worker.say):
                 await _restore(call, vm, archive, overrides, worker)
-            except (ApiError, asyncio.CancelledError):
-                vm.config.pop("lock", None)
-                worker.say(f"error before or during data restore, {KEPT} {vmid} state is NOT cleaned up.")
-                raise
-            pool = call.get("pool")
-            if pool and vmid not in world.state.pools[pool].vms:
-                world.state.pools[pool].vms.append(vmid)
-            if call.get("start"):
-                worker.say("Execute autostart")
+        except (ApiError, asyncio.CancelledError):
+            vm.config.pop("lock", None)
+            worker.say(f"error before or during data restore, {KEPT} {vmid} state is NOT cleaned up.")
+            raise
+        pool = call.get("pool")
+        if pool and vmid not in world.state.pools[pool].vms:
+            world.state.pools[pool].vms.append(vmid)
+        if call.get("start"):
+            worker.say("Execute autostart")
+            async with world.vm_lock(vmid, say=worker.say):
                 await start_vm(world, vm, worker)
 
     return call.task("qmrestore", vmid, work)
