@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -114,6 +115,7 @@ def test_one_backup_is_read_changed_and_removed_under_its_whole_name(backup_serv
     found = backup_server.ok("GET", path)
     name = volid.removeprefix("pbs:backup/")
     assert (found["format"], found["notes"], found["protected"]) == ("pbs-vm", "web", 0)
+    assert backup_server.ok("GET", f"{CONTENT}/{quote(volid, safe='')}") == found
     assert found["path"] == f"pbs://root@pam@10.99.0.251:pbs/{name}"
     backup_server.ok("PUT", path, notes="first\nsecond", protected=1)
     [listed] = backup_server.backups("pbs", 600)

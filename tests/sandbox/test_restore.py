@@ -134,3 +134,18 @@ def test_a_drive_that_is_not_backed_up_is_a_comment_after_the_restore(backup_ser
     config = backup_server.config(600)
     assert ("scsi1" in config, config["unused0"]) == (False, "vmstore:600/vm-600-disk-1.qcow2")
     assert "scsi1: vmstore:600/vm-600-disk-1.qcow2,backup=0,size=1G" in config["description"]
+
+
+def test_a_failed_restore_as_a_new_vm_leaves_one_that_only_force_overwrites(
+    backup_server: Pve, archive: str
+) -> None:
+    backup_server.control.patch("/storages/vmstore", json={"other_used": TIB4}).raise_for_status()
+    assert "No space left" in backup_server.task("POST", VM, vmid=601, archive=archive)
+    left = ["digest", "memory"] if archive.startswith("pbs:") else ["digest"]
+    assert sorted(backup_server.config(601)) == left
+    assert backup_server.control.get("/vms/601").json()["disks"] == []
+    backup_server.control.patch("/storages/vmstore", json={"other_used": 0}).raise_for_status()
+    why = "unable to restore VM 601 - VM 601 already exists on node 'pve1'"
+    assert backup_server.message("POST", VM, vmid=601, archive=archive) == (500, why)
+    assert backup_server.task("POST", VM, vmid=601, archive=archive, force=1) == "OK"
+    assert backup_server.config(601)["name"] == "web"
