@@ -138,7 +138,7 @@ async def _back_up(world: World, job: Job, vmid: int, worker: Worker) -> None:
         volume = await _write_archive(world, job, vm, worker)
         _describe(world, job, vm, volume, worker)
     finally:
-        if ran and vm.run is None:
+        if ran and job.mode == "stop" and vm.run is None:
             worker.say("INFO: restarting vm")
             boot_vm(world, vm)
         if vm.lock == "backup":
