@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cli.conftest import Run, remote
+from tests.cli.conftest import run as run  # a fixture
 from tests.end_to_end.test_client_api import command
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
@@ -56,7 +58,9 @@ def test_a_backup_is_made_found_and_removed(service: Service, sandbox: Sandbox) 
     [(volume, entry)] = listed(sandbox, server).items()
     assert (backup["volume"], backup["size_bytes"]) == (volume, entry["size"])
     assert job["result"] == {"volume": volume, "size_bytes": entry["size"]}
-    assert entry["notes"] == f"before the {{{{ node }}}}\njotunheim:backup={backup['id']}"
+    assert entry["notes"] == f"jotunheim:backup={backup['id']}"  # the first line, as lists show them
+    whole = sandbox.get(f"/nodes/pve1/storage/local/content/{volume}")["notes"]
+    assert whole == f"jotunheim:backup={backup['id']}\nbefore the {{{{ node }}}}"
     assert service.read(f"servers/{server['id']}/backups")["backups"] == [backup]
     assert any(":vzdump:" in upid for upid in job["upids"])
 
@@ -145,6 +149,142 @@ def test_a_restore_that_fails_half_way_says_so_and_is_repeated(service: Service,
     assert again["status"] == "succeeded", again
     shown = service.server(server["id"])
     assert (shown["status"], shown["power"]) == ("ready", "running")
+
+
+def test_what_a_broken_restore_leaves_is_restored_or_deleted(service: Service, sandbox: Sandbox) -> None:
+    """A full storage: Proxmox VE has taken disks and configuration away by then, our mark with it."""
+    restored, deleted = service.built("broken-1"), service.built("broken-2")
+    for server in (restored, deleted):
+        backup = made(service, server)
+        sandbox.control.patch("/storages/vmstore", json={"other_used": 2**50}).raise_for_status()
+        try:
+            path = f"servers/{server['id']}/backups/{backup['id']}/restore"
+            job = service.finished(service.ask(path, {"stop": True})["job"]["id"])
+        finally:
+            sandbox.control.patch("/storages/vmstore", json={"other_used": 0}).raise_for_status()
+        assert (job["status"], job["error"]["code"]) == ("failed", "task_failed")
+        assert "description" not in sandbox.config(server["vmid"])
+        assert service.server(server["id"])["status"] == "restore_failed"
+
+    another = service.done(f"servers/{restored['id']}/backups/{made_ids(service, restored)[0]}/restore")
+    assert another["result"] == {"snapshots_destroyed": []}
+    assert sandbox.config(restored["vmid"])["smbios1"] == f"uuid={restored['id']}"
+    shown = service.server(restored["id"])
+    assert (shown["status"], shown["power"]) == ("ready", "running")
+    service.done(f"servers/{deleted['id']}", method="DELETE")
+    assert deleted["vmid"] not in sandbox.vmids()
+
+
+def made_ids(service: Service, server: dict[str, Any]) -> list[str]:
+    """Ids of a server's backups."""
+    return [backup["id"] for backup in service.read(f"servers/{server['id']}/backups")["backups"]]
+
+
+def test_a_backup_of_another_server_is_not_restored(service: Service, sandbox: Sandbox) -> None:
+    mine, other = service.built("mine"), service.built("other")
+    backup = made(service, other)
+    for path in ("", "/restore", "/lock"):
+        method = "DELETE" if path == "" else "POST"
+        assert service.refused(f"servers/{mine['id']}/backups/{backup['id']}{path}", method=method)[0] == 404
+    assert service.http.get(f"/admin/servers/{mine['id']}/backups/{backup['id']}").status_code == 404
+
+
+def test_a_backup_that_is_being_made_is_cancelled(service: Service, sandbox: Sandbox) -> None:
+    server = service.built("cancelled-backup")
+    sandbox.control.patch("/settings", json={"durations": {"backup": 600.0}}).raise_for_status()
+    try:
+        asked = service.ask(f"servers/{server['id']}/backups")
+        wait_for(
+            lambda: any(t["type"] == "vzdump" and "endtime" not in t for t in tasks(sandbox, server)),
+            "vzdump",
+        )
+        service.ask(f"jobs/{asked['job']['id']}/cancel")
+        assert service.finished(asked["job"]["id"])["status"] == "cancelled"
+    finally:
+        sandbox.control.patch("/settings", json={"durations": {"backup": 1.0}}).raise_for_status()
+    assert (made_ids(service, server), listed(sandbox, server)) == ([], {})
+    assert "lock" not in sandbox.config(server["vmid"])
+    # One that nobody has begun is forgotten at once; a restore that has begun goes to its end.
+    backup = made(service, server)
+    sandbox.control.patch("/settings", json={"durations": {"restore": 60.0}}).raise_for_status()
+    try:
+        path = f"servers/{server['id']}/backups/{backup['id']}/restore"
+        asked = service.ask(path, {"stop": True})
+        wait_for(
+            lambda: any(t["type"] == "qmrestore" and "endtime" not in t for t in tasks(sandbox, server)),
+            "the restore",
+        )
+        service.ask(f"jobs/{asked['job']['id']}/cancel")
+        job = service.finished(asked["job"]["id"])
+    finally:
+        sandbox.control.patch("/settings", json={"durations": {"restore": 0.6}}).raise_for_status()
+    assert job["status"] == "succeeded", job
+    assert service.server(server["id"])["status"] == "ready"
+
+
+def tasks(sandbox: Sandbox, server: dict[str, Any]) -> list[dict[str, Any]]:
+    """The node's tasks about a server."""
+    found: list[dict[str, Any]] = sandbox.get("/nodes/pve1/tasks", vmid=server["vmid"], source="all")
+    return found
+
+
+def test_who_has_backups_is_not_forgotten(service: Service, sandbox: Sandbox) -> None:
+    email = "kept@backups.example.com"
+    user = command(service, "user", "create", "--email", email, "--name", "K", "--role", "client")["user"]
+    server = service.built("leaves-a-backup", owner_id=user["id"])
+    backup = made(service, server)
+    service.done(f"servers/{server['id']}", method="DELETE")
+    status, error = service.refused(f"users/{user['id']}", method="DELETE")
+    assert (status, error["details"]) == (409, [{"field": "backups", "message": backup["id"]}])
+    assert "backups" in str(service.refused(f"nodes/{service.ids['node']}", method="DELETE")[1]["details"])
+    service.done(f"backups/{backup['id']}", method="DELETE")
+    assert service.http.delete(f"/admin/users/{user['id']}").is_success
+
+
+def test_a_backup_server_holds_backups_too(tmp_path: Any) -> None:
+    (tmp_path / "sandbox").mkdir()
+    with (
+        Sandbox.start(tmp_path / "sandbox", time_scale=0.05, pbs=["store"]) as sandbox,
+        Service.start(tmp_path / "state") as service,
+    ):
+        service.add_infrastructure(sandbox, backup_storage="store")
+        server = service.built("on-pbs")
+        path = f"servers/{server['id']}/backups"
+        backup = made(service, server, notes="the first", compress="gzip")
+        assert backup["volume"].startswith(f"store:backup/vm/{server['vmid']}/20")
+        [entry] = sandbox.get("/nodes/pve1/storage/store/content", content="backup")
+        assert (entry["volid"], entry["notes"]) == (backup["volume"], f"jotunheim:backup={backup['id']}")
+        service.done(f"{path}/{backup['id']}/lock")
+        service.done(f"{path}/{backup['id']}/lock", method="DELETE")
+        service.done(f"{path}/{backup['id']}/restore", {"stop": True})
+        assert service.server(server["id"])["power"] == "running"
+        service.done(f"{path}/{backup['id']}", method="DELETE")
+        assert sandbox.get("/nodes/pve1/storage/store/content", content="backup") == []
+
+
+def test_backups_are_asked_for_on_the_command_line(service: Service, sandbox: Sandbox, run: Run) -> None:
+    server = service.built("by-command")
+    ask = remote(service)
+    ran = run(
+        "backup", "create", "by-command", "--notes", "n", "--mode", "suspend", "--wait", "--json", **ask
+    )
+    assert ran.status == 0, ran.err
+    backup = ran.document["backup"]["id"]
+    shown = run("backup", "list", "by-command", **ask)
+    assert backup in shown.out
+    for arguments in (
+        ["lock", "by-command", backup[:8]],
+        ["unlock", "by-command", "latest"],
+        ["restore", "by-command", "latest", "--stop"],
+    ):
+        ran = run("backup", *arguments, "--wait", **ask)
+        assert ran.status == 0, ran.err
+    missing = run("backup", "delete", "by-command", "ffff", **ask)
+    assert (missing.status, "There is no backup ffff" in missing.err) == (1, True)
+    service.done(f"servers/{server['id']}", method="DELETE")
+    assert "by-command" in run("backup", "kept", "list", **ask).out
+    assert run("backup", "kept", "delete", backup, "--wait", **ask).status == 0
+    assert listed(sandbox, server) == {}
 
 
 def test_limits_hold_for_backups(service: Service, owner: tuple[int, httpx.Client]) -> None:

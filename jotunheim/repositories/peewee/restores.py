@@ -15,6 +15,10 @@ def has_taken_disks(job: Job) -> bool:
 
 
 def has_broken_off(server: Server) -> bool:
-    """Whether the last restore of a server may have left its VM without its mark."""
-    last = Job.last_of(server, JobType.BACKUP_RESTORE)
-    return last is not None and last.status != JobStatus.SUCCEEDED and has_taken_disks(last)
+    """Whether restores since the last one that succeeded may have left a server's VM without its mark."""
+    for job in Job.all_of(server, JobType.BACKUP_RESTORE):
+        if job.status == JobStatus.SUCCEEDED:
+            return False
+        if has_taken_disks(job):
+            return True
+    return False

@@ -274,7 +274,7 @@ class Server(Versioned, Table):
 
     def mark_restore_failed(self) -> None:
         """Its disks are gone or a part of what they were; another restore makes it whole."""
-        self._move(ServerStatus.RESTORE_FAILED)
+        self._move(ServerStatus.RESTORE_FAILED, power=Power.STOPPED)
 
     def mark_deleting(self) -> None:
         """The VM is being destroyed."""

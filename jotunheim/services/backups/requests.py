@@ -93,7 +93,7 @@ def restore_backup(
 ) -> AskedOfBackup:
     """Queue the return of a server to one of its backups; what was written since is lost.
 
-    A server that ran is started again, and so is one whose last restore came to nothing.
+    A server that ran is started again. One whose last restore came to nothing becomes what that was to make of it.
 
     Raises:
         LockedError: a job has the server.
@@ -108,13 +108,20 @@ def restore_backup(
         "backup_id": str(backup.id),
         "stop": wanted.stop,
         "destroy_snapshots": wanted.destroy_snapshots,
-        "start": server.power == Power.RUNNING or server.status == ServerStatus.RESTORE_FAILED,
+        "start": _runs_afterwards(server),
         "status_before": str(server.status),
     }
     if manner.planned is not None:
         parameters["start"] = manner.planned["start"]  # our record of the power may have been corrected since
     job = enqueue(server, JobType.BACKUP_RESTORE, actor, parameters, manner)
     return AskedOfBackup(server, job, backup=backup)
+
+
+def _runs_afterwards(server: Server) -> bool:
+    last = Job.last_of(server, JobType.BACKUP_RESTORE)
+    if server.status == ServerStatus.RESTORE_FAILED and last is not None:
+        return bool(last.parameters["start"])
+    return server.power == Power.RUNNING
 
 
 def lock_backup(
