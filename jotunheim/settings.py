@@ -122,6 +122,8 @@ class Settings(BaseModel):
     """Jobs that run at once in all workers; 0: as many as the workers carry out."""
     max_clones_per_storage: int = Field(default=0, ge=0)
     """Builds and rebuilds at once that write to storages of one name; 0: only the nodes' own limits count."""
+    max_backups_per_node: int = Field(default=1, ge=0)
+    """Backups that are made at once on one node, which makes one after the other anyway; 0: any number."""
     queue_limit: int = Field(default=10_000, ge=1)
     """Jobs that wait at once; further requests are answered with 429."""
     owner_queue_limit: int = Field(default=200, ge=1)

@@ -67,6 +67,7 @@ class Worker:
             running=settings.max_running_jobs or None,
             storage_clones=settings.max_clones_per_storage or None,
             worker_slots=settings.worker_concurrency,
+            node_backups=settings.max_backups_per_node or None,
         )
         self._stopping = threading.Event()
         self._draining: Callable[[], bool] = self._stopping.is_set

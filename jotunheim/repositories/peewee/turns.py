@@ -14,7 +14,7 @@ from typing import Any
 
 from peewee import JOIN, SQL, fn
 
-from jotunheim.data.job import CLONING, JobStatus
+from jotunheim.data.job import CLONING, JobStatus, JobType
 from jotunheim.repositories.peewee.accounts import Role, User
 from jotunheim.repositories.peewee.database import now, serialize, transaction
 from jotunheim.repositories.peewee.infrastructure import Node
@@ -26,6 +26,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 # Clones write whole disks; previews write none.
 _CLONES = Job.type.in_(list(CLONING)) & ~Job.check_only
+_BACKS_UP = (Job.type == JobType.BACKUP_CREATE) & ~Job.check_only
 _IS_SCHEDULED = Job.run_after.is_null(False)
 
 
@@ -37,12 +38,14 @@ class Budgets:
         running: of all jobs.
         storage_clones: of those that clone to one storage. Storages of the same name count as one: a shared one has
             one name on all its nodes.
+        node_backups: of those that make a backup on one node. Proxmox VE makes one after the other there.
         worker_slots: how many runs one worker carries out at once; owners who are no operators get all but one.
     """
 
     running: int | None
     storage_clones: int | None
     worker_slots: int
+    node_backups: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Group:
     scheduled: bool
     since: datetime
     """When the first of those that wait was asked for."""
+    backs_up: bool = False
     served: datetime | None = None
     """When a job of this owner last began, within `REMEMBERED`; None: none did."""
 
@@ -73,6 +77,7 @@ class Running:
     clones: bool
     worker: str | None
     count: int
+    backs_up: bool = False
 
 
 def take(worker: str, lease_seconds: float, budgets: Budgets, held: Collection[uuid.UUID]) -> Job | None:
@@ -102,12 +107,7 @@ def choose(
     total = sum(entry.count for entry in running)
     if budgets.running is not None and total >= budgets.running:
         return None
-    of_owner, of_owner_here, on_node, on_storage = (
-        Counter[Any](),
-        Counter[Any](),
-        Counter[Any](),
-        Counter[Any](),
-    )
+    of_owner, of_owner_here, on_node, on_storage, backups_on = (Counter[Any]() for _ in range(5))
     for entry in running:
         of_owner[entry.owner_id] += entry.count
         if entry.worker == worker:
@@ -115,12 +115,22 @@ def choose(
         if entry.clones:
             on_node[entry.node_id] += entry.count
             on_storage[entry.storage] += entry.count
+        if entry.backs_up:
+            backups_on[entry.node_id] += entry.count
+
+    backups_here = sum(entry.count for entry in running if entry.backs_up and entry.worker == worker)
 
     def fits(group: Group) -> bool:
         if group.clones and group.node_clones is not None and on_node[group.node_id] >= group.node_clones:
             return False
         limit = budgets.storage_clones
         if group.clones and limit is not None and on_storage[group.storage] >= limit:
+            return False
+        limit = budgets.node_backups
+        if group.backs_up and limit is not None and backups_on[group.node_id] >= limit:
+            return False
+        # Backups take hours: they leave half of the worker's slots to what somebody waits for.
+        if group.backs_up and backups_here >= (budgets.worker_slots // 2 or 1):
             return False
         # Whoever is no operator leaves one of the worker's slots to others, however slow their own jobs are.
         share = budgets.worker_slots - 1 or 1
@@ -175,15 +185,16 @@ def _served() -> dict[int | None, datetime]:
 def _waiting() -> list[Group]:
     served = _served()
     clones, scheduled = _CLONES.alias("clones"), _IS_SCHEDULED.alias("scheduled")
+    backs_up = _BACKS_UP.alias("backs_up")
     operator = (Job.owner_id.is_null() | Role.admin).alias("operator")
     columns = (Job.owner_id, Job.node, Node.vm_storage, Node.max_concurrent_clones)
     query: Any = (
         _free()
-        .select(*columns, operator, clones, scheduled, fn.MIN(Job.created_at).alias("since"))
+        .select(*columns, operator, clones, backs_up, scheduled, fn.MIN(Job.created_at).alias("since"))
         .join(Node, JOIN.LEFT_OUTER)
         .join(User, JOIN.LEFT_OUTER, on=(User.id == Job.owner_id))
         .join(Role, JOIN.LEFT_OUTER, on=(Role.name == User.role))
-        .group_by(*columns, Role.admin, SQL("clones"), SQL("scheduled"))
+        .group_by(*columns, Role.admin, SQL("clones"), SQL("backs_up"), SQL("scheduled"))
     )
     return [
         Group(
@@ -193,26 +204,27 @@ def _waiting() -> list[Group]:
             storage=storage,
             node_clones=node_clones,
             clones=bool(is_clone),
+            backs_up=bool(is_backup),
             scheduled=bool(is_scheduled),
             since=since,
             served=served.get(owner_id),
         )
-        for owner_id, node_id, storage, node_clones, is_operator, is_clone, is_scheduled, since in query.tuples()
+        for owner_id, node_id, storage, node_clones, is_operator, is_clone, is_backup, is_scheduled, since in query.tuples()
     ]
 
 
 def _running() -> list[Running]:
-    clones = _CLONES.alias("clones")
+    clones, backs_up = _CLONES.alias("clones"), _BACKS_UP.alias("backs_up")
     columns = (Job.owner_id, Job.node, Node.vm_storage, Job.lease_owner)
     query: Any = (
-        Job.select(*columns, clones, fn.COUNT(Job.id))
+        Job.select(*columns, clones, backs_up, fn.COUNT(Job.id))
         .join(Node, JOIN.LEFT_OUTER)
         .where(Job.status == JobStatus.RUNNING)
-        .group_by(*columns, SQL("clones"))
+        .group_by(*columns, SQL("clones"), SQL("backs_up"))
     )
     return [
-        Running(owner_id, node_id, storage, bool(is_clone), worker, count)
-        for owner_id, node_id, storage, worker, is_clone, count in query.tuples()
+        Running(owner_id, node_id, storage, bool(is_clone), worker, count, bool(is_backup))
+        for owner_id, node_id, storage, worker, is_clone, is_backup, count in query.tuples()
     ]
 
 
@@ -221,6 +233,7 @@ def _first_of(group: Group) -> uuid.UUID | None:
         Job.owner_id.is_null() if group.owner_id is None else Job.owner_id == group.owner_id,
         Job.node.is_null() if group.node_id is None else Job.node == group.node_id,
         _CLONES if group.clones else ~_CLONES,
+        _BACKS_UP if group.backs_up else ~_BACKS_UP,
         _IS_SCHEDULED if group.scheduled else ~_IS_SCHEDULED,
     )
     found = _free().where(*alike).order_by(Job.run_after, Job.created_at).first()

@@ -71,6 +71,42 @@ def test_a_node_makes_no_more_clones_than_it_may_and_others_go_on() -> None:
     assert turns.choose([full], [running(7, 2, clones=False)], FREE, HERE) is full
 
 
+def test_a_node_makes_one_backup_after_the_other_and_others_go_on() -> None:
+    one = Budgets(running=None, storage_clones=None, worker_slots=4, node_backups=1)
+    full, elsewhere = group(1, clones=False, backs_up=True), group(1, 1, node=2, clones=False, backs_up=True)
+    busy = [Running(7, 1, "a", False, ELSEWHERE, 1, backs_up=True)]
+    assert turns.choose([full], busy, one, HERE) is None
+    assert turns.choose([full], busy, FREE, HERE) is full
+    assert turns.choose([full, elsewhere], busy, one, HERE) is elsewhere
+    assert turns.choose([full, group(1, 2)], busy, one, HERE) == group(1, 2)
+
+
+@pytest.mark.parametrize(("slots", "allowed"), [(4, 2), (3, 1), (1, 1)])
+def test_backups_leave_half_of_a_worker_to_others(slots: int, allowed: int) -> None:
+    budgets = Budgets(running=None, storage_clones=None, worker_slots=slots, node_backups=1)
+    another = group(1, node=9, clones=False, backs_up=True)
+
+    def busy(count: int, worker: str = HERE) -> list[Running]:
+        return [Running(2, node, "a", False, worker, 1, backs_up=True) for node in range(count)]
+
+    assert turns.choose([another], busy(allowed - 1), budgets, HERE) is another
+    assert turns.choose([another], busy(allowed), budgets, HERE) is None
+    assert turns.choose([another], busy(allowed, ELSEWHERE), budgets, HERE) is another
+
+
+def test_backups_of_one_node_are_taken_one_after_the_other(node: Node) -> None:
+    one = Budgets(running=None, storage_clones=None, worker_slots=4, node_backups=1)
+    first, second = (queued(node, None, "backup.create") for _ in range(2))
+    preview = queued(node, None, "backup.create", check_only=True)
+    taken = [take(one) for _ in range(3)]
+    assert [job.id if job else None for job in taken] == [first.id, preview.id, None]
+    assert taken[0] is not None
+    taken[0].mark_succeeded()
+    last = take(one)
+    assert last is not None
+    assert last.id == second.id
+
+
 def test_a_storage_of_one_name_takes_no_more_clones_than_it_may() -> None:
     tight = Budgets(running=None, storage_clones=1, worker_slots=4)
     here, there = group(1, storage="shared"), group(1, node=2, storage="shared")
