@@ -35,7 +35,8 @@ class ActionModule(PveAction):
         else:
             earlier = restore.settled(vm, wanted)
             if earlier.is_done:
-                return self.outcome(Plan(), **self.tell_proven())
+                destroyed = restore.snapshots_destroyed(vm)
+                return self.outcome(Plan(), snapshots_destroyed=destroyed, **self.tell_proven())
             config = earlier.config
         found = restore.look(vm, config, wanted)
         plan = restore.plan(vm, found, wanted)
@@ -45,4 +46,5 @@ class ActionModule(PveAction):
             return self.outcome(plan, snapshots_destroyed=found.snapshots, **told)
         restore.perform(vm, found, wanted)
         vm.owned_config()
-        return self.outcome(plan, snapshots_destroyed=found.snapshots, **self.tell_proven(guest_changes=[]))
+        destroyed = sorted({*found.snapshots, *restore.snapshots_destroyed(vm)})
+        return self.outcome(plan, snapshots_destroyed=destroyed, **self.tell_proven(guest_changes=[]))

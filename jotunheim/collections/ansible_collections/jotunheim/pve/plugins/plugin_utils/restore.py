@@ -26,7 +26,7 @@ from jotunheim.repositories.proxmox import api_path
 OPERATION = "restore"
 TASK_TYPE = "qmrestore"
 BEGUN = "restore begun"
-"""What a job notes the volume under right before the request after which the VM's disks are gone."""
+"""What a job notes right before the request after which the VM's disks are gone: the snapshots that go with them."""
 _LINE = "jotunheim:restored="
 
 
@@ -158,7 +158,7 @@ def perform(vm: Vm, found: Found, wanted: Restore) -> None:
         power.perform(vm, needed, wanted.timeout_seconds, force=False)
     smbios = Properties(str(found.archived.get("smbios1", "")))
     smbios["uuid"] = vm.uuid.lower()
-    vm.client.note(BEGUN, [wanted.volume])
+    vm.client.note(BEGUN, found.snapshots)
     vm.client.run(
         OPERATION,
         "POST",
@@ -171,6 +171,11 @@ def perform(vm: Vm, found: Found, wanted: Restore) -> None:
         description=described(vm.uuid, "", [wanted.line]),
         smbios1=str(smbios),
     )
+
+
+def snapshots_destroyed(vm: Vm) -> list[str]:
+    """The snapshots that went, by earlier attempts of this job too."""
+    return sorted({name for _, names in vm.client.noted(BEGUN) for name in names})
 
 
 def predicted(vm: Vm, found: Found, wanted: Restore) -> Config:
