@@ -144,6 +144,8 @@ class Settings(BaseModel):
     """The longest that making a backup, or going back to one, may take."""
     backup_rate_limit: Rate = "10/hour"
     """How many backups of a server its owner may ask for; empty: as many as there may be."""
+    backup_schedule_seconds: int = Field(default=3600, ge=60, le=366 * 86_400)
+    """How far apart the backups of a schedule are that an owner makes, at least."""
     warm_ansible: bool = True
     """Whether workers keep Ansible loaded and fork it for each run."""
     guest_agent_wait_seconds: int = Field(default=0, ge=0)

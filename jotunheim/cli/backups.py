@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from jotunheim.cli import backup_schedules
 from jotunheim.cli.asking import Manner, ask, conclude
 from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait, given
 from jotunheim.cli.output import Columns, Document, local_time, print_lines, print_rows, size
@@ -13,6 +14,7 @@ from jotunheim.data.backup.status import BackupMode, Compression
 app = typer.Typer(no_args_is_help=True, help="Backups of servers.")
 kept = typer.Typer(no_args_is_help=True, help="Backups that were kept of servers that are gone.")
 app.add_typer(kept, name="kept")
+app.add_typer(backup_schedules.app, name="schedule")
 
 Server = Annotated[str, typer.Argument(metavar="SERVER", help="Id or name of the server.")]
 Backup = Annotated[

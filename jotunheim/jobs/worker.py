@@ -29,6 +29,7 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.turns import Budgets
 from jotunheim.services.audit import reading
+from jotunheim.services.backups import schedules
 from jotunheim.services.nodes import sync
 from jotunheim.services.servers import delete
 from jotunheim.settings import Settings
@@ -90,6 +91,7 @@ class Worker:
                 (LOOK_SECONDS, self._leases.look),
                 (self._settings.sweep_seconds, self.sweep),
                 (self._settings.sweep_seconds, self.sweep_expired),
+                (self._settings.sweep_seconds, self.sweep_backups),
                 (min(self._settings.drift_seconds, self._settings.sweep_seconds), self.sweep_nodes),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.prune),
             )
@@ -119,6 +121,11 @@ class Worker:
     def sweep_expired(self) -> None:
         """Queue the deletion of servers whose time is over."""
         for job in delete.delete_expired():
+            self._queue.wake(job.id)
+
+    def sweep_backups(self) -> None:
+        """Queue the backups that are due, and the removal of those that need not be kept any more."""
+        for job in (*schedules.back_up_what_is_due(self._settings), *schedules.prune_what_is_due()):
             self._queue.wake(job.id)
 
     def sweep_nodes(self) -> None:

@@ -208,6 +208,13 @@ class BackupListQuery(ServerBackupListQuery):
     """Whether their servers are gone."""
 
 
+class BackupScheduleListQuery(ListQuery):
+    """The query of the list of a server's schedules of backups."""
+
+    sort: str | None = _sorted_by("id", "next_run_at", "last_run_at", "created_at", "updated_at")
+    enabled: bool | None = None
+
+
 class StorageListQuery(ListQuery):
     """The query of the list of a node's storages."""
 

@@ -7,6 +7,7 @@ from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.playbook import load as load_server
 from jotunheim.actions.server.playbook import succeed
 from jotunheim.exceptions.service import ServerDeploymentError
+from jotunheim.repositories.peewee.backup_schedules import BackupSchedule
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.jobs import Job
 
@@ -34,6 +35,7 @@ def create(job: Job, context: ActionContext) -> None:
         backup.mark_ready(made["volume"], made["size_bytes"], datetime.fromtimestamp(made["taken_at"], UTC))
         if backup.server_id is not None:
             Backup.forget_failed(backup.server_id)
+        BackupSchedule.prune_soon(backup)
 
     shown = {name: made[name] for name in ("volume", "size_bytes")} if made else None
     succeed(job, record, shown)

@@ -4,6 +4,7 @@ from jotunheim.actions.backup import subject
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.playbook import succeed
 from jotunheim.exceptions.service import ServerDeploymentError
+from jotunheim.repositories.peewee.backup_schedules import BackupSchedule
 from jotunheim.repositories.peewee.jobs import Job
 
 PLAYBOOK = "backup_delete.yml"
@@ -20,4 +21,9 @@ def delete(job: Job, context: ActionContext) -> None:
     left = subject.run(PLAYBOOK, "absent", job, backup, context)
     if left is not None and not job.check_only:
         raise ServerDeploymentError("read_back_failed", "The backup is still there.", retryable=True)
-    succeed(job, backup.forget)
+
+    def record() -> None:
+        backup.forget()
+        BackupSchedule.prune_soon(backup)
+
+    succeed(job, record)

@@ -1,6 +1,7 @@
 """The envelopes of the API's answers about backups: `{"backup": …}`, `{"backups": […], "meta": …}`."""
 
 from jotunheim.data.answers import ClientServerJob, Meta, ServerJob
+from jotunheim.data.backup.schedule import ClientScheduleView, ScheduleView
 from jotunheim.data.backup.view import BackupView, ClientBackupView
 from jotunheim.data.fields import View
 from jotunheim.data.job import JobView
@@ -51,3 +52,29 @@ class ClientServerBackupJob(ClientServerJob):
 
     backup: ClientBackupView | None
     """None: a preview of a new one."""
+
+
+class ScheduleAnswer(View):
+    """One schedule."""
+
+    backup_schedule: ScheduleView
+
+
+class ScheduleList(View):
+    """A page of a server's schedules."""
+
+    backup_schedules: list[ScheduleView]
+    meta: Meta
+
+
+class ClientScheduleAnswer(View):
+    """One schedule of one's own server."""
+
+    backup_schedule: ClientScheduleView
+
+
+class ClientScheduleList(View):
+    """A page of the schedules of one's own server."""
+
+    backup_schedules: list[ClientScheduleView]
+    meta: Meta

@@ -3,6 +3,7 @@
 from jotunheim.actions.backup import cancel, delete, subject
 from jotunheim.data.job import JobType
 from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.repository import BackupProtectedError
 from jotunheim.exceptions.service import ProtectedError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.repositories.peewee.jobs import Job
@@ -21,11 +22,13 @@ def start(job: Job) -> None:
 
 
 def fail(job: Job, error: JotunheimError) -> None:
-    """Record that it was not removed."""
-    del error
+    """Record that it was not removed, and that it is locked when its storage says so."""
     backup = subject.find(job)
-    if backup is not None:
-        backup.mark_kept()
+    if backup is None:
+        return
+    backup.mark_kept()
+    if error.code == BackupProtectedError.code:
+        backup.change(locked=True)
 
 
 KIND = JobKind(JobType.BACKUP_DELETE, delete.delete, start, fail, cancel.go_on)

@@ -49,6 +49,8 @@ class Backup(Versioned, Table):
     owner_id: int
     node = ForeignKeyField(Node, backref="backups", on_delete="RESTRICT")
     node_id: int
+    schedule_id = IntegerField(null=True, index=True)
+    """The schedule that it was made by; that may be gone."""
     vmid = IntegerField()
     storage = CharField()
     volume = CharField(null=True)
@@ -77,6 +79,7 @@ class Backup(Versioned, Table):
             owner=server.owner_id,
             node=server.node,
             vmid=server.vmid,
+            schedule_id=asked.get("schedule_id"),
             **{name: asked[name] for name in ("storage", "mode", "compress", "notes")},
         )
 
@@ -103,6 +106,11 @@ class Backup(Versioned, Table):
     def forget_failed(cls, server_id: uuid.UUID) -> None:
         """Forget a server's backups that came to nothing."""
         cls.delete().where((cls.server == server_id) & (cls.status == BackupStatus.FAILED)).execute()
+
+    @classmethod
+    def leave_schedule(cls, schedule_id: int) -> None:
+        """Let the backups of a schedule be those of none: SQLite may give its id to the next one."""
+        cls.update(schedule_id=None).where(cls.schedule_id == schedule_id).execute()
 
     @classmethod
     def forget_but(cls, server: Server, kept: Collection[str], storages: Collection[str]) -> None:

@@ -2,13 +2,22 @@
 
 from typing import Any
 
-from jotunheim.data.backup.answers import BackupAnswer, BackupJob, BackupList, ServerBackupJob
+from jotunheim.data.backup.answers import (
+    BackupAnswer,
+    BackupJob,
+    BackupList,
+    ScheduleAnswer,
+    ScheduleList,
+    ServerBackupJob,
+)
 from jotunheim.data.backup.requests import BackupSpec
+from jotunheim.data.backup.schedule import ScheduleChange, ScheduleSpec
 from jotunheim.data.backup.view import BackupView
 from jotunheim.data.job import JobType
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.api_admin.servers import queued
+from jotunheim.routes.backup_schedules import ScheduleModule, add_schedules
 from jotunheim.routes.backups import BackupModule, add_backups
 from jotunheim.routes.call import Call, JobQuery, NoQuery, Reply
 from jotunheim.routes.operations import Operations
@@ -32,6 +41,9 @@ def _shown(backup: BackupView) -> BackupView:
 add_backups(
     BackupModule(operations, _server, queued, BackupSpec, _shown, BackupAnswer, BackupList, ServerBackupJob)
 )
+
+
+add_schedules(ScheduleModule(operations, _server, ScheduleSpec, ScheduleChange, ScheduleAnswer, ScheduleList))
 
 
 @operations.get("/backups", scope="servers:read", answer=BackupList, query=BackupListQuery)

@@ -11,8 +11,15 @@ from jotunheim.data.answers import (
     ClientTemplateList,
     SshKeysAnswer,
 )
-from jotunheim.data.backup.answers import ClientBackupAnswer, ClientBackupList, ClientServerBackupJob
+from jotunheim.data.backup.answers import (
+    ClientBackupAnswer,
+    ClientBackupList,
+    ClientScheduleAnswer,
+    ClientScheduleList,
+    ClientServerBackupJob,
+)
 from jotunheim.data.backup.requests import ClientBackupSpec
+from jotunheim.data.backup.schedule import ClientScheduleChange, ClientScheduleSpec
 from jotunheim.data.backup.view import ClientBackupView
 from jotunheim.data.job import ClientJobView, JobType
 from jotunheim.data.server.change import ServerChange
@@ -20,6 +27,7 @@ from jotunheim.data.server.requests import KeysRequest
 from jotunheim.data.server.view import ClientServerView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.routes.backup_schedules import ScheduleModule, add_schedules
 from jotunheim.routes.backups import BackupModule, add_backups
 from jotunheim.routes.call import Call, JobQuery, NoQuery, Reply
 from jotunheim.routes.isos import add_isos
@@ -65,6 +73,11 @@ add_backups(
         ClientBackupAnswer,
         ClientBackupList,
         ClientServerBackupJob,
+    )
+)
+add_schedules(
+    ScheduleModule(
+        operations, _own, ClientScheduleSpec, ClientScheduleChange, ClientScheduleAnswer, ClientScheduleList
     )
 )
 

@@ -210,11 +210,20 @@ def _assert_ready(backup: Backup) -> None:
         raise ConflictError(f"The backup is {backup.status}; this needs one that is ready.")
 
 
+def within_limit(server: Server, *, leaving: int = 0) -> bool:
+    """Whether a server may have one more backup.
+
+    Args:
+        leaving: how many go as soon as it is there.
+    """
+    limit = server.limits.get("backups")
+    return limit is None or Backup.count_of(server) - leaving < limit
+
+
 def _assert_within_limit(server: Server) -> None:
-    limit, count = server.limits.get("backups"), Backup.count_of(server)
-    if limit is not None and count >= limit:
+    if not within_limit(server):
         raise ResourceLimitExceededError(
-            f"The server has {count} backups and may have {limit}.",
+            f"The server has {Backup.count_of(server)} backups and may have {server.limits['backups']}.",
             hint="Delete one, or raise limits.backups.",
         )
 
