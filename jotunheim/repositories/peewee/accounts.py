@@ -44,7 +44,7 @@ class User(Versioned, Table):
 
     id = AutoField()
     email = CharField(unique=True)
-    """Case-folded."""
+    """Folded, see `data.fields`."""
     name = CharField()
     role = CharField(max_length=32)
     """The name of a `Role`."""
@@ -67,7 +67,7 @@ class User(Versioned, Table):
 
     @classmethod
     def find(cls, email: str) -> "User | None":
-        """The user with this e-mail address, which must be case-folded."""
+        """The user with this e-mail address, which must be folded."""
         found: User | None = cls.get_or_none(cls.email == email)
         return found
 

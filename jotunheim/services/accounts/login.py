@@ -53,7 +53,7 @@ def check_password(request: LoginRequest) -> User:
     Raises:
         UnauthorizedError: nobody's, or that of a disabled account.
     """
-    user = User.find(request.email.casefold())
+    user = User.find(request.email)
     password = request.password.get_secret_value()
     if not passwords.is_right(password, user.password_hash if user else None):
         raise UnauthorizedError(_REFUSED)

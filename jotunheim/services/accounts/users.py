@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from jotunheim.data.account import ADMIN, OwnChange, UserChange, UserSpec, UserView
 from jotunheim.data.actor import Actor
+from jotunheim.data.fields import folded
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import NotFoundError
@@ -22,7 +23,7 @@ from jotunheim.services.accounts import passwords, second_factor
 from jotunheim.services.accounts.rights import assert_may_give, assert_may_manage
 
 FILTERS = {
-    "email": lambda email: User.email == email.casefold(),
+    "email": lambda email: User.email == folded(email),
     "role": User.role,
     "disabled": lambda disabled: User.disabled_at.is_null(not disabled),
 }
@@ -54,7 +55,7 @@ def find(id_: int, if_match: str | None = None) -> User:
 
 def find_by_email(email: str) -> User:
     """One user. Raises NotFoundError."""
-    user = User.find(email.casefold())
+    user = User.find(folded(email))
     if user is None:
         raise NotFoundError("user", email)
     return user
