@@ -14,6 +14,7 @@ from jotunheim.exceptions.service import ForbiddenError, NodeUnavailableError, U
 from jotunheim.routes.address import client_address
 from jotunheim.routes.call import Context
 from jotunheim.services.accounts import authentication, credentials
+from jotunheim.settings import Settings
 
 SESSION_COOKIE = "jotunheim_session"
 CSRF_HEADER = "X-CSRF-Token"
@@ -50,6 +51,20 @@ def authorize(request: Request, access: Access) -> Actor:
         return _anonymous(request, context)
     actor = _authenticate(request, context)
     request.state.actor = actor  # the audit log wants to know who was refused
+    _assert_allowed(actor, access)
+    return actor
+
+
+def authorize_again(actor: Actor, access: Access, settings: Settings) -> Actor:
+    """Whoever was authorized before the request had to wait, when they may still ask for this. Raises as `authorize`."""
+    if access.public:
+        return actor
+    current = authentication.renewed(actor, settings)
+    _assert_allowed(current, access)
+    return current
+
+
+def _assert_allowed(actor: Actor, access: Access) -> None:
     if access.person and actor.session_id is None:
         raise ForbiddenError("Only people who logged in may do this, no tokens.")
     if actor.lacks_second_factor and not access.before_second_factor:
@@ -62,7 +77,6 @@ def authorize(request: Request, access: Access) -> Actor:
         raise ForbiddenError(f"Only users with the role {access.role} may do this.")
     if access.scope is not None and not actor.may(access.scope):
         raise ForbiddenError(f"The token lacks the scope {access.scope}, or your role does.")
-    return actor
 
 
 def _authenticate(request: Request, context: Context) -> Actor:

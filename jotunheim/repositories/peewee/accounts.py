@@ -130,12 +130,21 @@ class Token(Table):
     @classmethod
     def find_valid(cls, token: str, at: datetime) -> "Token | None":
         """The token with its user and that one's role (`granted`), unless it is unknown, revoked, expired, or its user is disabled."""
+        return cls._valid(cls.sha256 == digest(token), at)
+
+    @classmethod
+    def still_valid(cls, id_: int, at: datetime) -> "Token | None":
+        """The same by its id."""
+        return cls._valid(cls.id == id_, at)
+
+    @classmethod
+    def _valid(cls, which: Any, at: datetime) -> "Token | None":
         found: Token | None = (
             cls.select(cls, User, Role)
             .join(User)
             .join(Role, on=(Role.name == User.role), attr="granted")
             .where(
-                (cls.sha256 == digest(token))
+                which
                 & cls.revoked_at.is_null()
                 & (cls.expires_at.is_null() | (cls.expires_at > at))
                 & User.disabled_at.is_null()

@@ -26,12 +26,21 @@ class Session(Table):
     @classmethod
     def find_valid(cls, text: str, at: datetime, idle: timedelta) -> "Session | None":
         """The session with its user and that one's role, unless it is unknown, over, unused for too long, or its user is disabled."""
+        return cls._valid(cls.sha256 == digest(text), at, idle)
+
+    @classmethod
+    def still_valid(cls, id_: int, at: datetime, idle: timedelta) -> "Session | None":
+        """The same by its id."""
+        return cls._valid(cls.id == id_, at, idle)
+
+    @classmethod
+    def _valid(cls, which: Any, at: datetime, idle: timedelta) -> "Session | None":
         lasts = (cls.expires_at > at) & (cls.last_used_at > at - idle)
         found: Session | None = (
             cls.select(cls, User, Role)
             .join(User)
             .join(Role, on=(Role.name == User.role), attr="granted")
-            .where((cls.sha256 == digest(text)) & lasts & User.disabled_at.is_null())
+            .where(which & lasts & User.disabled_at.is_null())
             .first()
         )
         return found
