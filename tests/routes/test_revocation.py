@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from jotunheim.repositories.peewee.accounts import User
 from jotunheim.services.accounts import users
 from tests.support.in_process import InProcess
 from tests.support.people import GOOD
+from tests.support.world import OWNER, World
 
 WAITING: dict[str, Any] = {"email": "late@example.com", "name": "Late", "password": GOOD}
 
@@ -100,3 +102,24 @@ def test_a_stored_answer_is_told_to_nobody_with_another_token(service: InProcess
     stolen = service.ask("POST", "/auth/tokens", weak["secret"], **asked)
     assert stolen.status_code == 409
     assert made.json()["secret"] not in stolen.text
+
+
+@pytest.mark.parametrize("scope", ["client", "admin"])
+def test_a_stream_ends_with_the_token_of_its_reader(tmp_path: Path, scope: str) -> None:
+    """The job goes on: nobody works on it here."""
+    with InProcess.start(tmp_path) as service:
+        world = World.made(service, host="127.0.0.1", port=1, token_id="root@pam!streams", secret="s")
+        job = world.job(world.server(OWNER), status="running", finished_at=None)
+        reader, token = OWNER, world.tokens[OWNER]
+        if scope == "admin":
+            user, token = service.user("reader@example.com", "admin", "servers:read")
+            reader = user.id
+        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+        path = f"{service.url}/{scope}/jobs/{job.id}/events"
+        with httpx.stream("GET", path, headers=headers, timeout=10) as stream:
+            lines = stream.iter_lines()
+            assert next(line for line in lines if line.startswith("data:"))
+            disabled = service.ask("PATCH", f"/admin/users/{reader}", service.token, body={"disabled": True})
+            assert disabled.status_code == 200
+            assert not [line for line in lines if line.startswith("data:")]
+        assert httpx.get(path, headers=headers, timeout=10).status_code == 401
