@@ -14,6 +14,7 @@ from jotunheim.routes.guards import Access
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import SessionListQuery
 from jotunheim.services.accounts import login, sessions, users
+from jotunheim.services.resources import assert_no_version
 
 operations = Operations("/auth", role=None)
 _ANYBODY = Access(role=None, scope=None, before_second_factor=True)
@@ -72,5 +73,6 @@ def list_sessions(call: Call[None, SessionListQuery]) -> Reply:
 def end_session(call: Call[None, NoQuery]) -> Reply:
     """End one of one's own sessions."""
     session = sessions.find(call.path["id"], call.actor.user_id, call.context.settings)
+    assert_no_version("session", call.if_match)
     session.end()
     return Reply(SessionAnswer(session=sessions.view(session, call.actor.session_id)))
