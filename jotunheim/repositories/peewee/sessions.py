@@ -97,6 +97,11 @@ class LoginTicket(Table):
         return ticket.user_id
 
     @classmethod
+    def void_all(cls, user_id: int) -> None:
+        """Let nobody log in with the tickets of a user."""
+        cls.delete().where(cls.user == user_id).execute()
+
+    @classmethod
     def forget_old(cls, at: datetime) -> int:
         """Delete tickets that nobody can use any more; returns how many."""
         return int(cls.delete().where(cls.expires_at <= at).execute())

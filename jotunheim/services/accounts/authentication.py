@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from jotunheim.data.account import ADMIN, CLIENT
 from jotunheim.data.actor import Actor
-from jotunheim.exceptions.service import ForbiddenError, UnauthorizedError
+from jotunheim.exceptions.service import UnauthorizedError
 from jotunheim.repositories.peewee.accounts import Token, User
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.sessions import Session
@@ -17,21 +17,16 @@ _UNKNOWN = "The token is missing, unknown, expired or revoked."
 
 
 def of_bearer(text: str, request_id: str, address: str | None, settings: Settings) -> Actor:
-    """Who holds this token, or the token of this session.
-
-    Raises:
-        UnauthorizedError: nobody, or no longer.
-        ForbiddenError: the token may not be used from this address.
-    """
+    """Who holds this token, or the token of this session. Raises UnauthorizedError: nobody, or no longer."""
     if credentials.is_well_formed(text, credentials.SESSION_PREFIX):
         return replace(of_session(text, request_id, address, settings), csrf_token=None)
     well_formed = credentials.is_well_formed(text, credentials.TOKEN_PREFIX)
     found = Token.find_valid(text, now()) if well_formed else None
     if found is None:
         raise UnauthorizedError(_UNKNOWN)
-    if not tokens.may_be_used_from(found.networks, address):
-        raise ForbiddenError("The token may not be used from this address.")
-    found.mark_used(now(), address)
+    is_elsewhere = not tokens.may_be_used_from(found.networks, address)
+    if not is_elsewhere:
+        found.mark_used(now(), address)
     return Actor(
         user_id=found.user.id,
         email=found.user.email,
@@ -41,6 +36,7 @@ def of_bearer(text: str, request_id: str, address: str | None, settings: Setting
         permissions=frozenset(found.user.granted.permissions),
         address=address,
         token_id=found.id,
+        is_elsewhere=is_elsewhere,
         expires_at=found.expires_at,
         networks=None if found.networks is None else tuple(found.networks),
     )

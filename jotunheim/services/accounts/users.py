@@ -17,7 +17,7 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.repositories.peewee.sessions import Session
+from jotunheim.repositories.peewee.sessions import LoginTicket, Session
 from jotunheim.services import resources
 from jotunheim.services.accounts import passwords, second_factor
 from jotunheim.services.accounts.rights import assert_may_give, assert_may_manage
@@ -126,6 +126,7 @@ def change_user(user: User, change: UserChange, password_hash: str | None, actor
             user.change(**columns)
     if disabled or {"password_hash", "role"} & columns.keys():
         Session.end_all(user.id)
+        LoginTicket.void_all(user.id)
     if disabled:
         Token.revoke_all(user.id, now())
 
