@@ -22,15 +22,20 @@ PROGRESS_BYTES = 4096
 log = logging.getLogger(__name__)
 
 
-def bounded(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, for clients that have so long for a head, for a body, and to take something of an answer."""
-    return type("BoundedConnection", (BoundedConnection,), {"seconds": seconds})
+def bounded(seconds: float, at_once: int) -> type[H11Protocol]:
+    """uvicorn's protocol, for clients that have so long for a head, for a body, and to take something of an answer.
+
+    Args:
+        at_once: how many connections may be open; uvicorn's own limit refuses requests on those that there are already.
+    """
+    return type("BoundedConnection", (BoundedConnection,), {"seconds": seconds, "at_once": at_once})
 
 
 class BoundedConnection(H11Protocol):
     """One connection."""
 
     seconds: float = 30.0
+    at_once: int = 4000
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,6 +49,10 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a head."""
         super().connection_made(transport)
+        if len(self.connections) > self.at_once:
+            log.info("More connections than may be open at once: one is refused.")
+            self._refuse(503, b"Service Unavailable", (b"retry-after", b"1"))
+            return
         self._owe(h11.IDLE)
         self._look_later()
 
@@ -95,7 +104,7 @@ class BoundedConnection(H11Protocol):
             self._refuse(408, b"Request Timeout")
         self._look_later()
 
-    def _refuse(self, status: int, reason: bytes) -> None:
+    def _refuse(self, status: int, reason: bytes, *more: tuple[bytes, bytes]) -> None:
         """Answer with a bare status, unless an answer has begun, and end the connection."""
         if self.cycle is not None and not self.cycle.response_complete:
             # Whoever is at work on it is told that nobody listens.
@@ -108,6 +117,7 @@ class BoundedConnection(H11Protocol):
             *((name.lower().encode(), value.encode()) for name, value in SECURITY.items()),
             (b"content-length", b"0"),
             (b"connection", b"close"),
+            *more,
         ]
         answer = h11.Response(status_code=status, headers=headers, reason=reason)
         self.transport.write(self.conn.send(answer) + self.conn.send(h11.EndOfMessage()))
