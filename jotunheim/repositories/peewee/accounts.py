@@ -133,9 +133,9 @@ class Token(Table):
         return cls._valid(cls.sha256 == digest(token), at)
 
     @classmethod
-    def still_valid(cls, id_: int, at: datetime) -> "Token | None":
-        """The same by its id."""
-        return cls._valid(cls.id == id_, at)
+    def still_valid(cls, id_: int, user_id: int, at: datetime) -> "Token | None":
+        """The same by its id, of a user."""
+        return cls._valid((cls.id == id_) & (cls.user == user_id), at)
 
     @classmethod
     def _valid(cls, which: Any, at: datetime) -> "Token | None":

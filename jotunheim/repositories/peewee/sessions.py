@@ -29,9 +29,9 @@ class Session(Table):
         return cls._valid(cls.sha256 == digest(text), at, idle)
 
     @classmethod
-    def still_valid(cls, id_: int, at: datetime, idle: timedelta) -> "Session | None":
-        """The same by its id."""
-        return cls._valid(cls.id == id_, at, idle)
+    def still_valid(cls, id_: int, user_id: int, at: datetime, idle: timedelta) -> "Session | None":
+        """The same by its id, of a user: databases give ids of rows that are gone to others."""
+        return cls._valid((cls.id == id_) & (cls.user == user_id), at, idle)
 
     @classmethod
     def _valid(cls, which: Any, at: datetime, idle: timedelta) -> "Session | None":

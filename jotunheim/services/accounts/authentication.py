@@ -76,10 +76,10 @@ def renewed(actor: Actor, settings: Settings) -> Actor:
     found: Token | Session | None
     if actor.session_id is not None:
         idle = timedelta(seconds=settings.session_idle_seconds)
-        found = Session.still_valid(actor.session_id, at, idle)
+        found = Session.still_valid(actor.session_id, actor.user_id, at, idle)
     else:
         assert actor.token_id is not None
-        found = Token.still_valid(actor.token_id, at)
+        found = Token.still_valid(actor.token_id, actor.user_id, at)
     if found is None:
         raise UnauthorizedError(_ENDED)
     return replace(
