@@ -39,6 +39,7 @@ class BoundedConnection(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn.next_event = self._next_event  # type: ignore[method-assign]  # h11 has no hook
         self._watch: asyncio.TimerHandle | None = None
         self._owed: object | None = None
         """What the client has begun and not ended: IDLE a head, SEND_BODY a body; None: nothing."""
@@ -67,6 +68,12 @@ class BoundedConnection(H11Protocol):
         super().data_received(data)
         state = self.conn.their_state
         self._owe(state if state in (h11.IDLE, h11.SEND_BODY) else None)
+
+    def _next_event(self) -> Any:
+        event = h11.Connection.next_event(self.conn)
+        if isinstance(event, h11.Request) and _has_two_lengths(event):
+            raise h11.RemoteProtocolError("two lengths")
+        return event
 
     def on_response_complete(self) -> None:
         """Go on to the next request; what has come of it already has to be ended as well."""
@@ -122,3 +129,9 @@ class BoundedConnection(H11Protocol):
         answer = h11.Response(status_code=status, headers=headers, reason=reason)
         self.transport.write(self.conn.send(answer) + self.conn.send(h11.EndOfMessage()))
         self.transport.close()
+
+
+def _has_two_lengths(request: h11.Request) -> bool:
+    """Whether a proxy may see the end of a request elsewhere than we do, and a hidden one behind it (RFC 9112, section 6.3)."""
+    names = {name for name, _ in request.headers}
+    return b"transfer-encoding" in names and (b"content-length" in names or request.http_version != b"1.1")
