@@ -122,25 +122,13 @@ class RecoveryCode(Table):
             cls.create(user=user_id, sha256=_digest(user_id, code))
 
     @classmethod
-    def left(cls, user_id: int) -> int:
-        """How many a user has not used."""
-        return int(cls.select().where(cls.user == user_id).count())
-
-    @classmethod
     def take(cls, user_id: int, code: str) -> bool:
         """Use a code up; False: there is none such."""
         return bool(
             cls.delete().where((cls.user == user_id) & (cls.sha256 == _digest(user_id, code))).execute()
         )
 
-    @classmethod
-    def knows(cls, user_id: int, code: str) -> bool:
-        """Whether there is such a code, without using it up."""
-        return bool(
-            cls.select().where((cls.user == user_id) & (cls.sha256 == _digest(user_id, code))).exists()
-        )
-
 
 def _digest(user_id: int, code: str) -> str:
-    # Codes have 80 random bits; the user's id keeps those of two users apart.
+    # Codes have 79 random bits; the user's id keeps those of two users apart.
     return digest(f"{user_id}:{code}")

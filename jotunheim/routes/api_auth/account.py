@@ -34,10 +34,12 @@ def _new_password(call: Call[OwnChange, NoQuery]) -> str | None:
     if call.body.password is None:
         return None
     user = users.find(call.actor.user_id)
+    if user.password_hash is not None and call.body.current_password is None:
+        raise DataValidationError([FieldProblem("current_password", "is required for another password")])
+    # To guess the present one is as slow as logging in; to judge and to hash the next one costs as much as that.
+    call.context.throttle.hit("login_account", user.email)
     if user.password_hash is not None:
-        if call.body.current_password is None:
-            raise DataValidationError([FieldProblem("current_password", "is required for another password")])
-        call.context.throttle.hit("login_account", user.email)
+        assert call.body.current_password is not None
         login.assert_same_person(user, call.body.current_password.get_secret_value())
     return users.hash_of(call.body.password, user)
 
