@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 from pydantic import Field, ValidationError
@@ -18,6 +19,10 @@ from jotunheim.routes.call import NoQuery
 from jotunheim.services import jobs
 
 STREAM_POLL_SECONDS = 0.3
+STREAMS_AT_FULL_PACE = 20
+"""Streams of one user that are looked after so often; more of them share that, so that nobody takes the API's time with them."""
+_open: Counter[int] = Counter()
+"""Streams of this process by user."""
 Show = Callable[[EventView], EventView | None]
 """What the reader may see of an event; None: nothing."""
 
@@ -30,7 +35,7 @@ class EventQuery(NoQuery):
 
 
 async def stream_events(
-    request: Request, owner_id: int | None, show: Show, authorize_again: Callable[[], Actor]
+    request: Request, actor: Actor, owner_id: int | None, show: Show, authorize_again: Callable[[], Actor]
 ) -> EventSourceResponse:
     """A job's events as server-sent events until the job is over, or the reader may not read it any more; `Last-Event-ID` resumes.
 
@@ -54,19 +59,25 @@ async def stream_events(
         except (UnauthorizedError, ForbiddenError, NotFoundError):
             return [], False  # whoever comes back for the rest is told
 
-    return EventSourceResponse(_events(read, after, show), ping=15)
+    return EventSourceResponse(_events(read, after, show, actor.user_id), ping=15)
 
 
 async def _events(
-    read: Callable[[int], tuple[list[EventView], bool]], after: int, show: Show
+    read: Callable[[int], tuple[list[EventView], bool]], after: int, show: Show, reader_id: int
 ) -> AsyncIterator[ServerSentEvent]:
     more = True
-    while more:
-        events, more = await run_in_threadpool(read, after)
-        for event in events:
-            after = event.seq
-            shown = show(event)
-            if shown is not None:
-                yield ServerSentEvent(id=str(event.seq), event=event.type, data=shown.model_dump_json())
-        if more and not events:
-            await asyncio.sleep(STREAM_POLL_SECONDS)
+    _open[reader_id] += 1
+    try:
+        while more:
+            events, more = await run_in_threadpool(read, after)
+            for event in events:
+                after = event.seq
+                shown = show(event)
+                if shown is not None:
+                    yield ServerSentEvent(id=str(event.seq), event=event.type, data=shown.model_dump_json())
+            if more and not events:
+                await asyncio.sleep(STREAM_POLL_SECONDS * max(1, _open[reader_id] / STREAMS_AT_FULL_PACE))
+    finally:
+        _open[reader_id] -= 1
+        if not _open[reader_id]:
+            del _open[reader_id]

@@ -59,8 +59,7 @@ def cancel_job(call: Call[CancelRequest, NoQuery]) -> Reply:
 
 
 async def _stream(request: Request, actor: Actor, again: Callable[[], Actor]) -> EventSourceResponse:
-    del actor
-    return await stream_events(request, None, lambda event: event, again)
+    return await stream_events(request, actor, None, lambda event: event, again)
 
 
 @operations.get(

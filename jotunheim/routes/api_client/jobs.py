@@ -69,7 +69,7 @@ def cancel_job(call: Call[CancelRequest, NoQuery]) -> Reply:
 
 
 async def _stream(request: Request, actor: Actor, again: Callable[[], Actor]) -> EventSourceResponse:
-    return await stream_events(request, actor.user_id, client_event, again)
+    return await stream_events(request, actor, actor.user_id, client_event, again)
 
 
 @operations.get(
