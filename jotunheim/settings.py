@@ -138,6 +138,10 @@ class Settings(BaseModel):
     """How long a worker that was told to stop lets its runs finish."""
     job_timeout_seconds: int = Field(default=3600, ge=10)
     """The longest that one run may take."""
+    backup_timeout_seconds: int = Field(default=6 * 3600, ge=10, le=7 * 86_400)
+    """The longest that making a backup, or going back to one, may take."""
+    backup_rate_limit: Rate = "10/hour"
+    """How many backups of a server its owner may ask for; empty: as many as there may be."""
     warm_ansible: bool = True
     """Whether workers keep Ansible loaded and fork it for each run."""
     guest_agent_wait_seconds: int = Field(default=0, ge=0)

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from jotunheim.ansible.inventory import SecretReference
+from jotunheim.data.backup.status import Compression
 from jotunheim.data.server.spec import PREFIXES
 from jotunheim.repositories.peewee.addresses import Address
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.settings import Settings
@@ -198,14 +200,70 @@ def pve_snapshot(
     )
 
 
-def pve_delete(server: Server, node: Node, *, purge: bool, backups: bool) -> dict[str, Any]:
-    """How the VM is destroyed."""
+def pve_backup(state: str, backup: Backup, timeout_seconds: int) -> dict[str, Any]:
+    """A backup that shall be `present`, `absent`, `locked` or `unlocked`."""
+    return _given(
+        {
+            "pve_backup_state": state,
+            "pve_backup_id": str(backup.id),
+            "pve_backup_storage": backup.storage,
+            "pve_backup_volume": backup.volume,
+            "pve_backup_vmid": backup.vmid,
+            "pve_backup_mode": backup.mode,
+            "pve_backup_compress": "0" if backup.compress == Compression.NONE else backup.compress,
+            "pve_backup_notes": backup.notes,
+            "pve_backup_timeout_seconds": timeout_seconds,
+        }
+    )
+
+
+def pve_restore(
+    volume: str,
+    restore_id: str,
+    *,
+    stop: bool,
+    destroy_snapshots: bool,
+    is_unmarked: bool,
+    timeout_seconds: int,
+) -> dict[str, Any]:
+    """Which backup the VM is put back to; its disks go where they were.
+
+    Args:
+        is_unmarked: an earlier restore broke off, and may have left a VM without a mark.
+    """
+    return {
+        "pve_restore_volume": volume,
+        "pve_restore_id": restore_id,
+        "pve_restore_stop": stop,
+        "pve_restore_destroy_snapshots": destroy_snapshots,
+        "pve_restore_is_unmarked": is_unmarked,
+        "pve_restore_timeout_seconds": timeout_seconds,
+    }
+
+
+def pve_delete(
+    server: Server,
+    node: Node,
+    *,
+    purge: bool,
+    backups: bool,
+    is_elsewhere: bool = False,
+    is_unmarked: bool = False,
+) -> dict[str, Any]:
+    """How the VM is destroyed.
+
+    Args:
+        backups: they go as well.
+        is_elsewhere: some are on other storages than the node's `backup_storage`; then all are looked at.
+        is_unmarked: a restore broke off, and may have left a VM without a mark.
+    """
     return _given(
         {
             "pve_delete_purge": purge,
             "pve_delete_backups": backups,
-            "pve_delete_backup_storage": node.backup_storage,
+            "pve_delete_backup_storage": None if is_elsewhere else node.backup_storage,
             "pve_delete_scratch_vmid": server.scratch_vmid,
+            "pve_delete_is_unmarked": is_unmarked,
         }
     )
 

@@ -6,13 +6,14 @@ import os
 from jotunheim import drivers
 from jotunheim.ansible import runner
 from jotunheim.bootstrap.store import use_store
+from jotunheim.jobs import backup as backup_jobs
 from jotunheim.jobs import node as node_jobs
 from jotunheim.jobs import server as server_jobs
 from jotunheim.jobs.queue import Queue
 from jotunheim.jobs.worker import Worker
 from jotunheim.settings import Settings
 
-KINDS = {kind.type: kind for kind in (*server_jobs.KINDS, *node_jobs.KINDS)}
+KINDS = {kind.type: kind for kind in (*server_jobs.KINDS, *backup_jobs.KINDS, *node_jobs.KINDS)}
 
 
 def build(settings: Settings) -> Worker:

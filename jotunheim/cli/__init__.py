@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from jotunheim.cli import (
     accounts,
     audit,
+    backups,
     database,
     firewall,
     imports,
@@ -74,6 +75,7 @@ for name, group in (
     ("server", servers.app),
     ("iso", isos.app),
     ("snapshot", snapshots.app),
+    ("backup", backups.app),
     ("firewall", firewall.app),
     ("ruleset", rulesets.app),
     ("job", jobs.app),

@@ -7,6 +7,9 @@ from jotunheim.cli.client import Api
 from jotunheim.cli.errors import CommandError
 from jotunheim.cli.output import Document
 
+LATEST = "latest"
+"""Instead of a backup's id: the newest one."""
+
 
 def location_id(api: Api, reference: str) -> int:
     """Id of a location, by id, short code or name."""
@@ -65,6 +68,30 @@ def server_id(api: Api, reference: str) -> str:
         return str(uuid.UUID(reference))
     chosen: str = _only("server", reference, api.all("/servers", "servers", name=reference), ("name",))["id"]
     return chosen
+
+
+def backup_id(api: Api, of_server: str, reference: str) -> str:
+    """Id of a backup of a server, by id, by how that begins, or `latest`: the newest that is ready."""
+    with suppress(ValueError):
+        return str(uuid.UUID(reference))
+    found = api.all(f"/servers/{of_server}/backups", "backups")  # the newest first
+    if reference == LATEST:
+        matching = [backup for backup in found if backup["status"] == "ready"][:1]
+    else:
+        matching = [backup for backup in found if backup["id"].startswith(reference)]
+    if len(matching) == 1:
+        chosen: str = matching[0]["id"]
+        return chosen
+    if not matching:
+        raise CommandError(
+            f"There is no backup {reference} of this server.",
+            code="not_found",
+            hint=f"jotunheim backup list {of_server} shows all.",
+        )
+    ids = ", ".join(backup["id"] for backup in matching)
+    raise CommandError(
+        f"Several backups begin with {reference}: {ids}.", code="conflict", hint="Give more of the id."
+    )
 
 
 def server(api: Api, reference: str) -> Document:

@@ -28,6 +28,12 @@ def sandbox(
             metavar="none|process", help="What runs inside a VM: nothing, or isolated processes with sshd."
         ),
     ] = "none",
+    pbs: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A new state also has a Proxmox Backup Server storage; repeatable."
+        ),
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Load the state from here, save it here at the end.")
     ] = None,
@@ -46,6 +52,7 @@ def sandbox(
             time_scale=time_scale,
             nodes=nodes,
             guests=guests,
+            pbs=pbs or [],
             state=state,
             command=command or [],
         )

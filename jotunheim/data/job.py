@@ -24,11 +24,26 @@ class JobType(StrEnum):
     SNAPSHOT_CREATE = "snapshot.create"
     SNAPSHOT_ROLLBACK = "snapshot.rollback"
     SNAPSHOT_DELETE = "snapshot.delete"
+    BACKUP_CREATE = "backup.create"
+    BACKUP_RESTORE = "backup.restore"
+    BACKUP_LOCK = "backup.lock"
+    BACKUP_UNLOCK = "backup.unlock"
+    BACKUP_DELETE = "backup.delete"
     NODE_SYNC = "node.sync"
 
 
-CLONING = frozenset({JobType.BUILD, JobType.REBUILD})
-"""Jobs that clone a template: nodes and storages bound how many do so at once."""
+BACKUP_JOBS = frozenset(
+    {
+        JobType.BACKUP_CREATE,
+        JobType.BACKUP_RESTORE,
+        JobType.BACKUP_LOCK,
+        JobType.BACKUP_UNLOCK,
+        JobType.BACKUP_DELETE,
+    }
+)
+"""Jobs about one backup; their parameters name it."""
+CLONING = frozenset({JobType.BUILD, JobType.REBUILD, JobType.BACKUP_RESTORE})
+"""Jobs that write whole disks: nodes and storages bound how many do so at once."""
 
 
 class JobStatus(StrEnum):
@@ -173,7 +188,7 @@ class ClientJobView(View):
         shown = job.model_dump()
         shown["resources"] = [resource for resource in shown["resources"] if resource["type"] == "server"]
         shown["error"] = client_error(job.error)
-        if job.type == JobType.DELETE:
+        if job.type in (JobType.DELETE, JobType.BACKUP_CREATE):
             shown["result"] = None  # volumes of the operator's storage
         return cls.model_validate(shown)
 
@@ -183,8 +198,11 @@ OWNERS_CODES = {
     "resource_limit_exceeded": "The server has as many as it may have.",
     "plan_outdated": "The server is no longer as the preview found it; nothing was changed.",
     "shutdown_timeout": "The guest did not shut down in time.",
+    "backup_not_found": "The backup is no longer on its storage.",
+    "backup_protected": "The backup is locked.",
     "snapshot_not_found": "There is no such snapshot.",
     "snapshots_exist": "The server has snapshots, and they were not given up.",
+    "vm_running": "The server runs, and was not to be stopped.",
     "vm_locked": "The server is busy with something else.",
     "node_unavailable": "The hypervisor does not answer.",
 }

@@ -165,6 +165,18 @@ class SnapshotBrokenError(ProxmoxRequestError):
     code = "snapshot_broken"
 
 
+class BackupNotFoundError(ProxmoxNotFoundError):
+    """The storage has no such backup."""
+
+    code = "backup_not_found"
+
+
+class BackupProtectedError(ProxmoxRequestError):
+    """The storage does not let the backup go."""
+
+    code = "backup_protected"
+
+
 class VmNotOursError(ProxmoxRequestError):
     """The VM under this VMID does not carry our server's UUID; it must not be touched."""
 
@@ -181,6 +193,12 @@ class VmProtectedError(ProxmoxRequestError):
     """PVE's own protection flag is set: the VM and its disks cannot be removed."""
 
     code = "vm_protected"
+
+
+class VmRunningError(ProxmoxRequestError):
+    """The VM runs, and what was asked for needs it stopped."""
+
+    code = "vm_running"
 
 
 class SnapshotsExistError(ProxmoxRequestError):

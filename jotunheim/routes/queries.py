@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue
 
+from jotunheim.data.backup.status import BackupStatus
 from jotunheim.data.fields import LABEL_KEY, Id, Vmid
 from jotunheim.data.job import JobStatus, JobType
 from jotunheim.data.node.spec import OsFamily
@@ -186,6 +187,25 @@ class SnapshotListQuery(ListQuery):
     """The query of the list of a server's snapshots; the oldest come first."""
 
     sort: str | None = _sorted_by("created_at", "name")
+
+
+class ServerBackupListQuery(ListQuery):
+    """The query of the list of a server's backups; the newest come first."""
+
+    sort: str | None = _sorted_by("created_at", "taken_at", "size_bytes", "status")
+    status: BackupStatus | None = None
+    locked: bool | None = None
+
+
+class BackupListQuery(ServerBackupListQuery):
+    """The query of the list of all backups, those of servers that are gone too; the newest come first."""
+
+    server_id: uuid.UUID | None = None
+    owner_id: Id | None = None
+    node_id: Id | None = None
+    storage: str | None = _text()
+    kept: bool | None = None
+    """Whether their servers are gone."""
 
 
 class StorageListQuery(ListQuery):

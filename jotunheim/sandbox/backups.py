@@ -1,6 +1,7 @@
 """Backups with vzdump: making archives, what they hold, defaults."""
 
 import asyncio
+import copy
 import time
 import uuid
 from dataclasses import dataclass
@@ -8,11 +9,12 @@ from typing import Any
 
 from fakepve.formats import split_list
 
-from jotunheim.sandbox import drives
-from jotunheim.sandbox.boot import EMPTY_DISK
+from jotunheim.sandbox import drives, notes, pbs
+from jotunheim.sandbox.boot import EMPTY_DISK, boot_vm, halted
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.drives import format_size, parse_drive
 from jotunheim.sandbox.errors import ApiError, bad_params, failure
+from jotunheim.sandbox.protection import protected_limit, refuse_more_protected
 from jotunheim.sandbox.state import BackupContent, Vm, Volume
 from jotunheim.sandbox.storage import require_volume_access
 from jotunheim.sandbox.tasks import Worker
@@ -38,6 +40,8 @@ class Job:
     compress: str
     notes: str | None
     protected: bool
+    protected_limit: int | None
+    """How many protected backups of a VM the sender may have on the storage."""
     arguments: str
     bwlimit: int | None
 
@@ -56,6 +60,10 @@ async def vzdump(call: Call) -> str:
         call.require(f"/vms/{vmid}", "VM.Backup")
     storage = str(call.get("storage", "local"))
     call.require(f"/storage/{storage}", "Datastore.AllocateSpace")
+    if any(name in call.sent for name in ("bwlimit", "ionice", "performance")):
+        call.require("/", "Sys.Modify")
+    if "\n" in str(call.get("notes-template", "")):
+        raise bad_params(notes_template="contains a line feed")
     sent = " ".join(f"--{name} {_quoted(str(value))}" for name, value in call.sent.items() if name != "vmid")
     listed = " ".join(str(vmid) for vmid in vmids)
     job = Job(
@@ -66,6 +74,7 @@ async def vzdump(call: Call) -> str:
         str(call.get("compress", "0")),
         call.get("notes-template"),
         bool(call.get("protected")),
+        protected_limit(call, storage),
         f"{listed} {sent} --node {call.node}",
         call.get("bwlimit"),
     )
@@ -91,6 +100,11 @@ async def _run(world: World, job: Job, worker: Worker) -> None:
             failed = True
             worker.say(f"ERROR: Backup of VM {vmid} failed - {error.message}")
             worker.say(f"INFO: Failed at {_clock()}")
+        except asyncio.CancelledError:
+            worker.say(f"ERROR: Backup of VM {vmid} failed - {worker.interrupted}")
+            worker.say(f"INFO: Failed at {_clock()}")
+            worker.say(f"ERROR: Backup job failed - {worker.interrupted}")
+            raise
     worker.say(f"INFO: Backup job finished {'with errors' if failed else 'successfully'}")
     if failed:
         raise failure("job errors")
@@ -110,6 +124,8 @@ async def _back_up(world: World, job: Job, vmid: int, worker: Worker) -> None:
     vm = world.state.vms.get(vmid)
     if vm is None or vm.node != job.node:
         raise failure(f"unable to find VM '{vmid}'")
+    if job.protected:
+        refuse_more_protected(world, job.storage, job.node, vmid, job.protected_limit)
     began = time.time()
     worker.say(f"INFO: Starting Backup of VM {vmid} (qemu)")
     worker.say(f"INFO: Backup started at {_clock()}")
@@ -117,9 +133,14 @@ async def _back_up(world: World, job: Job, vmid: int, worker: Worker) -> None:
     async with world.vm_lock(vmid, say=worker.say):
         check_lock(vm)
         vm.config["lock"] = "backup"
+    ran = vm.run is not None
     try:
-        await _write_archive(world, job, vm, worker)
+        volume = await _write_archive(world, job, vm, worker)
+        _describe(world, job, vm, volume, worker)
     finally:
+        if ran and job.mode == "stop" and vm.run is None:
+            worker.say("INFO: restarting vm")
+            boot_vm(world, vm)
         if vm.lock == "backup":
             del vm.config["lock"]
     passed = int(time.time() - began)
@@ -127,8 +148,9 @@ async def _back_up(world: World, job: Job, vmid: int, worker: Worker) -> None:
     worker.say(f"INFO: Backup finished at {_clock()}")
 
 
-async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> None:
-    running, mode = vm.run is not None, job.mode
+async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> Volume:
+    running = vm.run is not None
+    mode = job.mode if running else "stop"
     live = running and mode != "stop"
     if not live:
         worker.say(f"INFO: backup mode: {mode}")
@@ -149,63 +171,147 @@ async def _write_archive(world: World, job: Job, vm: Vm, worker: Worker) -> None
     if live:
         worker.say(f"INFO: backup mode: {mode}")
         worker.say("INFO: ionice priority: 7")
-    volid = _free_volid(world, job, vm.vmid)
-    path, size = world.volumes.path(volid), max(EMPTY_ARCHIVE, int(used * ARCHIVE_SHARE))
-    worker.say(f"INFO: creating vzdump archive '{path}'")
-    config = {name: value for name, value in vm.config.items() if name not in ("lock", "parent")}
-    if not running:
+    stopped = time.time()
+    if running and not live:
+        worker.say("INFO: stopping virtual guest")
+        await world.sleep("shutdown")
+        halted(world, vm)
+    on_pbs = world.volumes.storage(job.storage).pbs
+    moment = _free_moment(world, job, vm.vmid)
+    volid = _volid(job, vm.vmid, moment, on_pbs=on_pbs)
+    config = _archived(vm, worker)
+    worker.say(f"INFO: creating {_named(world, volid)}")
+    if not live:
         worker.say("INFO: starting kvm to execute backup task")
     await world.sleep("backup")
     worker.say(f"INFO: started backup task '{uuid.uuid4()}'")
-    if running:
+    if live:
         worker.say("INFO: resuming VM again")
-    total = sum(disks.values())
+    elif running:
+        boot_vm(world, vm)
+        worker.say(f"INFO: resuming VM again after {int(time.time() - stopped)} seconds")
+    total, taken = sum(disks.values()), max(EMPTY_ARCHIVE, int(used * ARCHIVE_SHARE))
+    reused = _reused(world, job, vm) if on_pbs else False
+    if on_pbs:
+        for line in pbs.bitmap_lines(disks, clean=reused):
+            worker.say(line)
     await asyncio.sleep(world.settings.copy_seconds("backup", total, job.bwlimit))
-    if not world.volumes.fits(world.volumes.storage(job.storage), job.node, size):
-        raise failure("vma_queue_write: write error - No space left on device")
-    gib = f"{total / 1024**3:.1f} GiB"
-    worker.say(f"INFO: 100% ({gib} of {gib}) in 1s, read: {gib}/s, write: 0 B/s")
-    worker.say(f"INFO: transferred {total / 1024**3:.2f} GiB in 1 seconds ({gib}/s)")
+    if not world.volumes.fits(world.volumes.storage(job.storage), job.node, taken):
+        raise pbs.full(job.storage) if on_pbs else failure(f"vma_queue_write: write error - {FULL}")
+    for line in _progress(total, on_pbs=on_pbs, reused=reused):
+        worker.say(line)
     if not running:
         worker.say("INFO: stopping kvm after backup task")
-    worker.say(f"INFO: archive file size: {size // 1024}KB")
+    if not on_pbs:
+        worker.say(f"INFO: archive file size: {taken // 1024}KB")
     volume = world.volumes.create(
-        job.node, volid, vmid=vm.vmid, size=size, used=size, kind="backup", format=SUFFIX[job.compress][1:]
+        job.node,
+        volid,
+        vmid=vm.vmid,
+        size=total + len(text_of(config)) if on_pbs else taken,
+        used=taken,
+        kind="backup",
+        format="pbs-vm" if on_pbs else SUFFIX[job.compress][1:],
     )
-    volume.backup = BackupContent(config, disks, time.time(), files)
-    volume.protected = job.protected
+    volume.ctime = moment
+    volume.backup = BackupContent(
+        config, disks, moment, files, copy.deepcopy(world.state.firewalls.get(vm.vmid))
+    )
+    return volume
+
+
+FULL = "No space left on device"
+
+
+def _named(world: World, volid: str) -> str:
+    """An archive as the log names it."""
+    if world.volumes.storage(volid.partition(":")[0]).pbs:
+        return f"Proxmox Backup Server archive '{pbs.snapshot_of(volid)}'"
+    return f"vzdump archive '{world.volumes.path(volid)}'"
+
+
+def _archived(vm: Vm, worker: Worker) -> dict[str, str]:
+    """The configuration for the archive: without unused disks, snapshots and pending changes."""
+    for name in [name for name in vm.config if name.startswith("unused")]:
+        worker.say(f"INFO: skip unused drive '{vm.config[name]}' (not included into backup)")
+    if vm.snapshots:
+        worker.say("INFO: snapshots found (not included into backup)")
+    elif vm.pending or vm.pending_delete:
+        worker.say("INFO: pending configuration changes found (not included into backup)")
+    return {
+        name: value
+        for name, value in vm.config.items()
+        if name not in ("lock", "parent") and not name.startswith("unused")
+    }
+
+
+def _reused(world: World, job: Job, vm: Vm) -> bool:
+    """Whether QEMU still knows what has changed since the last backup to a Proxmox Backup Server."""
+    return vm.run is not None and any(
+        volume.volid.startswith(f"{job.storage}:backup/") and volume.ctime >= int(vm.run.started)
+        for volume in world.volumes.of_vm(vm.vmid)
+    )
+
+
+def _progress(total: int, *, on_pbs: bool, reused: bool) -> list[str]:
+    size = 0 if reused else total
+    gib = f"{size / 1024**3:.1f} GiB"
+    lines = [f"INFO: 100% ({gib} of {gib}) in 1s, read: {gib}/s, write: 0 B/s"]
+    if on_pbs and reused:
+        lines.append(f"INFO: backup was done incrementally, reused {total / 1024**3:.2f} GiB (100%)")
+    if size or not on_pbs:
+        lines.append(f"INFO: transferred {size / 1024**3:.2f} GiB in 1 seconds ({gib}/s)")
+    return lines
+
+
+def _describe(world: World, job: Job, vm: Vm, volume: Volume, worker: Worker) -> None:
+    """Add the notes, and protect the backup. Bad notes are a warning, and the backup has none."""
     if job.notes:
         worker.say("INFO: adding notes to backup")
-        worker.say("trying to acquire lock...")
-        worker.say(" OK")
-        volume.notes = _notes(job, vm)
+        try:
+            volume.notes = notes.from_template(job.notes, _values(world, job, vm)) or None
+        except ValueError as error:
+            worker.say(f"WARN: unable to add notes - {error}")
+        else:
+            if not world.volumes.storage(job.storage).pbs:
+                worker.say("trying to acquire lock...")
+                worker.say(" OK")
+    if job.protected:
+        worker.say("INFO: marking backup as protected")
+        volume.protected = True
 
 
 def _backed_up(vm: Vm) -> list[str]:
     return [key for key in drives.disks_of(vm.config) if parse_drive(vm.config[key]).get("backup") != "0"]
 
 
-def _notes(job: Job, vm: Vm) -> str:
-    text = job.notes or ""
-    values = {
-        "cluster": "standalone node",
+def _values(world: World, job: Job, vm: Vm) -> dict[str, str]:
+    """The variables of notes."""
+    return {
+        "cluster": "sandbox" if len(world.state.nodes) > 1 else "standalone node",
         "guestname": vm.config.get("name", f"VM{vm.vmid}"),
         "node": job.node,
+        "vmid": str(vm.vmid),
     }
-    for name, value in {**values, "vmid": str(vm.vmid)}.items():
-        text = text.replace("{{" + name + "}}", value)
-    return text.replace("\\n", "\n").replace("\\\\", "\\")
 
 
-def _free_volid(world: World, job: Job, vmid: int) -> str:
-    """The archive's name, which has the second of its start; a later one if that is taken."""
-    moment = time.time()
-    while True:
-        stamp = time.strftime("%Y_%m_%d-%H_%M_%S", time.gmtime(moment))
-        names = [f"{job.storage}:backup/vzdump-qemu-{vmid}-{stamp}{suffix}" for suffix in SUFFIX.values()]
-        if not any(world.volumes.find(job.node, name) for name in names):
-            return f"{job.storage}:backup/vzdump-qemu-{vmid}-{stamp}{SUFFIX[job.compress]}"
+def _volid(job: Job, vmid: int, moment: float, *, on_pbs: bool, suffix: str | None = None) -> str:
+    """The archive's id, which has the second of its start."""
+    if on_pbs:
+        return f"{job.storage}:backup/vm/{vmid}/{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(moment))}"
+    stamp = time.strftime("%Y_%m_%d-%H_%M_%S", time.gmtime(moment))
+    return f"{job.storage}:backup/vzdump-qemu-{vmid}-{stamp}{suffix or SUFFIX[job.compress]}"
+
+
+def _free_moment(world: World, job: Job, vmid: int) -> int:
+    """The second of the backup's start; a later one if an archive has that already."""
+    moment, on_pbs = int(time.time()), world.volumes.storage(job.storage).pbs
+    while any(
+        world.volumes.find(job.node, _volid(job, vmid, moment, on_pbs=on_pbs, suffix=suffix))
+        for suffix in SUFFIX.values()
+    ):
         moment += 1
+    return moment
 
 
 def _clock() -> str:
@@ -214,14 +320,26 @@ def _clock() -> str:
 
 def find_archive(call: Call, volid: str) -> Volume:
     """The backup archive of an id, or PVE's error."""
-    kind = volid.partition(":")[2].partition("/")[0]
-    call.world.volumes.storage(volid.partition(":")[0])
+    volume = look_up_archive(call, volid)
+    if volume is None:
+        raise pbs.missing(volid)
+    return volume
+
+
+def look_up_archive(call: Call, volid: str) -> Volume | None:
+    """As `find_archive`; None for one that is not on a Proxmox Backup Server, which PVE asks later."""
+    storage = call.world.volumes.storage(volid.partition(":")[0])
+    kind, _ = (
+        call.world.volumes.parse(volid) if storage.pbs else (volid.partition(":")[2].partition("/")[0], 0)
+    )
     volume = call.world.volumes.find(call.node, volid)
     if kind != "backup":
         raise failure(f"unable to use volume {volid} - content type needs to be 'backup'")
-    if volume is None or volume.backup is None:
-        raise failure(f"volume '{volid}' does not exist")
-    return volume
+    if volume is not None and volume.backup is not None:
+        return volume
+    if storage.pbs:
+        return None
+    raise failure(f"volume '{volid}' does not exist")
 
 
 @routes("GET", "/nodes/{node}/vzdump/extractconfig")
@@ -271,5 +389,6 @@ async def defaults(call: Call) -> dict[str, Any]:
         "zstd": 1,
     }
     if storage:
-        data |= {"storage": storage, "dumpdir": f"{call.world.volumes.storage(storage).path}/dump"}
+        found = call.world.volumes.storage(storage)
+        data |= {"storage": storage} | ({} if found.pbs else {"dumpdir": f"{found.path}/dump"})
     return data

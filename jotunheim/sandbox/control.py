@@ -25,6 +25,7 @@ from jotunheim.sandbox.control_bodies import (
 )
 from jotunheim.sandbox.faults import Fault
 from jotunheim.sandbox.initial import initial_state
+from jotunheim.sandbox.options import TAKEN
 from jotunheim.sandbox.settings import DURATIONS, RATES
 from jotunheim.sandbox.state import Run, Vm
 from jotunheim.sandbox.world import World
@@ -149,10 +150,14 @@ class ControlServer:
         return {"vms": len(loaded.vms)}
 
     async def reset(self, request: web.Request) -> dict[str, Any]:
-        """A new state. Credentials, tickets and settings stay as they are; faults and the log go."""
+        """A new state. Credentials, tickets, settings and names of pbs storages stay; faults and the log go."""
         asked = await parse_body(request, ResetRequest)
         old = self.world.state
-        fresh = initial_state(asked.nodes or len(old.nodes))
+        taken = sorted(set(TAKEN).intersection(asked.pbs or []))
+        if taken:
+            raise ControlError(400, f"pbs: there is a storage '{taken[0]}' already")
+        pbs = [storage.name for storage in old.storages.values() if storage.pbs]
+        fresh = initial_state(asked.nodes or len(old.nodes), pbs if asked.pbs is None else asked.pbs)
         fresh.users["root@pam"], fresh.ticket_key = old.users["root@pam"], old.ticket_key
         await self.world.replace(fresh)
         self.world.faults.reset()

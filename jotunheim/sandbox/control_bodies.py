@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jotunheim.sandbox.options import STORAGE_NAME
 
 Shape = TypeVar("Shape", bound=BaseModel)
 ControlHandler = Callable[[web.Request], Awaitable[Any]]
@@ -59,9 +61,10 @@ class NodeChange(_Body):
 
 
 class ResetRequest(_Body):
-    """How many nodes the new state has."""
+    """How many nodes the new state has, and which storages of type pbs; what is not said stays."""
 
     nodes: int | None = Field(None, ge=1, le=32)
+    pbs: list[Annotated[str, Field(pattern=STORAGE_NAME)]] | None = None
 
 
 def answering(handler: ControlHandler) -> Callable[[web.Request], Awaitable[web.Response]]:

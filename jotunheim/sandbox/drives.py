@@ -147,7 +147,7 @@ def check_drive(volumes: Volumes, node: str, key: str, text: str, default_storag
         _check_source(volumes, node, key, drive)
         return
     volumes.storage(storage)
-    parse_volname(name)
+    volumes.parse(file)
     if volumes.find(node, file) is None:
         raise failure(f"volume '{file}' does not exist")
     if key in ("efidisk0", "tpmstate0") and is_cdrom(drive):

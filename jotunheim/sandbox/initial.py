@@ -7,6 +7,7 @@ template 9000 and the bridge vmbr0.
 import secrets
 import time
 import uuid
+from collections.abc import Sequence
 
 from jotunheim.sandbox.state import Acl, Node, State, Storage, Token, User, Vm, Volume
 
@@ -15,10 +16,11 @@ USER = "root@pam"
 TOKEN_NAME = "jotunheim"  # noqa: S105 - the name of a token, not its secret
 
 
-def initial_state(nodes: int = 1) -> State:
+def initial_state(nodes: int = 1, pbs: Sequence[str] = ()) -> State:
     """A cluster of `nodes` nodes; each has its own `local` and `vmstore`, pve1 has the template.
 
-    Several nodes share one more storage, `shared`.
+    Several nodes share one more storage, `shared`. `pbs` names datastores of a Proxmox Backup Server, which all
+    nodes share.
     """
     now = time.time()
     names = [f"pve{n}" for n in range(1, nodes + 1)]
@@ -42,6 +44,8 @@ def initial_state(nodes: int = 1) -> State:
         state.storages["shared"] = Storage(
             "shared", "/mnt/pve/shared", ["images", "rootdir", "iso", "backup"], kind="nfs", shared=True
         )
+    for name in pbs:
+        state.storages[name] = Storage(name, "", ["backup"], kind="pbs", shared=True)
     state.vms[TEMPLATE_VMID] = Vm(TEMPLATE_VMID, names[0], _template_config(now), created=now - 3600)
     state.volumes = [
         Volume(

@@ -20,6 +20,7 @@ def main(
     time_scale: float,
     nodes: int,
     guests: str,
+    pbs: Sequence[str] = (),
     state: Path | None,
     command: Sequence[str],
 ) -> int:
@@ -27,7 +28,13 @@ def main(
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="sandbox: %(message)s")
     try:
         options = parse_options(
-            listen=listen, control=control, time_scale=time_scale, nodes=nodes, guests=guests, state=state
+            listen=listen,
+            control=control,
+            time_scale=time_scale,
+            nodes=nodes,
+            guests=guests,
+            pbs=pbs,
+            state=state,
         )
         return asyncio.run(run(options, command))
     except OptionError as error:

@@ -1,10 +1,15 @@
 """The options of `jotunheim sandbox`, checked: a bad one is refused with its name."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 GUESTS = ("none", "process")
 MAX_NODES = 32
+STORAGE_NAME = r"^[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]$"
+TAKEN = ("local", "vmstore", "shared")
+"""Names of storages that a new state has, or may have."""
 
 
 class OptionError(ValueError):
@@ -35,6 +40,8 @@ class Options:
     state_file: Path | None
     guests: bool
     """Whether VMs have real guests."""
+    pbs: tuple[str, ...] = ()
+    """Storages of type pbs of a new state."""
 
 
 def parse_endpoint(option: str, text: str) -> Endpoint:
@@ -53,7 +60,14 @@ def parse_endpoint(option: str, text: str) -> Endpoint:
 
 
 def parse_options(
-    *, listen: str, control: str, time_scale: float, nodes: int, guests: str, state: Path | None
+    *,
+    listen: str,
+    control: str,
+    time_scale: float,
+    nodes: int,
+    guests: str,
+    state: Path | None,
+    pbs: Sequence[str] = (),
 ) -> Options:
     """Check all options of the command line.
 
@@ -66,6 +80,11 @@ def parse_options(
         raise OptionError(f"--time-scale: {time_scale:g} is not between 0 and 1000")
     if not 1 <= nodes <= MAX_NODES:
         raise OptionError(f"--nodes: {nodes} is not between 1 and {MAX_NODES}")
+    for name in pbs:
+        if not re.fullmatch(STORAGE_NAME, name):
+            raise OptionError(f"--pbs: '{name}' is no name of a storage")
+        if name in TAKEN or list(pbs).count(name) > 1:
+            raise OptionError(f"--pbs: there is a storage '{name}' already")
     if state is not None and state.is_dir():
         raise OptionError(f"--state: '{state}' is a folder")
     if state is not None and not state.absolute().parent.is_dir():
@@ -77,4 +96,5 @@ def parse_options(
         nodes,
         state,
         guests == "process",
+        tuple(pbs),
     )

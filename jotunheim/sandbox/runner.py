@@ -87,7 +87,7 @@ def read_state(options: Options) -> State:
         OptionError: the file holds no state.
     """
     if options.state_file is None or not options.state_file.exists():
-        return initial_state(options.nodes)
+        return initial_state(options.nodes, options.pbs)
     try:
         return state_module.load(json.loads(options.state_file.read_text()))
     except (OSError, ValueError) as error:

@@ -42,6 +42,11 @@ class Storage:
     other_used: int = 0
     """Bytes taken by something that is no volume: what fills a storage up in a test."""
 
+    @property
+    def pbs(self) -> bool:
+        """Whether this is a datastore of a Proxmox Backup Server."""
+        return self.kind == "pbs"
+
 
 @dataclass
 class Volume:
@@ -76,6 +81,8 @@ class BackupContent:
     created: float
     files: dict[str, str | None] = field(default_factory=dict)
     """With guests: the files on each disk."""
+    firewall: "Firewall | None" = None
+    """The VM's firewall file, if it had one."""
 
 
 @dataclass

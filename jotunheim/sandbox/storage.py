@@ -6,12 +6,14 @@ import re
 import time
 from typing import Any
 
+from jotunheim.sandbox import pbs
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.drives import TOO_LARGE, formatting
 from jotunheim.sandbox.errors import ApiError, bad_params, failure
+from jotunheim.sandbox.protection import protected_limit, refuse_more_protected
 from jotunheim.sandbox.state import Storage, Volume
 from jotunheim.sandbox.tasks import Worker
-from jotunheim.sandbox.volumes import parse_volname, with_content
+from jotunheim.sandbox.volumes import with_content
 
 routes = Routes()
 
@@ -27,14 +29,17 @@ def _definition(call: Call, storage: Storage) -> dict[str, Any]:
     data: dict[str, Any] = {
         "storage": storage.name,
         "type": storage.kind,
-        "path": storage.path,
         "content": ",".join(storage.content),
         "digest": _digest(call),
     }
+    if storage.path:
+        data["path"] = storage.path
     if storage.shared:
         data["shared"] = 1
     if storage.kind == "nfs":
         data |= {"server": "10.99.0.250", "export": f"/export/{storage.name}"}
+    if storage.pbs:
+        data |= {"server": pbs.SERVER, "datastore": storage.name, "username": pbs.USER}
     return data
 
 
@@ -136,8 +141,8 @@ def _listed(volume: Volume) -> dict[str, Any]:
         data |= {"parent": parent and f"../{parent}", "used": volume.used}
     if volume.content == "backup":
         data["subtype"] = "qemu"
-        if volume.notes:
-            data["notes"] = volume.notes
+        if volume.notes:  # the list has their first line, on either kind of storage
+            data["notes"] = volume.notes.split("\n")[0]
         if volume.protected:
             data["protected"] = 1
     return data
@@ -158,9 +163,8 @@ def full_volid(call: Call) -> str:
 
 def require_volume_access(call: Call, volid: str) -> None:
     """PVE's `check_volume_access`: images and backups need a right on their VM as well as on the storage."""
-    storage, _, name = volid.partition(":")
-    content, owner = parse_volname(name)
-    path = f"/storage/{storage}"
+    content, owner = call.world.volumes.parse(volid)
+    path = f"/storage/{volid.partition(':')[0]}"
     if call.may(path, "Datastore.Allocate"):
         return
     if content in ("iso", "vztmpl", "import"):
@@ -179,16 +183,17 @@ def require_volume_access(call: Call, volid: str) -> None:
 async def volume_info(call: Call) -> dict[str, Any]:
     """One volume's path, size and format."""
     volid = full_volid(call)
-    call.world.volumes.storage(volid.partition(":")[0])
+    storage = call.world.volumes.storage(volid.partition(":")[0])
     require_volume_access(call, volid)
     volume = call.world.volumes.find(call.node, volid)
     if volume is None:
-        raise failure(f"volume_size_info on '{volid}' failed - no format")
+        no_format = failure(f"volume_size_info on '{volid}' failed - no format")
+        raise pbs.missing(volid) if storage.pbs else no_format
     data: dict[str, Any] = {
-        "format": volume.format if volume.content in ("images", "import") else "raw",
+        "format": volume.format if storage.pbs or volume.content in ("images", "import") else "raw",
         "path": call.world.volumes.path(volid),
         "size": volume.virtual_size or volume.size,
-        "used": volume.used,
+        "used": volume.size if storage.pbs else volume.used,
     }
     if volume.content == "backup":
         data["protected"] = int(volume.protected)
@@ -204,23 +209,27 @@ async def change_volume(call: Call) -> None:
     require_volume_access(call, volid)
     volume = call.world.volumes.find(call.node, volid)
     if volume is None:
-        raise failure(f"volume '{volid}' does not exist")
+        on_pbs = call.world.volumes.storage(volid.partition(":")[0]).pbs
+        raise pbs.missing(volid) if on_pbs else failure(f"volume '{volid}' does not exist")
     for name in ("notes", "protected"):
         if name in call.params and volume.content != "backup":
             raise failure(f"attribute '{name}' is not supported for {volume.content}")
     if "notes" in call.params:
         volume.notes = call.params["notes"] or None
+    if call.get("protected") and not volume.protected and volume.vmid:
+        name = volid.partition(":")[0]
+        refuse_more_protected(call.world, name, call.node, volume.vmid, protected_limit(call, name))
     if "protected" in call.params:
         volume.protected = bool(call.params["protected"])
 
 
 @routes("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}")
 async def remove_volume(call: Call) -> str | None:
-    """Delete a volume. One that is not there is deleted all the same."""
+    """Delete a volume. One that is not there is deleted all the same, but not on a Proxmox Backup Server."""
     world, volid = call.world, full_volid(call)
     storage, _, name = volid.partition(":")
-    world.volumes.storage(storage)
-    content, owner = parse_volname(name)
+    on_pbs = world.volumes.storage(storage).pbs
+    content, owner = world.volumes.parse(volid)
     if content == "backup" and owner:
         call.require(f"/storage/{storage}", "Datastore.AllocateSpace")
         call.require(f"/vms/{owner}", "VM.Backup")
@@ -230,7 +239,10 @@ async def remove_volume(call: Call) -> str | None:
     async def work(worker: Worker) -> None:
         volume = world.volumes.find(call.node, volid)
         if volume and volume.protected:
-            raise failure(f"cannot remove protected volume '{name}' on '{storage}'")
+            directory = failure(f"cannot remove protected volume '{name}' on '{storage}'")
+            raise pbs.client_failed("cannot remove protected snapshot") if on_pbs else directory
+        if volume is None and on_pbs:
+            raise pbs.not_removed(volid)
         if volume and world.volumes.children(volume):
             raise failure(f"base volume '{name}' is still in use by linked clones")
         await world.sleep("remove_volume")

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 
+from jotunheim.sandbox import pbs
 from jotunheim.sandbox.errors import bad_params, failure
 from jotunheim.sandbox.state import State, Storage, Volume
 
@@ -76,6 +77,11 @@ class Volumes:
         if "images" not in found.content:
             raise bad_params(storage=f"storage '{name}' does not support vm images")
         return found
+
+    def parse(self, volid: str) -> tuple[str, int | None]:
+        """Content type and owner of a volume by its id, as its storage names volumes, or PVE's error."""
+        storage, _, name = volid.partition(":")
+        return (pbs.parse_volname if self.storage(storage).pbs else parse_volname)(name)
 
     def find(self, node: str, volid: str) -> Volume | None:
         """The volume of an id, as seen from a node."""
@@ -183,9 +189,12 @@ class Volumes:
         return list(self._by_id.values())
 
     def path(self, volid: str) -> str:
-        """The file of a volume on a `dir` storage."""
+        """The file of a volume on a storage of files; of a Proxmox Backup Server, the URL that PVE makes up."""
         name, _, rest = volid.partition(":")
-        base = self.storage(name).path
+        storage = self.storage(name)
+        if storage.pbs:
+            return f"pbs://{pbs.repository(name)}/{pbs.snapshot_of(volid)}"
+        base = storage.path
         folder, _, file = rest.partition("/")
         if folder in FOLDERS:
             return f"{base}/{FOLDERS[folder]}/{file}"

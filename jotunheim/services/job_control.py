@@ -10,13 +10,21 @@ from jotunheim.exceptions.service import ConflictError, ForbiddenError, QueueFul
 from jotunheim.repositories.peewee.database import locking, transaction
 from jotunheim.repositories.peewee.jobs import LIVE, Job
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.backups.requests import RESTORABLE
 from jotunheim.services.jobs import find_job, read_job
 from jotunheim.services.servers import configure, delete, firewall
 from jotunheim.services.servers.requests import READY, assert_free
 from jotunheim.services.servers.withdraw import withdraw
 from jotunheim.settings import Settings
 
-_RETRYABLE = {JobType.BUILD: frozenset({ServerStatus.BUILD_FAILED}), JobType.DELETE: delete.DELETABLE}
+_RETRYABLE = {
+    JobType.BUILD: frozenset({ServerStatus.BUILD_FAILED}),
+    JobType.DELETE: delete.DELETABLE,
+    JobType.BACKUP_RESTORE: RESTORABLE,
+    JobType.BACKUP_LOCK: RESTORABLE,
+    JobType.BACKUP_UNLOCK: RESTORABLE,
+    JobType.BACKUP_DELETE: RESTORABLE,
+}
 """The server's statuses in which a failed job can be tried again; for all other types: ready."""
 
 
@@ -112,6 +120,8 @@ def _assert_repeatable(job: Job, server: Server) -> None:
         return
     if job.type == JobType.PASSWORD:
         raise ConflictError("The password was erased when the job ended.", hint="Ask for a new one.")
+    if job.type == JobType.BACKUP_RESTORE and job.others_worked_since():
+        raise ConflictError("Others have worked on the server since this job ended.", hint="Ask for it anew.")
     if job.type == JobType.REBUILD and server.scratch_vmid is None:
         # The VMID that it was to use is anybody's again.
         raise ConflictError("The server was rebuilt since this job failed.", hint="Ask for it anew.")

@@ -27,9 +27,14 @@ def find(table: type[Row], what: str, id_: int, if_match: str | None = None) -> 
     row: Row | None = locking(model.select().where(model.id == id_), model).first()
     if row is None:
         raise NotFoundError(what, id_)
+    assert_version(what, row, if_match)
+    return row
+
+
+def assert_version(what: str, row: Versioned, if_match: str | None) -> None:
+    """Raise PreconditionFailedError when the caller knows another version of a row."""
     if if_match is not None and if_match not in ("*", f'"{row.version}"'):
         raise PreconditionFailedError(f"The {what} was changed since it was read. Read it again.")
-    return row
 
 
 def assert_no_version(what: str, if_match: str | None) -> None:

@@ -11,11 +11,12 @@ from jotunheim.data.paging import Page, Paged
 from jotunheim.data.ssh_key import SshKeyChange, SshKeySpec, UserSshKeyView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import NotFoundError
-from jotunheim.exceptions.service import PreconditionFailedError, ResourceLimitExceededError
+from jotunheim.exceptions.service import ResourceLimitExceededError
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import locking, serialize, unique
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.repositories.peewee.ssh_keys import SshKey
+from jotunheim.services import resources
 
 MAX_KEYS = 100
 """How many keys a user may keep, and a server have."""
@@ -76,8 +77,7 @@ def find(id_: int, user_id: int | None = None, if_match: str | None = None) -> S
     key: SshKey | None = locking(SshKey.matching(user_id).where(SshKey.id == id_), SshKey).first()
     if key is None:
         raise NotFoundError("ssh key", id_)
-    if if_match is not None and if_match not in ("*", f'"{key.version}"'):
-        raise PreconditionFailedError("The key was changed since it was read. Read it again.")
+    resources.assert_version("key", key, if_match)
     return key
 
 

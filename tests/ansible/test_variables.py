@@ -1,6 +1,7 @@
 """What the service gives to a role and what the role declares are the same."""
 
 import inspect
+import uuid
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from jotunheim.ansible.inventory import SecretReference
 from jotunheim.data.server.firewall import FirewallRule
 from jotunheim.data.server.spec import Limits
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.settings import Settings
@@ -34,6 +36,7 @@ SERVER = Server(
     node=NODE,
     template=Template(vmid=9000, default_user="debian"),
 )
+BACKUP = Backup(id=uuid.uuid4(), vmid=1000, storage="local", volume="local:backup/x", notes="n")
 GIVEN: dict[str, dict[str, Any]] = {
     "pve_clone": variables.pve_clone(SERVER, NODE),
     "pve_config": variables.pve_config(
@@ -49,6 +52,10 @@ GIVEN: dict[str, dict[str, Any]] = {
     "pve_restart": variables.pve_restart("if_needed"),
     "pve_password": variables.pve_password(SERVER, SecretReference("server/1/password"), Settings()),
     "pve_snapshot": variables.pve_snapshot("present", "before", description="d", with_memory=True, limit=2),
+    "pve_backup": variables.pve_backup("present", BACKUP, 60),
+    "pve_restore": variables.pve_restore(
+        "local:backup/x", "1", stop=True, destroy_snapshots=True, is_unmarked=False, timeout_seconds=60
+    ),
     "pve_delete": variables.pve_delete(SERVER, NODE, purge=True, backups=True),
     "pve_settle": variables.pve_settle(["UPID:pve1:0:0:0:qmstop:1000:root@pam:"], stop=True),
     "pve_adopt": variables.pve_adopt("", ""),

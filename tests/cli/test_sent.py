@@ -42,6 +42,7 @@ class Recorder:
         return {
             "server": SERVER,
             "job": self.job,
+            "backup": {"server_name": "web-1"},
             "servers": [SERVER],
             "templates": [template, foreign],
             **listed,
@@ -232,6 +233,11 @@ def test_check_is_said_in_the_query(api: Recorder) -> None:
         ["server", "suspend", "web-1", "--reason", "unpaid"],
         ["server", "unsuspend", "web-1"],
         ["server", "delete", "web-1", "--yes"],
+        ["backup", "create", "web-1"],
+        ["backup", "restore", "web-1", ID, "--stop"],
+        ["backup", "lock", "web-1", ID],
+        ["backup", "unlock", "web-1", ID],
+        ["backup", "delete", "web-1", ID],
         ["snapshot", "create", "web-1", "before"],
         ["snapshot", "rollback", "web-1", "before"],
         ["snapshot", "delete", "web-1", "before"],
@@ -273,6 +279,32 @@ def test_snapshots_are_made_rolled_back_and_deleted(api: Recorder) -> None:
         ),
         ("POST", f"{BASE}/snapshots/before/rollback?check=true", {}),
         ("DELETE", f"{BASE}/snapshots/..%2F..%2Fx?check=true", {}),
+    ]
+
+
+def test_backups_are_made_restored_locked_and_deleted(api: Recorder) -> None:
+    made = ["--mode", "stop", "--compress", "none", "--notes", "n", "--storage", "pbs"]
+    for arguments in (
+        ["create", "web-1", *made],
+        ["restore", "web-1", ID, "--stop", "--destroy-snapshots"],
+        ["lock", "web-1", ID],
+        ["unlock", "web-1", ID],
+        ["delete", "web-1", ID],
+        ["kept", "unlock", ID],
+        ["kept", "delete", "../x"],
+    ):
+        ran = api("backup", *arguments, "--check")
+        assert ran.status == 0, ran.err
+    one = f"{BASE}/backups/{ID}"
+    asked = {"mode": "stop", "compress": "none", "notes": "n", "storage": "pbs"}
+    assert api.sent == [
+        ("POST", f"{BASE}/backups?check=true", asked),
+        ("POST", f"{one}/restore?check=true", {"stop": True, "destroy_snapshots": True}),
+        ("POST", f"{one}/lock?check=true", {}),
+        ("DELETE", f"{one}/lock?check=true", {}),
+        ("DELETE", f"{one}?check=true", {}),
+        ("DELETE", f"/api/v1/admin/backups/{ID}/lock?check=true", {}),
+        ("DELETE", "/api/v1/admin/backups/..%2Fx?check=true", {}),
     ]
 
 

@@ -73,7 +73,7 @@ def broken(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def broken_on_postgresql(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
     """The same on PostgreSQL."""
     state = tmp_path_factory.mktemp("broken-on-postgresql")
-    with databases.postgresql(state) as server:
+    with databases.postgresql() as server:
         yield from _started(state / "state", sandbox, {"JOTUNHEIM_DATABASE_URL": server.url})
 
 

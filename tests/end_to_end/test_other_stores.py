@@ -17,9 +17,9 @@ from tests.support.service import Service
 
 
 @pytest.fixture(scope="module")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_url() -> Iterator[str]:
     """A PostgreSQL database of this module's own."""
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as server:
+    with databases.postgresql() as server:
         yield server.url
 
 

@@ -255,7 +255,7 @@ def test_nothing_to_do_is_done(stopped: Service) -> None:
 
 
 def test_two_rotations_at_once_on_postgresql(tmp_path: Path) -> None:
-    with databases.postgresql(tmp_path) as server:
+    with databases.postgresql() as server:
         settings = {"JOTUNHEIM_DATABASE_URL": server.url}
         with Service.start(tmp_path / "state", worker=False, settings=settings) as service:
             [old] = _keys(service)

@@ -20,9 +20,9 @@ from tests.support.service import Service
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+def server() -> Iterator[PostgreSQL]:
     """A PostgreSQL server that takes fewer connections than are made to the API."""
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql"), "-c", "max_connections=60") as started:
+    with databases.postgresql("-c", "max_connections=60") as started:
         yield started
 
 

@@ -70,6 +70,19 @@ def _snapshot(name: str) -> Callable[[World, Servers], str]:
     return _on("running", "/snapshots", {"name": name})
 
 
+def _of_backup(
+    path: str, body: Mapping[str, Any] | None = None, method: str = "POST"
+) -> Callable[[World, Servers], str]:
+    """Ask for something of the running server's backup."""
+
+    def ask(world: World, servers: Servers) -> str:
+        base = f"servers/{servers['running']}/backups"
+        [backup] = world.service.read(base)["backups"]
+        return _job(world.service.ask(f"{base}/{backup['id']}{path}", body, method))
+
+    return ask
+
+
 def _build(world: World, servers: Servers) -> str:
     spec = {"disk_bytes": 5 * GIB, "password": "some-Passw0rd", "ssh_keys": [KEY], "addresses": {"ipv4": 2}}
     return _job(world.service.create_server("new", **spec))
@@ -190,6 +203,23 @@ CASES = (
         "snapshot.rollback",
         _on("running", "/snapshots/kept/rollback"),
         _done(_snapshot("kept"), _on("running", "", CHANGE, "PATCH")),
+    ),
+    Case("backup", "backup.create", _on("running", "/backups", {"notes": "as it was", "mode": "stop"})),
+    Case(
+        "restore",
+        "backup.restore",
+        _of_backup("/restore", {"stop": True, "destroy_snapshots": True}),
+        _done(_on("running", "/backups"), _snapshot("held"), _on("running", "", CHANGE, "PATCH")),
+    ),
+    Case("lock a backup", "backup.lock", _of_backup("/lock"), _done(_on("running", "/backups"))),
+    Case(
+        "unlock a backup",
+        "backup.unlock",
+        _of_backup("/lock", method="DELETE"),
+        _done(_on("running", "/backups"), _of_backup("/lock")),
+    ),
+    Case(
+        "delete a backup", "backup.delete", _of_backup("", method="DELETE"), _done(_on("running", "/backups"))
     ),
     Case(
         "delete a snapshot",

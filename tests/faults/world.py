@@ -22,7 +22,7 @@ SECONDS_FOR_A_JOB = 120.0  # a machine under load; nothing waits for it that goe
 SLOW_SECONDS = 8.0  # longer than a worker takes to start and to find the job
 TASKS = (
     *("clone", "resize", "start", "stop", "shutdown", "reset", "destroy"),
-    *("snapshot", "rollback", "move_disk", "remove_volume"),
+    *("snapshot", "rollback", "move_disk", "remove_volume", "backup", "restore"),
 )
 
 SETTINGS = {
@@ -138,10 +138,7 @@ class World:
             "vms": {
                 vmid: _plain_vm(vm, known=vmid in start.hypervisor["vms"]) for vmid, vm in now["vms"].items()
             },
-            "volumes": {
-                volume["volid"]: {k: v for k, v in volume.items() if k not in ("ctime", "volid")}
-                for volume in now["volumes"]
-            },
+            "volumes": _volumes(now["volumes"]),
             "firewalls": now["firewalls"],
             "pools": now["pools"],
             "records": self._records(without_job),
@@ -300,6 +297,19 @@ def differences(wanted: Any, found: Any, where: str = "") -> list[str]:
     return [] if wanted == found else [f"{where}: {found!r} instead of {wanted!r}"]
 
 
+def _volumes(volumes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Volumes by their names; the names of backups, which tell when they were made, are numbered instead."""
+    found: dict[str, Any] = {}
+    for volume in volumes:
+        plain = {k: v for k, v in volume.items() if k not in ("ctime", "volid")}
+        if plain.get("backup"):
+            plain["backup"] = {k: v for k, v in plain["backup"].items() if k != "created"}
+        name = _undated(volume["volid"])
+        same = sum(other.startswith(name) for other in found)
+        found[f"{name} {same + 1}" if same else name] = plain
+    return found
+
+
 def _clones(state: Mapping[str, Any]) -> list[Any]:
     return [task for task in state["tasks"] if task["type"] == "qmclone"]
 
@@ -346,7 +356,7 @@ def _rows(raw: sqlite3.Connection, table: str) -> list[Any]:
     cursor = raw.execute(f'SELECT * FROM "{table}"')
     columns = [column[0] for column in cursor.description]
     kept = [index for index, column in enumerate(columns) if _is_kept(table, column)]
-    return sorted(repr({columns[index]: row[index] for index in kept}) for row in cursor)
+    return sorted(_undated(repr({columns[index]: row[index] for index in kept})) for row in cursor)
 
 
 def _is_kept(table: str, column: str) -> bool:
@@ -361,6 +371,11 @@ def _stored(id_: str) -> str:
     return id_.replace("-", "")
 
 
+def _undated(text: str) -> str:
+    """A text without the times in the names of backups."""
+    return re.sub(r"vzdump-qemu-(\d+)-[\d_-]+", r"vzdump-qemu-\1-…", text)
+
+
 def _plain_path(path: str) -> str:
-    path = re.sub(r"vzdump-qemu-(\d+)-[\d_-]+", r"vzdump-qemu-\1-…", path)
+    path = _undated(path)
     return re.sub(r"UPID:([^:]+):[^:]+:[^:]+:[^:]+:([^:]+):([^:]*):[^/]*", r"UPID:\1:…:\2:\3", path)

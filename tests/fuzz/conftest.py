@@ -46,13 +46,13 @@ def only_loopback() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """URL of the module's database: PostgreSQL where it says `ON_POSTGRESQL` and that can be had, else SQLite."""
     can_be_had = databases.postgresql_tools() is not None or databases.REQUIRE in os.environ
     if not getattr(request.module, "ON_POSTGRESQL", False) or not can_be_had:
         yield ""
         return
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as server:
+    with databases.postgresql() as server:
         yield server.url
 
 

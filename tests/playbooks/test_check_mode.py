@@ -19,6 +19,7 @@ assert COLLECTIONS.is_dir()  # importing it made the collection importable
 
 GIB = 1024**3
 SNAPSHOT = {"pve_snapshot_name": "clean"}
+BACKUP = {"pve_backup_id": "monday", "pve_backup_storage": "local"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Case:
     """One host of a playbook: what is found there, and what is to be done.
 
     Attributes:
-        prepare: makes the server of this number.
+        prepare: makes the server of this number; may return more variables.
         command: the playbook does something here every time.
     """
 
@@ -50,6 +51,26 @@ def running(sandbox: Sandbox, number: int) -> None:
     sandbox.start(vmid)
     with sandbox.client() as pve:
         pve.put(f"nodes/pve1/qemu/{vmid}/config", cores=2, nameserver="1.1.1.1")
+
+
+def with_backup(sandbox: Sandbox, number: int) -> dict[str, Any]:
+    """A running one with a backup, and settings that are others since."""
+    vmid = sandbox.own_server(number)
+    mark = f"jotunheim:backup={BACKUP['pve_backup_id']}"
+    with sandbox.client() as pve:
+        told = {"vmid": vmid, "storage": "local", "notes-template": mark}
+        pve.run("backup", "POST", "nodes/pve1/vzdump", timeout_seconds=10, **told)
+        [made] = pve.get("nodes/pve1/storage/local/content", content="backup", vmid=vmid)
+        pve.put(f"nodes/pve1/qemu/{vmid}/config", cores=2, nameserver="1.1.1.1")
+    sandbox.start(vmid)
+    return {"pve_restore_volume": made["volid"]}
+
+
+def with_locked_backup(sandbox: Sandbox, number: int) -> None:
+    """One with a backup that is locked."""
+    volume = with_backup(sandbox, number)["pve_restore_volume"]
+    with sandbox.client() as pve:
+        pve.put(f"nodes/pve1/storage/local/content/{volume}", protected=1)
 
 
 def with_snapshot(sandbox: Sandbox, number: int) -> None:
@@ -185,6 +206,23 @@ CASES = {
         Case(running, SNAPSHOT | {"pve_snapshot_with_memory": True, "pve_snapshot_limit": 1}),
         Case(stopped, SNAPSHOT | {"pve_snapshot_with_memory": True}),
     ],
+    "backup_create.yml": [
+        Case(
+            running,
+            BACKUP | {"pve_backup_mode": "suspend", "pve_backup_notes": Unsafe("{{ not a template }}")},
+        ),
+        Case(stopped, BACKUP | {"pve_backup_compress": "0"}),
+    ],
+    "backup_lock.yml": [Case(with_backup, BACKUP)],
+    "backup_unlock.yml": [Case(with_locked_backup, BACKUP)],
+    "backup_delete.yml": [Case(with_backup, BACKUP)],
+    "backup_restore.yml": [
+        Case(with_backup, NOTHING | {"pve_restore_id": "1", "pve_restore_stop": True}),
+        Case(
+            with_backup,
+            CHANGE | {"pve_restore_id": "2", "pve_restore_stop": True, "pve_power_state": "stopped"},
+        ),
+    ],
     "snapshot_delete.yml": [Case(with_snapshot, SNAPSHOT)],
     "snapshot_rollback.yml": [
         Case(with_snapshot, SNAPSHOT, command=True),
@@ -215,8 +253,9 @@ def test_check_mode_changes_nothing_and_predicts_the_run(
 ) -> None:
     servers = {}
     for number, case in enumerate(cases, start=1):
-        case.prepare(sandbox, number)
-        servers[f"web_{number}"] = playbooks.server(number, **case.variables)
+        more = case.prepare(sandbox, number) or {}
+        assert isinstance(more, dict)
+        servers[f"web_{number}"] = playbooks.server(number, **case.variables, **more)
     sandbox.forget_requests()
     inventory = playbooks.inventory(**servers)
     before = sandbox.state()

@@ -34,7 +34,9 @@ def test_no_route_answers_without_a_valid_token(service: Service, operation: Any
     path = operation.path.replace("{id:row}", "1").replace(
         "{id:uuid}", "00000000-0000-4000-8000-000000000000"
     )
-    path = path.replace("{name:str}", "before")
+    path = path.replace("{name:str}", "before").replace(
+        "{backup_id:uuid}", "00000000-0000-4000-8000-000000000000"
+    )
     url = str(service.http.base_url).rstrip("/") + path
     answer = httpx.request(operation.method, url, headers={"Authorization": header} if header else {})
     assert answer.status_code == 401
@@ -269,11 +271,14 @@ def test_answers_are_as_described(service: Service) -> None:
     made = person.post("/auth/tokens", json={"name": "described", "scopes": ["servers:read"]})
     ids["tokens"] = str(made.json()["token"]["id"])
     ids["audit"] = ""
+    backup = service.create(f"servers/{ids['servers']}/backups", {})["backup"]["id"]
+    ids["backups"] = ""
     seen = 0
     for path, methods in document["paths"].items():
         if "get" in methods:
             asks = person if "/auth/" in path else service.http
             filled = path.replace("{id}", ids.get(path.split("/")[4], "")).replace("{address}", "10.99.1.20")
+            filled = filled.replace("{backup_id}", backup)
             answer = asks.get(filled.removeprefix("/api/v1"))
             assert answer.status_code == 200, answer.text
             content = methods["get"]["responses"]["200"]["content"]

@@ -23,6 +23,7 @@ from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.model import DataValidationError
 from jotunheim.repositories.peewee.accounts import Role, Token, User
 from jotunheim.repositories.peewee.addresses import AddressPool
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import database, now
 from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template, TemplateGroup
@@ -86,6 +87,10 @@ FILTERS: dict[str, dict[str, tuple[Any, int]]] = {
     "/admin/firewall-rulesets/{id:row}/servers": {"name": ("s3", 1), "outdated": (True, 12)},
     "/admin/servers/{id:uuid}/isos": {"name": ("image-3", 1)},
     "/client/servers/{id:uuid}/isos": {"name": ("image-3", 1)},
+    "/admin/servers/{id:uuid}/backups": {"status": ("ready", 12), "locked": (True, 1)},
+    "/client/servers/{id:uuid}/backups": {"status": ("ready", 12), "locked": (True, 1)},
+    "/admin/backups": {"status": ("failed", 0), "locked": (True, 1), "server_id": (uuid.UUID(int=1), 12),
+                       "owner_id": (2, 12), "node_id": (4, 1), "storage": ("st3", 1), "kept": (True, 0)},
     "/admin/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1), "user_id": (1, 0), "mine": (True, 12)},
     "/client/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1)},
     "/admin/users": {"email": ("U3@example.com", 1), "role": ("r3", 1), "disabled": (True, 0)},
@@ -184,6 +189,10 @@ class Store:
             for step in range(2):
                 JobStep.create(job=job, attempt=1, name=f"step {step}", status="ok")
                 PveTask.create(job=job, operation="x", upid=f"UPID:{number}:{step}:{status}")
+        Backup.create(
+            server=uuid.UUID(int=1), server_uuid=uuid.UUID(int=1), server_name="s0", owner=self.owner, node=node, vmid=1000,
+            storage=f"st{number}", status="ready", locked=number == 3, size_bytes=number, taken_at=now(),
+        )  # fmt: skip
         at = now() + timedelta(seconds=number)
         self.snapshots.append(
             SnapshotView(name=f"snap-{number}", description="", with_memory=False, parent=None, created_at=at)

@@ -45,6 +45,7 @@ OWNED_TABLES = (
     "job_step",
     "pve_task",
     "job_run",
+    "backup",
 )
 """Tables whose rows belong to somebody, or to a row that does."""
 HOW_MANY_WAIT = 'SELECT COUNT(1) FROM (SELECT 1 FROM "job" AS "t1" WHERE (("t1"."status" = ?) AND ("t1"."run_after" IS NULL)))'
@@ -62,6 +63,8 @@ BODIES: dict[str, Any] = {
     "IsoRequest": {"name": "a.iso"},
     "KeysRequest": {"ssh_keys": []},
     "CancelRequest": {},
+    "ClientBackupSpec": {},
+    "RestoreRequest": {},
     "SshKeySpec": {"name": MARK, "public_key": KEY},
     "SshKeyChange": {"name": "renamed"},
 }
@@ -96,6 +99,7 @@ def somewhere(path: str) -> str:
     for parameter, value in (
         ("{id:row}", "1"),
         ("{id:uuid}", ABSENT_UUID),
+        ("{backup_id:uuid}", ABSENT_UUID),
         ("{name:str}", "x"),
         ("{address:path}", "10.0.0.1"),
     ):

@@ -24,6 +24,15 @@ def pve(shared_sandbox: Sandbox) -> Pve:
     return Pve(shared_sandbox)
 
 
+@pytest.fixture
+def backup_server(pve: Pve) -> Iterator[Pve]:
+    """The shared sandbox with the storage `pbs` of a Proxmox Backup Server, and VM 600."""
+    pve.control.post("/reset", json={"pbs": ["pbs"]}).raise_for_status()
+    pve.clone(600, name="web")
+    yield pve
+    pve.control.post("/reset", json={"pbs": [], "nodes": 1}).raise_for_status()
+
+
 @pytest.fixture(scope="session")
 def guest_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A sandbox whose VMs have real guests, at time scale 0."""

@@ -50,6 +50,22 @@ class Pve:
         """The exit status of the task that a request starts."""
         return self.ended(self.ok(method, path, **params))
 
+    def log(self, upid: str) -> list[str]:
+        """The lines of a task's log."""
+        lines = self.ok("GET", f"/nodes/{upid.split(':')[1]}/tasks/{upid}/log", limit=0)
+        return [str(line["t"]) for line in lines]
+
+    def backups(self, storage: str, vmid: int) -> list[dict[str, Any]]:
+        """The backups of a VM on a storage, as they are listed; the oldest first."""
+        path = f"/nodes/pve1/storage/{storage}/content"
+        found: list[dict[str, Any]] = self.ok("GET", path, content="backup", vmid=vmid)
+        return sorted(found, key=lambda backup: int(backup["ctime"]))
+
+    def back_up(self, vmid: int, storage: str, **params: Any) -> str:
+        """Back up a VM. Returns the volume id."""
+        assert self.task("POST", "/nodes/pve1/vzdump", vmid=vmid, storage=storage, **params) == "OK"
+        return str(self.backups(storage, vmid)[-1]["volid"])
+
     def clone(self, newid: int, **params: Any) -> None:
         """Clone the template and wait."""
         assert self.task("POST", f"{VM}/9000/clone", newid=newid, **params) == "OK"

@@ -28,6 +28,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ({"time_scale": -1}, "--time-scale"),
         ({"nodes": 0}, "--nodes"),
         ({"guests": "some"}, "--guests"),
+        ({"pbs": ["no name"]}, "--pbs"),
+        ({"pbs": ["local"]}, "--pbs"),
+        ({"pbs": ["twice", "twice"]}, "--pbs"),
         ({"state": Path("/nosuch/folder/state.json")}, "--state"),
     ],
 )

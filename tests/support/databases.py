@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import pytest
@@ -79,8 +80,10 @@ def postgresql_tools() -> Path | None:
 
 
 @contextmanager
-def postgresql(directory: Path, *options: str) -> Iterator[PostgreSQL]:
+def postgresql(*options: str) -> Iterator[PostgreSQL]:
     """A PostgreSQL server with an empty database.
+
+    Not below pytest's own folder: root's is closed to others, and each pytest that starts closes it again.
 
     Args:
         options: for the server, e.g. `-c`, `max_connections=40`.
@@ -90,23 +93,22 @@ def postgresql(directory: Path, *options: str) -> Iterator[PostgreSQL]:
         missing("PostgreSQL (Debian: postgresql)")
     # initdb refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    data = directory / "data"
-    data.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        shutil.chown(data, user)
-        for parent in (directory, *directory.parents):
-            if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
-                parent.chmod(parent.stat().st_mode | 0o011)
-    as_owner = ["-U", "jotunheim", "-A", "trust", "--no-sync", "-E", "UTF8"]
-    _run([str(tools / "initdb"), "-D", str(data), *as_owner], user)
-    server = PostgreSQL(tools, data, user, free_port(), options)
-    server.start()
-    try:
-        where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "jotunheim"]
-        _run([str(tools / "createdb"), *where, "jotunheim"], user)
-        yield server
-    finally:
-        server.stop()
+    with TemporaryDirectory(prefix="jotunheim-postgresql-") as directory:
+        data = Path(directory) / "data"
+        data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            Path(directory).chmod(0o711)
+            shutil.chown(data, user)
+        as_owner = ["-U", "jotunheim", "-A", "trust", "--no-sync", "-E", "UTF8"]
+        _run([str(tools / "initdb"), "-D", str(data), *as_owner], user)
+        server = PostgreSQL(tools, data, user, free_port(), options)
+        server.start()
+        try:
+            where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "jotunheim"]
+            _run([str(tools / "createdb"), *where, "jotunheim"], user)
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +32,24 @@ class Sandbox:
     api: httpx.Client
     token_secret: str = ""
     """Secret of the token with the least privileges."""
+    pbs: tuple[str, ...] = ()
+    """Storages of type pbs that it was started with."""
 
     @classmethod
     @contextmanager
     def start(
-        cls, directory: Path, *, time_scale: float, nodes: int = 1, guests: str = "none"
+        cls,
+        directory: Path,
+        *,
+        time_scale: float,
+        nodes: int = 1,
+        guests: str = "none",
+        pbs: Sequence[str] = (),
     ) -> Iterator["Sandbox"]:
-        """Start a sandbox on free ports."""
+        """Start a sandbox on free ports; `pbs` names storages of type pbs that it has besides the others."""
         log = directory / "sandbox.log"
         options = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--guests", guests]
+        options += [part for name in pbs for part in ("--pbs", name)]
         arguments = ["sandbox", *options, "--time-scale", str(time_scale), "--nodes", str(nodes)]
         # Guests are descendants of the sandbox, which tests tell by its command line.
         process = (
@@ -57,7 +66,7 @@ class Sandbox:
             base_url=ready["url"] + "/api2/json", headers=headers, verify=context, timeout=PATIENCE
         )
         try:
-            sandbox = cls(process, ready, control, api)
+            sandbox = cls(process, ready, control, api, pbs=tuple(pbs))
             sandbox.token_secret = sandbox.make_token()
             yield sandbox
             if process.poll() is None:
@@ -93,8 +102,9 @@ class Sandbox:
             grant.path: grant
             for node in self.nodes
             for storage in ("vmstore", "shared")
+            for backups in ("local", *self.pbs)
             for grant in privileges.grants(
-                node=node, vm_storage=storage, backup_storage="local", iso_storage="local", bridge="vmbr0"
+                node=node, vm_storage=storage, backup_storage=backups, iso_storage="local", bridge="vmbr0"
             )
         }
         for number, grant in enumerate(grants.values()):

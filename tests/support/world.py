@@ -10,6 +10,7 @@ import pytest
 
 from jotunheim.repositories.peewee.accounts import Role, Token, User
 from jotunheim.repositories.peewee.addresses import AddressPool
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.firewalls import Ruleset
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template, TemplateGroup
@@ -90,6 +91,20 @@ class World:
         PveTask.create(job=job, operation="x", upid=f"UPID:{job.id}")
         return job
 
+    def backup(self, server: Server, *, kept: bool = False) -> Backup:
+        """A backup of a server that is ready.
+
+        Args:
+            kept: the server is gone.
+        """
+        self.count += 1
+        row: Backup = Backup.create(
+            server=None if kept else server, server_uuid=server.id, server_name=server.name, owner=server.owner_id,
+            node=server.node_id, vmid=server.vmid, storage="local", volume=f"local:backup/{self.count}", status="ready",
+            notes=self._mark(server.owner_id), size_bytes=1, taken_at=now(),
+        )  # fmt: skip
+        return row
+
     def preview(self, server: Server, type_: str) -> Job:
         """A preview on a server that can be applied."""
         job = self.job(server, type=type_, status="succeeded", check_only=True)
@@ -124,6 +139,8 @@ class World:
                 row = self.job(self.server(user))
             case "ssh-keys":
                 row = self.key(user)
+            case "backups":
+                row = self.backup(self.server(user), kept=True)
             case "locations":
                 row = Location.create(name=name, short_code=name)
             case "nodes":
@@ -150,10 +167,16 @@ class World:
 
     def path(self, operation: Operation, user: int) -> tuple[str, str]:
         """The operation's path to a new resource of a user, and to one that does not exist."""
-        absent = ABSENT_UUID if "{id:uuid}" in operation.path else ABSENT_ROW
+        absent = ABSENT_ROW if "{id:row}" in operation.path else ABSENT_UUID
         filled = operation.path.replace("{name:str}", "snap")
         real = self.id_of_new(operation.path.split("/")[2], user)
-        found = [re.sub(r"{id:\w+}", id_, filled) for id_ in (real, absent)]
+        part = real
+        if "{backup_id:uuid}" in filled and "/servers/" in filled:
+            part = str(self.backup(Server.get_by_id(real)).id)
+        found = [
+            re.sub(r"{id:\w+}", id_, filled).replace("{backup_id:uuid}", part_id)
+            for id_, part_id in ((real, part), (absent, ABSENT_UUID))
+        ]
         assert not any("{" in path for path in found), "a path with a parameter that World.path does not fill"
         return found[0], found[1]
 

@@ -42,13 +42,13 @@ def settle(job: Job, context: ActionContext) -> None:
         ServerDeploymentError: the run failed.
         LeaseLostError: the job belongs to another worker now.
     """
-    _settle(job, context, lambda server, vm: server.record_power(Power(vm["status"])), stop=not _keeps(job))
+    _settle(job, context, lambda server, vm: server.record_power(Power(vm["status"])), stop=not keeps(job))
 
 
 def take_back_build(job: Job, context: ActionContext) -> None:
     """Destroy what there is of the VM and forget the server; or keep both, as a build that failed. Raises as `settle`."""
     server = load(job)
-    if _keeps(job):
+    if keeps(job):
         _keep_build(job, context)
         return
     given = {
@@ -83,21 +83,21 @@ def assert_change(job: Job, context: ActionContext) -> None:
 
     What grew stays large: a disk does not shrink, and its size is read back. Raises as `settle`.
     """
-    _wait(job, context)
-    server, asked, keeps = load(job), job.parameters, _keeps(job)
+    wait(job, context)
+    server, asked, is_kept = load(job), job.parameters, keeps(job)
     fields = set(asked["fields"]) or set(configure.asserted(server))
-    if not keeps:
+    if not is_kept:
         fields.discard("disk_bytes")
     ids = Address.ids_of(server)
     if "addresses" in fields:
-        ids = asked["addresses_after" if keeps else "addresses_before"]
+        ids = asked["addresses_after" if is_kept else "addresses_before"]
     result = configure.apply(job, context, server, fields, Address.by_ids(ids), restart="never")
     succeed(job, lambda: configure.record(server, result, ids))
 
 
 def assert_firewall(job: Job, context: ActionContext) -> None:
     """Set the VM's firewall as it is recorded: as before the change, or as it was asked for. Raises as `settle`."""
-    _wait(job, context)
+    wait(job, context)
     server = load(job)
     firewall.apply(job, context, server, firewall.render(server, Address.of([server]).get(server.id, [])))
 
@@ -108,10 +108,10 @@ def give_rebuild_up(job: Job, context: ActionContext) -> None:
     Raises:
         TooLateError: the disks are being swapped already.
     """
-    server, keeps = load(job), _keeps(job)
+    server, is_kept = load(job), keeps(job)
     given = {
-        **_tasks(job, stop=not keeps),
-        **rebuild.made_from(job, server, keep_scratch=keeps),
+        **_tasks(job, stop=not is_kept),
+        **rebuild.made_from(job, server, keep_scratch=is_kept),
         **variables.pve_info(context.settings),
     }
     result = run_playbook(REBUILD, job, server, context, given)
@@ -121,7 +121,7 @@ def give_rebuild_up(job: Job, context: ActionContext) -> None:
     def record() -> None:
         server.mark_rebuild_failed()
         server.record_power(Power(read_back(server, result)["status"]))
-        if not keeps:
+        if not is_kept:
             server.change(scratch_vmid=None)
             Secret.erase(server.password_reference)
 
@@ -130,10 +130,10 @@ def give_rebuild_up(job: Job, context: ActionContext) -> None:
 
 def take_back_snapshot(job: Job, context: ActionContext) -> None:
     """Delete what there is of a new snapshot; or let it be finished. Raises as `settle`."""
-    if _keeps(job):
+    if keeps(job):
         settle(job, context)
         return
-    _wait(job, context, stop=True)
+    wait(job, context, stop=True)
     snapshots.delete(job, context)
 
 
@@ -142,7 +142,7 @@ def stop_rollback(job: Job, context: ActionContext) -> None:
 
     Raises as `settle`.
     """
-    _wait(job, context)
+    wait(job, context)
     server = load(job)
     addresses = Address.of([server]).get(server.id, [])
     result = configure.apply(job, context, server, configure.asserted(server), addresses, restart="never")
@@ -167,10 +167,10 @@ def stop_delete(job: Job, context: ActionContext) -> None:
 
 def take_back_suspension(job: Job, context: ActionContext) -> None:
     """Bring the server back to what it was before; or leave it suspended, as far as it came. Raises as `settle`."""
-    if _keeps(job):
+    if keeps(job):
         settle(job, context)
         return
-    _wait(job, context)
+    wait(job, context)
     server = load(job)
     if server.suspended_from is None:  # it was not touched yet
         succeed(job, server.unsuspend)
@@ -180,10 +180,10 @@ def take_back_suspension(job: Job, context: ActionContext) -> None:
 
 def take_back_unsuspension(job: Job, context: ActionContext) -> None:
     """Stop the server again; or leave it as far as it came, still suspended. Raises as `settle`."""
-    if _keeps(job):
+    if keeps(job):
         settle(job, context)
         return
-    _wait(job, context)
+    wait(job, context)
     suspension.suspend(job, context)
 
 
@@ -198,7 +198,8 @@ def forget_password(job: Job, context: ActionContext) -> None:
     )
 
 
-def _keeps(job: Job) -> bool:
+def keeps(job: Job) -> bool:
+    """Whether what the job has made so far stays."""
     return job.cancel_requested == OnCancel.KEEP
 
 
@@ -206,7 +207,7 @@ def _tasks(job: Job, *, stop: bool) -> dict[str, Any]:
     return variables.pve_settle(PveTask.of([job]).get(job.id, []), stop=stop)
 
 
-def _wait(job: Job, context: ActionContext, *, stop: bool = False) -> dict[str, Any]:
+def wait(job: Job, context: ActionContext, *, stop: bool = False) -> dict[str, Any]:
     """What there is of the VM, once nothing works on it any more."""
     given = {**_tasks(job, stop=stop), **variables.pve_info(context.settings)}
     result = run_playbook(SETTLE, job, load(job), context, given)
@@ -222,7 +223,7 @@ def _settle(
     stop: bool,
     must_exist: bool = True,
 ) -> None:
-    vm = _wait(job, context, stop=stop)
+    vm = wait(job, context, stop=stop)
     server = load(job)
     if must_exist and not vm.get("exists"):
         raise ServerDeploymentError(

@@ -8,8 +8,10 @@ from jotunheim.actions.server.playbook import DELETE, load, run_playbook, succee
 from jotunheim.ansible import variables
 from jotunheim.data.server.requests import Backups
 from jotunheim.exceptions.service import ServerDeploymentError
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.departure import forget
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.restores import has_broken_off
 
 PLAYBOOK = "server_delete.yml"
 
@@ -31,12 +33,15 @@ def delete(job: Job, context: ActionContext) -> None:
         server.node,
         purge=job.parameters["purge"],
         backups=job.parameters["backups"] == Backups.DELETE,
+        is_unmarked=has_broken_off(server),
+        is_elsewhere=bool(Backup.storages_of(server) - {server.node.backup_storage}),
     )
     results = run_playbook(PLAYBOOK, job, server, context, given).results
     told = results.get(DELETE, {})
 
     def record() -> None:
         assert_gone(results)
+        Backup.forget_but(server, told.get("backups_kept", []), told.get("backup_storages", []))
         forget(server)
 
     succeed(job, record, {name: told.get(name, []) for name in ("backups_deleted", "backups_kept")})

@@ -13,6 +13,7 @@ from jotunheim.exceptions.repository import LeaseLostError
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.database import locking, transaction
+from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.job_runs import JobRun
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
@@ -60,11 +61,22 @@ def password_of(job: Job, server: Server) -> SecretReference | str | None:
 
 
 def run_playbook(
-    playbook: str, job: Job, server: Server, context: ActionContext, role_variables: Mapping[str, Any]
+    playbook: str,
+    job: Job,
+    server: Server,
+    context: ActionContext,
+    role_variables: Mapping[str, Any],
+    *,
+    node: Node | None = None,
+    timeout_seconds: int | None = None,
 ) -> runner.HostResult:
     """Run a playbook for a claimed job's server; its tasks become the job's steps. A preview runs in check mode.
 
     What it is started with is recorded first: see `JobRun`.
+
+    Args:
+        node: whose API is spoken to; None: the server's.
+        timeout_seconds: the longest that it may take; None: as the settings say.
 
     Returns:
         What became of the server's tasks.
@@ -73,7 +85,8 @@ def run_playbook(
         ServerDeploymentError: the run failed. A task's own error is its cause, as `TaskFailedError`.
         LeaseLostError: the job belongs to another worker now.
     """
-    name, host_variables = _inventory_host(server, context.settings, role_variables)
+    node = node or server.node
+    name, host_variables = _inventory_host(server, node, context.settings, role_variables)
     recorder = StepRecorder(job, playbooks.step_count(playbook))
     wanted = runner.Run(
         playbook=playbook,
@@ -83,11 +96,11 @@ def run_playbook(
                 job_id=str(job.id),
                 fence=job.fence,
                 variables=host_variables,
-                secrets=context.secrets_of(server.node, server.password_reference),
+                secrets=context.secrets_of(node, server.password_reference),
             )
         ],
         directory=context.settings.runs_dir / f"{job.id}.{job.fence}.{uuid.uuid4().hex[:8]}",
-        timeout_seconds=context.settings.job_timeout_seconds,
+        timeout_seconds=timeout_seconds or context.settings.job_timeout_seconds,
         on_event=recorder.record,
         is_cancelled=lambda: context.interrupted or recorder.lease_lost,
         environment=context.run_environment,
@@ -116,13 +129,13 @@ def _record(job: Job, run: runner.Run) -> None:
 
 
 def _inventory_host(
-    server: Server, settings: Settings, role_variables: Mapping[str, Any]
+    server: Server, node: Node, settings: Settings, role_variables: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Name and variables of a server in an inventory, with secrets by reference."""
     name = f"server-{server.id}" if server.name in inventory.RESERVED_NAMES else server.name
     addresses = Address.of([server]).get(server.id, [])
     return name, {
-        **variables.connection(server, server.node, settings),
+        **variables.connection(server, node, settings),
         **variables.delegated_prefixes(addresses),
         **role_variables,
     }

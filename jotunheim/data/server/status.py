@@ -10,6 +10,8 @@ class ServerStatus(StrEnum):
     READY = "ready"
     BUILD_FAILED = "build_failed"
     REBUILDING = "rebuilding"
+    RESTORING = "restoring"
+    RESTORE_FAILED = "restore_failed"
     DELETING = "deleting"
     DELETE_FAILED = "delete_failed"
 

@@ -312,14 +312,15 @@ class Job(Table):
         return {job.server_uuid for job in query if job.server_uuid}
 
     @classmethod
+    def all_of(cls, server: Server, type_: str) -> Any:
+        """A select of a server's jobs of a type, the newest first, previews left out."""
+        these = (cls.server == server) & (cls.type == type_) & ~cls.check_only
+        return cls.select().where(these).order_by(cls.created_at.desc())
+
+    @classmethod
     def last_of(cls, server: Server, type_: str) -> "Job | None":
         """A server's newest job of a type, previews left out."""
-        found: Job | None = (
-            cls.select()
-            .where((cls.server == server) & (cls.type == type_) & ~cls.check_only)
-            .order_by(cls.created_at.desc())
-            .first()
-        )
+        found: Job | None = cls.all_of(server, type_).first()
         return found
 
     def requeue(self) -> None:

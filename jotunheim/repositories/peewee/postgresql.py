@@ -1,11 +1,12 @@
 """PostgreSQL as it is in practice: restarted now and then, and free to give up one of two transactions that wait for each other."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from peewee import InterfaceError, OperationalError, PostgresqlDatabase
 
@@ -19,14 +20,14 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-class _OfThread:
-    """A thread's connection. It is closed when the thread ends, or opens another."""
+class _Thread:
+    """Stands for a thread that has a connection: it goes with the thread, or with the database."""
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
 
-    def __del__(self) -> None:
-        self._connection.close()
+def _close_here(connection: Any, process_id: int) -> None:
+    """Close a connection, unless this is a child of the process that opened it, which goes on using it."""
+    if os.getpid() == process_id:
+        connection.close()
 
 
 class LastingPostgresql(PostgresqlDatabase):
@@ -84,7 +85,9 @@ class LastingPostgresql(PostgresqlDatabase):
             with self._away_lock:
                 self._is_there, self._away_since = True, None
                 self._opened.add(connection)
-            self._local.kept = _OfThread(connection)
+            # The finalizer holds the connection: collected together with it, the two could go in any order.
+            self._local.thread = _Thread()
+            finalize(self._local.thread, _close_here, connection, os.getpid()).atexit = False
             return connection
 
     def close_all(self) -> None:

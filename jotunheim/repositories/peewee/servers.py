@@ -35,10 +35,17 @@ from jotunheim.repositories.peewee.infrastructure import Location, Node, Templat
 TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
     ServerStatus.BUILDING: frozenset({ServerStatus.READY, ServerStatus.BUILD_FAILED}),
     ServerStatus.BUILD_FAILED: frozenset({ServerStatus.BUILDING, ServerStatus.DELETING}),
-    ServerStatus.READY: frozenset({ServerStatus.REBUILDING, ServerStatus.DELETING}),
+    ServerStatus.READY: frozenset({ServerStatus.REBUILDING, ServerStatus.RESTORING, ServerStatus.DELETING}),
     ServerStatus.REBUILDING: frozenset({ServerStatus.READY}),
+    ServerStatus.RESTORING: frozenset({ServerStatus.READY, ServerStatus.RESTORE_FAILED}),
+    ServerStatus.RESTORE_FAILED: frozenset({ServerStatus.RESTORING, ServerStatus.DELETING}),
     ServerStatus.DELETING: frozenset(
-        {ServerStatus.DELETE_FAILED, ServerStatus.READY, ServerStatus.BUILD_FAILED}
+        {
+            ServerStatus.DELETE_FAILED,
+            ServerStatus.READY,
+            ServerStatus.BUILD_FAILED,
+            ServerStatus.RESTORE_FAILED,
+        }
     ),
     ServerStatus.DELETE_FAILED: frozenset({ServerStatus.DELETING}),
 }
@@ -261,6 +268,14 @@ class Server(Versioned, Table):
         """The rebuild ended without success; the server is what it was, or the job can be repeated."""
         self._move(ServerStatus.READY)
 
+    def mark_restoring(self) -> None:
+        """It is being put back to a backup."""
+        self._move(ServerStatus.RESTORING)
+
+    def mark_restore_failed(self) -> None:
+        """Its disks are gone or a part of what they were; another restore makes it whole."""
+        self._move(ServerStatus.RESTORE_FAILED, power=Power.STOPPED)
+
     def mark_deleting(self) -> None:
         """The VM is being destroyed."""
         self._move(ServerStatus.DELETING)
@@ -270,7 +285,7 @@ class Server(Versioned, Table):
         self._move(ServerStatus.DELETE_FAILED)
 
     def mark_kept(self, before: ServerStatus) -> None:
-        """Deleting was called off before anything was done; the server is what it was before."""
+        """Deleting or restoring was called off before anything was done; the server is what it was before."""
         self._move(before)
 
     def record_power(self, power: Power) -> None:

@@ -3,6 +3,7 @@
 from jotunheim.routes.api_admin import (
     accounts,
     audit,
+    backups,
     imports,
     infrastructure,
     jobs,
@@ -23,6 +24,7 @@ operations = [
     *rulesets.operations.found,
     *servers.operations.found,
     *requests.operations.found,
+    *backups.operations.found,
     *imports.operations.found,
     *ssh_keys.operations.found,
     *jobs.operations.found,

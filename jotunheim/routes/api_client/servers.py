@@ -11,12 +11,16 @@ from jotunheim.data.answers import (
     ClientTemplateList,
     SshKeysAnswer,
 )
+from jotunheim.data.backup.answers import ClientBackupAnswer, ClientBackupList, ClientServerBackupJob
+from jotunheim.data.backup.requests import ClientBackupSpec
+from jotunheim.data.backup.view import ClientBackupView
 from jotunheim.data.job import ClientJobView, JobType
 from jotunheim.data.server.change import ServerChange
 from jotunheim.data.server.requests import KeysRequest
 from jotunheim.data.server.view import ClientServerView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.routes.backups import BackupModule, add_backups
 from jotunheim.routes.call import Call, JobQuery, NoQuery, Reply
 from jotunheim.routes.isos import add_isos
 from jotunheim.routes.operations import Operations
@@ -51,6 +55,18 @@ def _queued_with_password(asked: Asked) -> Reply:
 MODULE = Module(operations, _own, _queued, _queued_with_password, ClientServerJob, ClientServerJobPassword)
 add_requests(MODULE)
 add_isos(MODULE, ClientIsoList)
+add_backups(
+    BackupModule(
+        operations,
+        _own,
+        _queued,
+        ClientBackupSpec,
+        ClientBackupView.of,
+        ClientBackupAnswer,
+        ClientBackupList,
+        ClientServerBackupJob,
+    )
+)
 
 
 @operations.get("/servers", scope="servers:read", answer=ClientServerList, query=ClientServerListQuery)

@@ -12,6 +12,7 @@ from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.accounts import Role, Token, User
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import now, serialize, unique, unused
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.paging import narrowed, paginate
@@ -146,12 +147,13 @@ def delete_user(user: User, actor: Actor) -> None:
 
     Raises:
         ForbiddenError: the user can do more than the actor.
-        ConflictError, InUseError: servers are theirs, or nobody could do everything any more.
+        ConflictError, InUseError: servers or backups are theirs, or nobody could do everything any more.
     """
     assert_may_manage(actor, user)
     _assert_not_last(user)
     servers = Server.names_where(Server.owner == user, resources.SHOWN)
-    resources.assert_unused("user", {"servers": servers})
+    backups = Backup.names_where(Backup.owner == user, resources.SHOWN)
+    resources.assert_unused("user", {"servers": servers, "backups": backups})
     for reference in (user.code_reference, user.new_code_reference):
         Secret.erase(reference)
     Job.disown(user.id)

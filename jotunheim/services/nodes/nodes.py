@@ -10,6 +10,7 @@ from jotunheim.data.node.view import NodeTest, NodeView, TlsView
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.addresses import AddressPool
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import unique
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
 from jotunheim.repositories.peewee.node_state import NodeState
@@ -114,6 +115,7 @@ def delete_node(node: Node) -> None:
     users = {
         "servers": _servers_on(node),
         "templates": Template.names_on(node, resources.SHOWN),
+        "backups": Backup.names_where(Backup.node == node, resources.SHOWN),
         "address_pools": (pools, len(pools)),  # bound to no node, a pool would be for all
     }
     resources.assert_unused("node", users)

@@ -17,7 +17,14 @@ from jotunheim.services.servers import read
 from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import Asked, assert_free, enqueue
 
-DELETABLE = frozenset({ServerStatus.READY, ServerStatus.BUILD_FAILED, ServerStatus.DELETE_FAILED})
+DELETABLE = frozenset(
+    {
+        ServerStatus.READY,
+        ServerStatus.BUILD_FAILED,
+        ServerStatus.RESTORE_FAILED,
+        ServerStatus.DELETE_FAILED,
+    }
+)
 EXPIRY = "expiry"
 """Who asks when a server's time is over."""
 EXPIRY_RETRY = timedelta(minutes=10)

@@ -18,6 +18,7 @@ from jotunheim.data.server.requests import Backups
 from jotunheim.exceptions.model import FieldProblem
 from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ConflictError, PlacementError
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.infrastructure import Template
 from jotunheim.repositories.peewee.jobs import Job
@@ -198,6 +199,9 @@ def _watched(job: Job, server: Server) -> dict[str, Any]:
         case JobType.CONFIGURE:
             fields = job.parameters["fields"]  # none are all
             watched["firewall"] = not fields or not SETS_FIREWALL.isdisjoint(fields)
+        case JobType.BACKUP_RESTORE | JobType.BACKUP_LOCK | JobType.BACKUP_UNLOCK | JobType.BACKUP_DELETE:
+            watched["backup_storage"] = Backup.get_by_id(job.parameters["backup_id"]).storage
+            watched["firewall"] = job.type == JobType.BACKUP_RESTORE
         case JobType.DELETE if job.parameters["backups"] == Backups.DELETE:
             watched["backup_storage"] = server.node.backup_storage
     return watched

@@ -10,10 +10,11 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions.repository import NotFoundError, UniquenessError
-from jotunheim.exceptions.service import ConflictError, LockedError, PreconditionFailedError
+from jotunheim.exceptions.service import ConflictError, LockedError
 from jotunheim.repositories.peewee.database import locking
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services import resources
 from jotunheim.services.servers import plans
 from jotunheim.services.servers.plans import AT_ONCE, Manner
 
@@ -61,8 +62,7 @@ def find(id_: uuid.UUID, owner_id: int | None = None, if_match: str | None = Non
 
 def assert_version(server: Server, if_match: str | None) -> None:
     """Raise PreconditionFailedError when the caller knows another version of the server."""
-    if if_match is not None and if_match not in ("*", f'"{server.version}"'):
-        raise PreconditionFailedError("The server was changed since it was read. Read it again.")
+    resources.assert_version("server", server, if_match)
 
 
 def assert_free(server: Server, statuses: Collection[ServerStatus] = READY) -> None:

@@ -1,6 +1,7 @@
 """Taking back what a request has recorded, when its job is cancelled before a worker has begun it."""
 
 from jotunheim.data.job import JobType, OnCancel
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.departure import forget
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
@@ -22,6 +23,8 @@ def withdraw(job: Job, server: Server, on_cancel: OnCancel) -> None:
             firewall.put_back(server, job.parameters)
         case JobType.PASSWORD | JobType.REBUILD:
             Secret.erase(server.password_reference)
+        case JobType.BACKUP_CREATE:
+            Backup.forget_wanted(job.parameters["backup_id"])
         case JobType.SUSPEND if server.suspended_from is None:
             server.unsuspend()
         case _:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from jotunheim.repositories.peewee.audit import AuditEntry
 from tests.cli.conftest import run_process
@@ -72,10 +71,8 @@ def test_the_chain_is_whole_after_twenty_writers_at_once(audited: Service) -> No
     assert [was for was, _ in chain[1:]] == [became for _, became in chain[:-1]]
 
 
-def test_the_same_holds_on_postgresql(
-    sandbox: Sandbox, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as server:
+def test_the_same_holds_on_postgresql(sandbox: Sandbox, tmp_path: Path) -> None:
+    with databases.postgresql() as server:
         settings = {"JOTUNHEIM_DATABASE_URL": server.url}
         with Service.start(tmp_path / "state", settings=settings, worker=False) as service:
             service.add_infrastructure(sandbox)

@@ -29,14 +29,12 @@ _COPIED = (
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def either_store(
-    request: pytest.FixtureRequest, store: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def either_store(request: pytest.FixtureRequest, store: Settings) -> Iterator[str]:
     """An empty store, on either database."""
     if request.param == "sqlite":
         yield "sqlite"
         return
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as server:
+    with databases.postgresql() as server:
         database.connect(Settings(state_dir=store.state_dir, database_url=server.url))
         database.migrate()
         yield "postgresql"
@@ -121,8 +119,8 @@ def test_the_database_keeps_entries_as_they_are(either_store: str, sql: str) -> 
     assert (verify().wrong, verify().entries) == (None, 2)
 
 
-def test_postgresql_does_not_empty_the_log(store: Settings, tmp_path_factory: pytest.TempPathFactory) -> None:
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as server:
+def test_postgresql_does_not_empty_the_log(store: Settings) -> None:
+    with databases.postgresql() as server:
         database.connect(Settings(state_dir=store.state_dir, database_url=server.url))
         database.migrate()
         _write("one")

@@ -30,7 +30,7 @@ def test_a_thread_that_ends_leaves_no_connection(tmp_path: Path) -> None:
         ready.wait()
         go_on.wait()
 
-    with databases.postgresql(tmp_path) as server:
+    with databases.postgresql() as server:
         database.connect(Settings(state_dir=tmp_path, database_url=server.url))
         ready = threading.Barrier(6)
         threads = [threading.Thread(target=work) for _ in range(5)]

@@ -21,18 +21,20 @@ class ActionModule(PveAction):
         "backups": {"type": "bool", "default": False},
         "backup_storage": {"type": "str"},
         "scratch_vmid": {"type": "int"},
+        "is_unmarked": {"type": "bool", "default": False},
         "timeout_seconds": {"type": "int", "default": 300},
     }
 
     def act(self, vm: Vm, args: dict[str, Any]) -> dict[str, Any]:
         """Look at everything that shall go, then destroy it: the VM, the rest of a rebuild, the backups."""
         timeout = args["timeout_seconds"]
+        vm.may_be_unmarked = args["is_unmarked"]
         found = destroy.find(vm, timeout)
         scratch = left = None
         if args["scratch_vmid"] not in (None, vm.vmid):
             scratch = vm.beside(args["scratch_vmid"], scratch_uuid(vm.uuid))
             left = _left_over(scratch, timeout)
-        archives = backups.Backups([], [])
+        archives = backups.Backups([], [], [])
         if args["backups"]:
             archives = backups.find(vm, args["backup_storage"])
         plan = Plan()
@@ -55,6 +57,7 @@ class ActionModule(PveAction):
             deleted=not self.checking,
             backups_deleted=sorted({*archives.ours, *_removed_earlier(vm)}),
             backups_kept=archives.others,
+            backup_storages=archives.storages,
         )
 
 

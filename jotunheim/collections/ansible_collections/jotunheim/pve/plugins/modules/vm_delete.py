@@ -34,6 +34,10 @@ options:
       - VMID of a VM that an interrupted rebuild of this server may have left behind. It is destroyed if it
         carries the UUID of such a VM, and not touched otherwise.
     type: int
+  is_unmarked:
+    description: The VM may carry no mark at all, because a restore broke off. One that carries another's is refused nevertheless.
+    type: bool
+    default: false
   timeout_seconds:
     description: How long to wait for each task, in seconds.
     type: int
@@ -63,6 +67,11 @@ backups_deleted:
   elements: str
 backups_kept:
   description: Volumes of the backups under this VMID that were not removed, if O(backups=true).
+  returned: success
+  type: list
+  elements: str
+backup_storages:
+  description: The storages that were looked at for backups, if O(backups=true).
   returned: success
   type: list
   elements: str

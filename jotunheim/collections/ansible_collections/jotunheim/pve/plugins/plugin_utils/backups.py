@@ -27,10 +27,12 @@ class Backups(NamedTuple):
     Attributes:
         ours: they carry the server's UUID, and PVE lets them go.
         others: those of other VMs that had the VMID, unreadable and protected ones.
+        storages: where was looked.
     """
 
     ours: list[str]
     others: list[str]
+    storages: list[str]
 
 
 def find(vm: Vm, storage: str | None) -> Backups:
@@ -39,14 +41,14 @@ def find(vm: Vm, storage: str | None) -> Backups:
     Args:
         storage: where to look; None: on all storages of the node that hold backups.
     """
-    found = Backups([], [])
-    for name in [storage] if storage else sorted(_storages(vm)):
+    found = Backups([], [], [storage] if storage else sorted(_storages(vm)))
+    for name in found.storages:
         path = api_path("nodes", vm.node, "storage", name, "content")
         for volume in vm.client.get(path, content="backup", vmid=vm.vmid):
             volid = str(volume["volid"])
             ours = not int(volume.get("protected", 0)) and _carries_uuid(vm, volid)
             (found.ours if ours else found.others).append(volid)
-    return Backups(sorted(found.ours), sorted(found.others))
+    return Backups(sorted(found.ours), sorted(found.others), found.storages)
 
 
 def remove(vm: Vm, volid: str, timeout_seconds: float) -> None:

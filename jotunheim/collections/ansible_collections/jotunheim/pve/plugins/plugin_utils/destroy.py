@@ -46,7 +46,7 @@ def find(vm: Vm, timeout_seconds: float, operation: str = OPERATION) -> Found | 
     vm.client.settle(operation, timeout_seconds)
     config = clone.settled(vm, timeout_seconds)
     if config is None:
-        _prove_unlisted(vm)
+        prove_unlisted(vm)
         return None
     check(vm, config)
     return Found(config, str(vm.status()["status"]))
@@ -101,7 +101,7 @@ def destroy(
         )
         config = vm.config()
     if config is None:
-        _prove_unlisted(vm)
+        prove_unlisted(vm)
     elif is_ours(config, vm.uuid) or config.get("lock") == "destroyed":
         raise ProxmoxTimeoutError(
             f"VM {vm.vmid} on node {vm.node} is still there, although Proxmox VE has destroyed it.",
@@ -110,7 +110,7 @@ def destroy(
     # Any other VM took the VMID the moment it was free. PVE has said that ours was destroyed.
 
 
-def _prove_unlisted(vm: Vm) -> None:
+def prove_unlisted(vm: Vm) -> None:
     """Raise unless the cluster's list, too, has no VM with this VMID."""
     deadline = time.monotonic() + _LISTED_SECONDS
     for pause in pauses():

@@ -2,7 +2,7 @@
 
 PVE's VMIDs are reused, and `nextid` reserves nothing, so a VMID alone proves nothing.
 
-A description is: the mark line, service lines (what a rebuild notes, see `progress`), the user's text.
+A description is: the mark line, service lines (what a rebuild notes, see `progress`, and a restore), the user's text.
 
 A template that we have built from an image says so in its first line, with the image's checksum. Clones inherit notes: that it is the
 template itself shows its SMBIOS UUID, which follows from its VMID, and which Proxmox VE gives to no clone.
@@ -23,7 +23,7 @@ from jotunheim.repositories.proxmox import configuration
 
 _MARK = configuration.MARK
 _TEMPLATE_MARK = "jotunheim:template="
-_SERVICE_LINE = re.compile(r"jotunheim:(replaced|rebuild|discarded)=")
+_SERVICE_LINE = re.compile(r"jotunheim:(replaced|rebuild|discarded|restored)=")
 
 # A user's text that would read as service lines gets an empty line before it, which is no part of it.
 _MISTAKABLE = re.compile(rf"\n*{_SERVICE_LINE.pattern}")
@@ -37,6 +37,11 @@ def mark(uuid: str) -> str:
 def is_ours(config: Mapping[str, Any], uuid: str) -> bool:
     """Whether the configuration carries the server's UUID in either place."""
     return smbios_uuid(config) == uuid.lower() or _first_line(config) == mark(uuid)
+
+
+def says_nothing(config: Mapping[str, Any]) -> bool:
+    """Whether the configuration does not say whose it is, nor who it is: what a restore leaves that broke off."""
+    return not config.get("description") and not config.get("smbios1") and not config.get("name")
 
 
 def marked_for(config: Mapping[str, Any]) -> str | None:

@@ -35,6 +35,7 @@ _TYPES = frozenset(
         "qmstop",
         "qmsuspend",
         "resize",
+        "vzdump",
     }
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, Self
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk_sizes
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours, says_nothing
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan, Resize
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.target import Target
 
@@ -25,11 +25,13 @@ class Vm:
         self.node = target.node
         self.vmid = target.vmid
         self.uuid = target.uuid
+        self.may_be_unmarked = False
+        """Whether a VM that says nothing of whose it is counts as ours: its last restore broke off."""
 
     def beside(self, vmid: int, uuid: str) -> Self:
         """Another VM of the same node, through the same session."""
         other = copy.copy(self)
-        other.vmid, other.uuid = vmid, uuid
+        other.vmid, other.uuid, other.may_be_unmarked = vmid, uuid, False
         return other
 
     def path(self, *parts: object) -> str:
@@ -58,7 +60,7 @@ class Vm:
 
     def prove_ours(self, config: Mapping[str, Any]) -> None:
         """Raise VmNotOursError when the configuration does not carry our UUID."""
-        if is_ours(config, self.uuid):
+        if is_ours(config, self.uuid) or (self.may_be_unmarked and says_nothing(config)):
             return
         if config.get("lock") in {"clone", "create"}:  # hides everything else until it ends
             raise ProxmoxLockedError(

@@ -1,0 +1,236 @@
+"""`jotunheim backup …`: backups of servers, and those that are kept of servers that are gone."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import typer
+
+from jotunheim.cli.asking import Manner, ask, conclude
+from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait, given
+from jotunheim.cli.output import Columns, Document, local_time, print_lines, print_rows, size
+from jotunheim.data.backup.status import BackupMode, Compression
+
+app = typer.Typer(no_args_is_help=True, help="Backups of servers.")
+kept = typer.Typer(no_args_is_help=True, help="Backups that were kept of servers that are gone.")
+app.add_typer(kept, name="kept")
+
+Server = Annotated[str, typer.Argument(metavar="SERVER", help="Id or name of the server.")]
+Backup = Annotated[
+    str,
+    typer.Argument(
+        metavar="BACKUP", help="Id of the backup, or how it begins; `latest`: the newest that is ready."
+    ),
+]
+Kept = Annotated[str, typer.Argument(metavar="BACKUP", help="Id of the backup.")]
+COLUMNS: Columns = {
+    "id": lambda backup: backup["id"],
+    "status": lambda backup: backup["status"],
+    "taken": lambda backup: local_time(backup["taken_at"]) if backup["taken_at"] else None,
+    "size": lambda backup: size(backup["size_bytes"]) if backup["size_bytes"] is not None else None,
+    "mode": lambda backup: backup["mode"],
+    "locked": lambda backup: backup["locked"],
+    "notes": lambda backup: backup["notes"],
+    "volume": lambda backup: backup["volume"],
+}
+
+
+class Which(StrEnum):
+    """What becomes of a backup."""
+
+    LOCK = "lock"
+    UNLOCK = "unlock"
+    DELETE = "delete"
+
+
+_DOING = {Which.LOCK: "Locking", Which.UNLOCK: "Unlocking", Which.DELETE: "Deleting"}
+
+
+@app.command("list")
+def list_(server: Server, as_json: Json = False) -> None:
+    """List a server's backups, the newest first."""
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import server_id
+
+    with Api.from_environment() as api:
+        found = api.all(f"/servers/{server_id(api, server)}/backups", "backups")
+    print_rows("backups", found, COLUMNS, as_json=as_json)
+
+
+@app.command()
+def create(
+    server: Server,
+    mode: Annotated[
+        BackupMode | None,
+        typer.Option(help="What the guest notices: nothing, a pause, or a stop and a start."),
+    ] = None,
+    compress: Annotated[Compression | None, typer.Option(help="By default zstd.")] = None,
+    notes: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="NAME", help="By default the node's storage for backups.")
+    ] = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
+) -> None:
+    """Make a backup of a server."""
+    manner = Manner(wait, timeout, check, plan, as_json)
+    body = given({"mode": mode, "compress": compress, "notes": notes, "storage": storage})
+    options = {"mode": "--mode", "compress": "--compress", "notes": "--notes", "storage": "--storage"}
+    ask(server, "backups", "Backing up {name}", manner, body, options, show=_show)
+
+
+@app.command()
+def restore(
+    server: Server,
+    backup: Backup,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the server if it runs.")] = False,
+    destroy_snapshots: Annotated[
+        bool, typer.Option("--destroy-snapshots", help="Let the server's snapshots go with its disks.")
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
+) -> None:
+    """Put a server back to a backup; what was written since is lost."""
+    manner = Manner(wait, timeout, check, plan, as_json)
+    body = {"stop": stop, "destroy_snapshots": destroy_snapshots}
+    options = {"stop": "--stop", "destroy_snapshots": "--destroy-snapshots"}
+    what = f"backups/{_backup_id(server, backup)}/restore"
+    ask(server, what, "Putting {name} back", manner, body, options)
+
+
+@app.command()
+def lock(
+    server: Server,
+    backup: Backup,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
+) -> None:
+    """Let a backup refuse to be deleted, on its storage too."""
+    _ask(server, backup, Which.LOCK, Manner(wait, timeout, check, plan, as_json))
+
+
+@app.command()
+def unlock(
+    server: Server,
+    backup: Backup,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
+) -> None:
+    """Let a backup be deleted again."""
+    _ask(server, backup, Which.UNLOCK, Manner(wait, timeout, check, plan, as_json))
+
+
+@app.command()
+def delete(
+    server: Server,
+    backup: Backup,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
+) -> None:
+    """Remove a backup of a server from its storage."""
+    _ask(server, backup, Which.DELETE, Manner(wait, timeout, check, plan, as_json))
+
+
+@kept.command("list")
+def list_kept(as_json: Json = False) -> None:
+    """List the backups of servers that are gone."""
+    from jotunheim.cli.client import Api
+
+    with Api.from_environment() as api:
+        found = api.all("/backups", "backups", kept="true")
+    columns = {"server": lambda backup: backup["server_name"], **COLUMNS}
+    print_rows("backups", found, columns, as_json=as_json)
+
+
+@kept.command("lock")
+def lock_kept(
+    backup: Kept,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
+) -> None:
+    """Let such a backup refuse to be deleted, on its storage too."""
+    _ask_kept(backup, Which.LOCK, Manner(wait, timeout, check, plan, as_json))
+
+
+@kept.command("unlock")
+def unlock_kept(
+    backup: Kept,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
+) -> None:
+    """Let such a backup be deleted again."""
+    _ask_kept(backup, Which.UNLOCK, Manner(wait, timeout, check, plan, as_json))
+
+
+@kept.command("delete")
+def delete_kept(
+    backup: Kept,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
+) -> None:
+    """Remove such a backup from its storage."""
+    _ask_kept(backup, Which.DELETE, Manner(wait, timeout, check, plan, as_json))
+
+
+def _ask(server: str, backup: str, which: Which, manner: Manner) -> None:
+    path, method = _request(which)
+    title = f"{_DOING[which]} backup {backup} of {{name}}"
+    ask(server, f"backups/{_backup_id(server, backup)}{path}", title, manner, method=method)
+
+
+def _ask_kept(backup: str, which: Which, manner: Manner) -> None:
+    from jotunheim.cli.client import Api, path_part
+
+    path, method = _request(which)
+    with Api.from_environment() as api:
+        answer = getattr(api, method)(f"/backups/{path_part(backup)}{path}", None, None, query=manner.query)
+        title = f"{_DOING[which]} backup {backup} of {answer['backup']['server_name']}"
+        conclude(api, answer, title, manner)
+
+
+def _request(which: Which) -> tuple[str, Literal["post", "delete"]]:
+    """The end of the path, and the method."""
+    match which:
+        case Which.LOCK:
+            return "/lock", "post"
+        case Which.UNLOCK:
+            return "/lock", "delete"
+        case Which.DELETE:
+            return "", "delete"
+
+
+def _backup_id(server: str, reference: str) -> str:
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.references import backup_id, server_id
+
+    with Api.from_environment() as api:
+        return backup_id(api, server_id(api, server), reference)
+
+
+def _show(answer: Document) -> None:
+    made = answer["job"]["result"]
+    if made:
+        print_lines([f"{made['volume']}, {size(made['size_bytes'])}"])

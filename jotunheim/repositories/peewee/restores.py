@@ -1,0 +1,24 @@
+"""What restores of servers have left: Proxmox VE takes a VM's disks, and its configuration, away before it unpacks a backup's."""
+
+from jotunheim.data.job import JobStatus, JobType
+from jotunheim.repositories.peewee.jobs import Job, JobEvent
+from jotunheim.repositories.peewee.journal import NOTED
+from jotunheim.repositories.peewee.servers import Server
+
+TAKING_DISKS = "restore begun"
+"""What a run notes right before the request after which the VM's disks are gone."""
+
+
+def has_taken_disks(job: Job) -> bool:
+    """Whether the server's disks may be gone: an attempt of this restore was about to take them away."""
+    return any(event.data["about"] == TAKING_DISKS for event in JobEvent.of_type(job.id, NOTED))
+
+
+def has_broken_off(server: Server) -> bool:
+    """Whether restores since the last one that succeeded may have left a server's VM without its mark."""
+    for job in Job.all_of(server, JobType.BACKUP_RESTORE):
+        if job.status == JobStatus.SUCCEEDED:
+            return False
+        if has_taken_disks(job):
+            return True
+    return False
