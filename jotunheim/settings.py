@@ -172,6 +172,8 @@ class Settings(BaseModel):
     http_keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
     """How long a connection is kept between two requests: longer than clients and proxies keep it, else one is closed in the
     moment in which the next request is sent on it."""
+    max_connections: int = Field(default=4000, ge=10, le=100_000)
+    """How many connections to the API may be open at once."""
     trusted_proxies: Annotated[tuple[Proxies, ...], BeforeValidator(_listed)] = ()
     """Addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count."""
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = ()

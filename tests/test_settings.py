@@ -82,6 +82,7 @@ def test_a_lost_workers_job_is_found_within_fifteen_seconds() -> None:
         ("CORS_ORIGINS", "https://panel.example.com;X"),
         ("HTTP_TIMEOUT_SECONDS", "0"),
         ("HTTP_TIMEOUT_SECONDS", "inf"),
+        ("MAX_CONNECTIONS", "0"),
         ("HSTS_SECONDS", "-1"),
         ("RATE_LIMIT", "many"),
         ("RATE_LIMIT", "600"),

@@ -83,11 +83,13 @@ def disable(email: Annotated[str, typer.Argument(metavar="E-MAIL")], as_json: Js
     """Disable a user: their tokens are invalid at once. Their servers stay."""
     with _accounts():
         from jotunheim.services.accounts import local
+        from jotunheim.services.accounts import users as accounts
         from jotunheim.services.audit import records
 
         with records.command("user.disable", "user") as done:
+            before = accounts.view(accounts.find_by_email(email))
             disabled = local.disable_user(email)
-            done.resource_id, done.after = disabled.id, {"user": disabled.model_dump(mode="json")}
+            done.compare(disabled.id, "user", before, disabled)
     print_record("user", disabled.model_dump(mode="json"), _USER, as_json=as_json)
 
 
@@ -149,11 +151,13 @@ def revoke(token: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = 
     """Revoke a token: it is invalid at once."""
     with _accounts():
         from jotunheim.services.accounts import local
+        from jotunheim.services.accounts import tokens as issued
         from jotunheim.services.audit import records
 
         with records.command("token.revoke", "token") as done:
+            before = issued.view(issued.find(token))
             revoked = local.revoke_token(token)
-            done.resource_id, done.after = revoked.id, {"token": revoked.model_dump(mode="json")}
+            done.compare(revoked.id, "token", before, revoked)
     print_record("token", revoked.model_dump(mode="json"), _TOKEN, as_json=as_json)
 
 

@@ -1,6 +1,8 @@
 """`jotunheim serve`, `worker` and `up`: the processes of the service."""
 
 import errno
+import logging
+import resource
 import socket
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 # Watchers of jobs hold their connections open; they come back to the next process.
 SHUTDOWN_SECONDS = 5
 BACKLOG = 2048
+OWN_FILES = 256
+"""Files that the API may need besides connections of clients: those of 40 threads to the database, the queue, modules."""
+
+log = logging.getLogger(__name__)
 
 Concurrency = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=64, help="Runs at once; else as in the settings.")
@@ -45,7 +51,7 @@ def serve(as_json: Json = False) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            http=bounded(loaded.http_timeout_seconds),
+            http=bounded(loaded.http_timeout_seconds, _room_for(loaded.max_connections)),
             ws="none",
             timeout_keep_alive=loaded.http_keep_alive_seconds,
             proxy_headers=False,  # `routes.address` tells why
@@ -83,6 +89,18 @@ def up(concurrency: Concurrency = None, as_json: Json = False) -> None:
         report=print_json if as_json else None,
     )
     raise typer.Exit(supervisor.run())
+
+
+def _room_for(connections: int) -> int:
+    """How many connections may be open at once: so many, or as many as the process may have files besides its own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + OWN_FILES
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("This process may have %d files open: connections are bounded by that.", allowed)
+    return max(allowed - OWN_FILES, 1)
 
 
 def _settings(concurrency: int | None) -> "Settings":

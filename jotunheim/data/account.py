@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from jotunheim.data.fields import Change, Email, Networks, Shape, ShortText, View
+from jotunheim.data.fields import Change, Email, Networks, Shape, ShortText, SomeEmail, View
 
 ADMIN = "admin"
 """The role of operators who may do everything, and what is said of every role whose users are operators."""
@@ -153,7 +153,7 @@ class TokenView(View):
 class LoginRequest(Shape):
     """A person who logs in."""
 
-    email: Annotated[str, Field(max_length=254)]
+    email: SomeEmail
     password: Password
     code: Code | None = None
     """Needed where the account has a second factor."""
@@ -163,7 +163,7 @@ class TicketRequest(Shape):
     """Who shall be let in once."""
 
     user_id: Annotated[int, Field(gt=0, le=2**31 - 1)] | None = None
-    email: Annotated[str, Field(max_length=254)] | None = None
+    email: SomeEmail | None = None
     """In place of `user_id`."""
 
 

@@ -27,6 +27,8 @@ class Actor:
     """What goes with a session's cookie."""
     lacks_second_factor: bool = False
     """They must set one up before they may do anything else."""
+    is_elsewhere: bool = False
+    """The token may not be used from where the request came from."""
     expires_at: datetime | None = None
     """When the token or session ends by itself."""
     networks: tuple[str, ...] | None = None

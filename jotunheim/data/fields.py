@@ -4,6 +4,7 @@ import base64
 import binascii
 import ipaddress
 import re
+import unicodedata
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -23,6 +24,8 @@ _SSH_KEY_TYPES = {
     "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 }
+MAX_EMAIL = 254
+"""RFC 5321, section 4.5.3.1.3, without the angle brackets."""
 SQL_INTEGER_MAX = 2**31 - 1
 _PRIVATE_KEY = re.compile(r"PRIVATE KEY|PuTTY-User-Key-File|\bb3BlbnNzaC1rZXktdjE")
 """What stands in private keys: PEM and OpenSSH, PuTTY, and OpenSSH's without its first line."""
@@ -185,10 +188,18 @@ def _address_or_prefix(value: str) -> str:
     return str(network or ipaddress.ip_address(_ip_address(value)))
 
 
+def folded(email: str) -> str:
+    """An e-mail address as accounts are found by it: the same however its letters are written (Unicode, D145)."""
+    decomposed = unicodedata.normalize("NFD", email)
+    return unicodedata.normalize("NFC", decomposed.casefold())
+
+
 def _email(value: str) -> str:
     if not value.isprintable() or not _EMAIL.fullmatch(value):
         raise ValueError("must be an e-mail address")
-    return value.casefold()
+    if len(folded(value)) > MAX_EMAIL:
+        raise ValueError(f"must have at most {MAX_EMAIL} characters, also in lower case")
+    return folded(value)
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -256,8 +267,10 @@ StorageId = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9\-
 BridgeName = Annotated[str, Field(max_length=15, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 IpAddress = Annotated[str, Field(max_length=45), AfterValidator(_ip_address)]
 AddressOrPrefix = Annotated[str, Field(max_length=49), AfterValidator(_address_or_prefix)]
-Email = Annotated[str, Field(max_length=254), AfterValidator(_email)]
-"""Case-folded. Whether mail arrives there is another question; this keeps mistakes and nonsense out."""
+Email = Annotated[str, Field(max_length=MAX_EMAIL), AfterValidator(_email)]
+"""Folded. Whether mail arrives there is another question; this keeps mistakes and nonsense out."""
+SomeEmail = Annotated[str, Field(max_length=MAX_EMAIL), AfterValidator(folded)]
+"""What may be the address of an account; folded, too."""
 Distinct = AfterValidator(_distinct)
 """Of lists: no entry twice."""
 Networks = Annotated[list[AddressOrPrefix], Field(min_length=1, max_length=64), Distinct]

@@ -22,18 +22,24 @@ PROGRESS_BYTES = 4096
 log = logging.getLogger(__name__)
 
 
-def bounded(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, for clients that have so long for a head, for a body, and to take something of an answer."""
-    return type("BoundedConnection", (BoundedConnection,), {"seconds": seconds})
+def bounded(seconds: float, at_once: int) -> type[H11Protocol]:
+    """uvicorn's protocol, for clients that have so long for a head, for a body, and to take something of an answer.
+
+    Args:
+        at_once: how many connections may be open; uvicorn's own limit refuses requests on those that there are already.
+    """
+    return type("BoundedConnection", (BoundedConnection,), {"seconds": seconds, "at_once": at_once})
 
 
 class BoundedConnection(H11Protocol):
     """One connection."""
 
     seconds: float = 30.0
+    at_once: int = 4000
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn.next_event = self._next_event  # type: ignore[method-assign]  # h11 has no hook
         self._watch: asyncio.TimerHandle | None = None
         self._owed: object | None = None
         """What the client has begun and not ended: IDLE a head, SEND_BODY a body; None: nothing."""
@@ -44,6 +50,10 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a head."""
         super().connection_made(transport)
+        if len(self.connections) > self.at_once:
+            log.info("More connections than may be open at once: one is refused.")
+            self._refuse(503, b"Service Unavailable", (b"retry-after", b"1"))
+            return
         self._owe(h11.IDLE)
         self._look_later()
 
@@ -58,6 +68,12 @@ class BoundedConnection(H11Protocol):
         super().data_received(data)
         state = self.conn.their_state
         self._owe(state if state in (h11.IDLE, h11.SEND_BODY) else None)
+
+    def _next_event(self) -> Any:
+        event = h11.Connection.next_event(self.conn)
+        if isinstance(event, h11.Request) and _has_two_lengths(event):
+            raise h11.RemoteProtocolError("two lengths")
+        return event
 
     def on_response_complete(self) -> None:
         """Go on to the next request; what has come of it already has to be ended as well."""
@@ -95,7 +111,7 @@ class BoundedConnection(H11Protocol):
             self._refuse(408, b"Request Timeout")
         self._look_later()
 
-    def _refuse(self, status: int, reason: bytes) -> None:
+    def _refuse(self, status: int, reason: bytes, *more: tuple[bytes, bytes]) -> None:
         """Answer with a bare status, unless an answer has begun, and end the connection."""
         if self.cycle is not None and not self.cycle.response_complete:
             # Whoever is at work on it is told that nobody listens.
@@ -108,7 +124,14 @@ class BoundedConnection(H11Protocol):
             *((name.lower().encode(), value.encode()) for name, value in SECURITY.items()),
             (b"content-length", b"0"),
             (b"connection", b"close"),
+            *more,
         ]
         answer = h11.Response(status_code=status, headers=headers, reason=reason)
         self.transport.write(self.conn.send(answer) + self.conn.send(h11.EndOfMessage()))
         self.transport.close()
+
+
+def _has_two_lengths(request: h11.Request) -> bool:
+    """Whether a proxy may see the end of a request elsewhere than we do, and a hidden one behind it (RFC 9112, section 6.3)."""
+    names = {name for name, _ in request.headers}
+    return b"transfer-encoding" in names and (b"content-length" in names or request.http_version != b"1.1")

@@ -14,6 +14,8 @@ from jotunheim.exceptions.service import ForbiddenError, NodeUnavailableError, U
 from jotunheim.routes.address import client_address
 from jotunheim.routes.call import Context
 from jotunheim.services.accounts import authentication, credentials
+from jotunheim.services.throttle import address_key
+from jotunheim.settings import Settings
 
 SESSION_COOKIE = "jotunheim_session"
 CSRF_HEADER = "X-CSRF-Token"
@@ -50,6 +52,22 @@ def authorize(request: Request, access: Access) -> Actor:
         return _anonymous(request, context)
     actor = _authenticate(request, context)
     request.state.actor = actor  # the audit log wants to know who was refused
+    _assert_allowed(actor, access)
+    return actor
+
+
+def authorize_again(actor: Actor, access: Access, settings: Settings) -> Actor:
+    """Whoever was authorized before the request had to wait, when they may still ask for this. Raises as `authorize`."""
+    if access.public:
+        return actor
+    current = authentication.renewed(actor, settings)
+    _assert_allowed(current, access)
+    return current
+
+
+def _assert_allowed(actor: Actor, access: Access) -> None:
+    if actor.is_elsewhere:
+        raise ForbiddenError("The token may not be used from this address.")
     if access.person and actor.session_id is None:
         raise ForbiddenError("Only people who logged in may do this, no tokens.")
     if actor.lacks_second_factor and not access.before_second_factor:
@@ -62,7 +80,6 @@ def authorize(request: Request, access: Access) -> Actor:
         raise ForbiddenError(f"Only users with the role {access.role} may do this.")
     if access.scope is not None and not actor.may(access.scope):
         raise ForbiddenError(f"The token lacks the scope {access.scope}, or your role does.")
-    return actor
 
 
 def _authenticate(request: Request, context: Context) -> Actor:
@@ -73,6 +90,10 @@ def _authenticate(request: Request, context: Context) -> Actor:
     find = authentication.of_session if by_cookie else authentication.of_bearer
     with context.throttle.guessing(address, credential):
         actor = find(credential, request_id, address, context.settings)
+    if actor.is_elsewhere:
+        # It counts as a wrong one: whoever has stolen it uses up nothing of what its owner may ask.
+        context.throttle.hit("failure", address_key(address))
+        return actor
     standing = context.throttle.count("token", credential)
     if standing is not None:
         request.state.standing = standing  # the middleware tells it in the answer's headers
@@ -102,7 +123,13 @@ def _assert_own_page(request: Request, session: str) -> None:
 
 
 def _assert_not_from_elsewhere(request: Request) -> None:
-    if request.headers.get("sec-fetch-site") in _ELSEWHERE:
+    """Make sure that no page of another site asks, as far as browsers tell.
+
+    Over plain HTTP, and the old ones anyway, they tell no more than the page's origin.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    own = request.headers.get("host", "").lower()
+    if site in _ELSEWHERE or (site is None and origin is not None and origin.partition("://")[2] != own):
         raise ForbiddenError("Pages of other sites may not do this.")
 
 

@@ -11,6 +11,7 @@ from jotunheim.routes.guards import unnamed_nodes
 from jotunheim.routes.queries import IsoListQuery
 from jotunheim.routes.requests import Module
 from jotunheim.services.servers import iso, live
+from jotunheim.services.servers.requests import assert_version
 
 
 def add_isos(module: Module, answer: type[BaseModel]) -> None:
@@ -45,4 +46,6 @@ def add_isos(module: Module, answer: type[BaseModel]) -> None:
     @module.operations.job("/servers/{id:uuid}/iso", JobType.CONFIGURE, method="DELETE", answer=module.answer)
     def unmount_iso(call: Call[None, JobQuery]) -> Reply:
         """Take the ISO image out of a server's CD-ROM drive."""
-        return module.queued(iso.unmount(module.find(call), call.actor, call.manner))
+        server = module.find(call)
+        assert_version(server, call.if_match)
+        return module.queued(iso.unmount(server, call.actor, call.manner))

@@ -26,7 +26,7 @@ class Once:
     @classmethod
     def of(cls, request: Request, body: bytes, key: str, actor: Actor, keyring: Keyring) -> "Once":
         """The key of this request."""
-        return cls(keyring, actor.user_id, key, digest_of(request, body))
+        return cls(keyring, actor.user_id, key, digest_of(request, body, actor))
 
     def find(self) -> JSONResponse | None:
         """The answer that is stored under the key, if there is one.

@@ -2,7 +2,7 @@
 
     body read → one hop into a thread → who asks, what they may → query and body parsed, all bad fields at
     once → prepared, if a node must be asked: for `?plan=` whether it is as the preview found it → transaction
-    { idempotency key claimed → handler → recorded → answer stored } → workers woken → answer. A GET opens no transaction.
+    { idempotency key claimed → who asks, once more: it may have waited long → handler → recorded → answer stored } → workers woken → answer. A GET opens no transaction.
 
 Handlers are plain functions: `def create_server(call: Call[ServerSpec, NoQuery]) -> Reply`.
 """
@@ -29,7 +29,7 @@ from jotunheim.exceptions.model import all_problems
 from jotunheim.exceptions.service import ConflictError
 from jotunheim.repositories.peewee.database import transact
 from jotunheim.routes.call import Call, Context, File, Handler, Reply
-from jotunheim.routes.guards import Access, authorize, unnamed_nodes
+from jotunheim.routes.guards import Access, authorize, authorize_again, unnamed_nodes
 from jotunheim.routes.once import Once
 from jotunheim.routes.parsing import (
     idempotency_key,
@@ -68,8 +68,8 @@ class Operation:
     """What it answers as well, in the same shape."""
     prepare: Callable[[Call[Any, Any]], Any] | None = None
     """What must be waited for, such as a node's answer. It is done before the handler's transaction begins."""
-    stream: Callable[[Request, Actor], Any] | None = None
-    """Answers `Accept: text/event-stream` in the handler's place."""
+    stream: Callable[[Request, Actor, Callable[[], Actor]], Any] | None = None
+    """Answers `Accept: text/event-stream` in the handler's place; it is to ask now and then whether the caller still may."""
     job_type: JobType | None = None
     """What it becomes; None: it is done at once."""
 
@@ -114,7 +114,8 @@ class Operation:
             and "text/event-stream" in request.headers.get("accept", "")
         ):
             actor = await run_in_threadpool(authorize, request, self.access)
-            response: Response = await self.stream(request, actor)
+            again = partial(authorize_again, actor, self.access, context.settings)
+            response: Response = await self.stream(request, actor, again)
             return response
         body = await read_body(request, context.settings.max_body_bytes)
         return await run_in_threadpool(self._call, request, context, body, trail)
@@ -183,6 +184,7 @@ class Operation:
 
     def _decide(self, call: Call[Any, Any], trail: Trail) -> Reply:
         """What the handler answers; within a transaction, which records it too."""
+        call = self._authorized_again(call)
         if self.job_type is not None:
             assert_room(call.actor, call.context.settings)
         if call.manner.plan is not None:
@@ -191,6 +193,7 @@ class Operation:
 
     def _decide_once(self, call: Call[Any, Any], once: Once, trail: Trail) -> Reply | Response:
         """The same under a caller's key: what the handler answers is kept, or what it answered before is said again."""
+        self._authorized_again(call)  # nobody has keys who is not there any more
         replayed = once.claim()
         if replayed is not None:
             return replayed
@@ -198,6 +201,9 @@ class Operation:
         assert isinstance(reply.body, BaseModel)  # files are read, not asked for once
         once.keep(reply.status or self.status, reply.body.model_dump(mode="json"), reply.headers)
         return reply
+
+    def _authorized_again(self, call: Call[Any, Any]) -> Call[Any, Any]:
+        return replace(call, actor=authorize_again(call.actor, self.access, call.context.settings))
 
     def _prepared(self, call: Call[Any, Any]) -> Call[Any, Any]:
         return replace(call, prepared=self.prepare(call)) if self.prepare else call

@@ -26,7 +26,7 @@ class Details(TypedDict, total=False):
     query: type[BaseModel]
     body: type[BaseModel]
     prepare: Callable[[Call[Any, Any]], Any]
-    stream: Callable[[Request, Actor], Any]
+    stream: Callable[[Request, Actor, Callable[[], Actor]], Any]
     other_status: int
     """As of `Operation`, like the ones before it."""
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
+from jotunheim.data.actor import Actor
 from jotunheim.data.fields import Change
 from jotunheim.exceptions.http import PayloadTooLargeError
 from jotunheim.exceptions.model import (
@@ -164,8 +165,12 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-def digest_of(request: Request, body: bytes) -> str:
-    """SHA-256 over all that makes a request the same as another one."""
+def digest_of(request: Request, body: bytes, actor: Actor) -> str:
+    """SHA-256 over all that makes a request the same as another one.
+
+    Also with what it is asked for: an answer may hold a secret that a weaker token of the same user must not be told.
+    """
+    credential = f"token {actor.token_id}, session {actor.session_id}\n".encode()
     # Not of `request.url`: a Host header can move what is a path there.
     head = f"{request.method} {request.scope['path']}?".encode() + request.scope["query_string"] + b"\n"
-    return hashlib.sha256(head + body).hexdigest()
+    return hashlib.sha256(credential + head + body).hexdigest()

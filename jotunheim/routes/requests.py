@@ -143,10 +143,10 @@ def _add_snapshots(module: Module) -> None:
     )
     def delete_snapshot(call: Call[None, JobQuery]) -> Reply:
         """Delete a snapshot of a server."""
+        server = module.find(call)
+        assert_version(server, call.if_match)
         return module.queued(
-            snapshots.delete_snapshot(
-                module.find(call), call.path["name"], call.prepared, call.actor, call.manner
-            )
+            snapshots.delete_snapshot(server, call.path["name"], call.prepared, call.actor, call.manner)
         )
 
 

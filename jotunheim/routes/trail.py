@@ -18,6 +18,7 @@ from jotunheim.exceptions.model import DataValidationError
 from jotunheim.routes.address import client_address
 from jotunheim.routes.call import Call, Handler, Reply
 from jotunheim.services.audit import records
+from jotunheim.services.audit.differences import differences
 from jotunheim.services.servers.plans import AT_ONCE
 
 if TYPE_CHECKING:
@@ -138,8 +139,12 @@ class Trail:
         """Record that the request was refused, when it was one for a change or by somebody who may not even read."""
         if error.code not in STATUS or (self._operation.method in READS and error.code not in _REFUSED_READS):
             return
+        actor = self._actor()
         refusals.record(
-            replace(self._event({}), outcome=error.code, status=STATUS[error.code], message=self._said(error))
+            replace(
+                self._event({}), outcome=error.code, status=STATUS[error.code], message=self._said(error)
+            ),
+            is_outsider=actor is None or not actor.user_id or actor.is_elsewhere,
         )
 
     def _said(self, error: JotunheimError) -> str:
@@ -244,24 +249,6 @@ class Trail:
         body = call.body.model_dump(mode="json", exclude_unset=True) if call and call.body else {}
         asked = {"path": others, "query": query, "body": body}
         return {name: document for name, document in asked.items() if document}
-
-
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What two documents do not share, each with its own values; objects are compared field by field."""
-    was: dict[str, Any] = {}
-    became: dict[str, Any] = {}
-    for name in [*before, *(name for name in after if name not in before)]:
-        one, other = before.get(name), after.get(name)
-        if name in before and name in after and one == other:
-            continue
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            was[name], became[name] = differences(one, other)
-            continue
-        if name in before:
-            was[name] = one
-        if name in after:
-            became[name] = other
-    return was, became
 
 
 def _brief(answered: Mapping[str, Any]) -> dict[str, Any]:

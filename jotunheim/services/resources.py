@@ -37,6 +37,12 @@ def assert_version(what: str, row: Versioned, if_match: str | None) -> None:
         raise PreconditionFailedError(f"The {what} was changed since it was read. Read it again.")
 
 
+def assert_no_version(what: str, if_match: str | None) -> None:
+    """Make sure that nobody insists on a version of what has none. Raises PreconditionFailedError: the caller does."""
+    if if_match not in (None, "*"):
+        raise PreconditionFailedError(f"The {what} has no versions, so it cannot have this one.")
+
+
 def assert_unused(what: str, users: Mapping[str, tuple[Sequence[str], int]]) -> None:
     """Make sure that nothing needs what is to be deleted.
 

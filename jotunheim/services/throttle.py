@@ -28,7 +28,7 @@ Kind = Literal["token", "failure", "login_account", "login_address"]
 """What is counted: requests with a token, failed authentications of an address, logins of an account and from an address."""
 
 MAX_KEYS = 50_000
-"""How many counters a process keeps; those that have been counting for longest make room."""
+"""How many counters of a kind a process keeps; those that have been counting for longest make room."""
 MAX_KNOWN = 10_000
 """How many credentials a process remembers as good."""
 AWAY_SECONDS = 5.0
@@ -69,7 +69,8 @@ class Throttle:
             "login_account": _parsed(settings.login_rate_limit),
             "login_address": _parsed(settings.login_address_rate_limit),
         }
-        self._own = FixedWindowRateLimiter(Counters())
+        # Each kind has counters of its own: cheap wrong tokens from many addresses push out no account that is guessed at.
+        self._own = {kind: FixedWindowRateLimiter(Counters()) for kind in self._limits}
         self._shared = _shared(settings.queue)
         self._away_until = 0.0
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -102,7 +103,7 @@ class Throttle:
         """Begin anew, as after a login that succeeded."""
         limit = self._limits[kind]
         if limit is not None:
-            self._try(lambda limiter: limiter.clear(limit, kind, _hashed(key)))
+            self._try(kind, lambda limiter: limiter.clear(limit, kind, _hashed(key)))
 
     @contextmanager
     def guessing(self, address: str | None, credential: str) -> Iterator[None]:
@@ -143,10 +144,10 @@ class Throttle:
             seconds = math.ceil(resets_at - time.time())
             return Standing(limit.amount, remaining, min(max(seconds, 0), limit.get_expiry()), not is_within)
 
-        found: Standing = self._try(ask)
+        found: Standing = self._try(kind, ask)
         return found
 
-    def _try(self, ask: Any) -> Any:
+    def _try(self, kind: Kind, ask: Any) -> Any:
         if self._shared is not None and time.monotonic() >= self._away_until:
             try:
                 return ask(self._shared)
@@ -154,20 +155,20 @@ class Throttle:
                 self._away_until = time.monotonic() + AWAY_SECONDS
                 # Not its text: it may name the URL.
                 log.warning("Redis does not count requests (%s); this process does.", type(error).__name__)
-        return ask(self._own)
+        return ask(self._own[kind])
 
 
 class Counters(Storage):
-    """The counters of one process, for `limits`.
+    """The counters of one kind in one process, for `limits`.
 
     Its own `MemoryStorage` has no bound, and starts a thread at almost every request to look through all keys for old ones.
     """
 
     STORAGE_SCHEME = None
 
-    def __init__(self, max_keys: int = MAX_KEYS) -> None:
+    def __init__(self, max_keys: int | None = None) -> None:
         super().__init__()
-        self._max_keys = max_keys
+        self._max_keys = MAX_KEYS if max_keys is None else max_keys
         self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """How many, and when that is over; the oldest window first."""
         self._lock = threading.Lock()

@@ -5,11 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.processes import wait_for
 from tests.support.raw import connection, exchange, rest_of, seconds_until_closed
 from tests.support.service import Service
 
@@ -30,6 +32,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     }
     with Service.start(tmp_path_factory.mktemp("impatient"), worker=False, settings=settings) as started:
         yield started
+
+
+def test_more_connections_than_may_be_open_are_refused_and_those_that_are_go_on(tmp_path: Path) -> None:
+    settings = {"JOTUNHEIM_MAX_CONNECTIONS": "10", "JOTUNHEIM_HTTP_TIMEOUT_SECONDS": "3"}
+    with Service.start(tmp_path, worker=False, settings=settings) as full, ExitStack() as held:
+        full.http.get("/auth/user")  # keeps its own
+        socks = [held.enter_context(connection(full)) for _ in range(14)]
+        said = [rest_of(sock) for sock in socks[9:]]
+        assert all(answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n") for answer in said), said
+        assert all(b"retry-after: 1\r\n" in answer for answer in said)
+        assert full.http.get("/auth/user").status_code == 200
+        for sock in socks[:9]:
+            sock.close()
+        wait_for(full.is_ready, "room for a connection")
 
 
 def _head(

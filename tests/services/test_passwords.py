@@ -3,11 +3,13 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 
+from jotunheim.exceptions.model import DataValidationError
 from jotunheim.services.accounts import passwords
 
 
@@ -63,3 +65,33 @@ def test_few_are_hashed_at_once_however_many_ask(hasher: Hasher) -> None:
         list(callers.map(lambda _: passwords.is_right("wrong", None), range(12)))
     assert len(hasher.verified) == 12
     assert 1 < hasher.most <= 4
+
+
+@pytest.mark.parametrize("password", ["4@8({[<369!1|0$5+7%2" * 12, "1234567890!@#$%^&*()" * 2])
+def test_no_password_takes_long_to_judge(password: str) -> None:
+    passwords.assert_good("a-Quite-unusual-passw0rd", ())  # loads the dictionaries
+    began = time.thread_time()
+    with suppress(DataValidationError):
+        passwords.assert_good(password, ("somebody@example.com", "Some Body"))
+    assert time.thread_time() - began < 1
+
+
+def test_passwords_that_are_judged_at_once_are_judged_by_their_own_accounts() -> None:
+    names = [f"Xq{number}vorzul Kwemtig{number}pla" for number in range(12)]
+
+    def is_refused(name: str) -> bool:
+        try:
+            passwords.assert_good(name.replace(" ", ""), (name, *name.split()))
+        except DataValidationError:
+            return True
+        return False
+
+    with ThreadPoolExecutor(12) as callers:
+        assert all(callers.map(is_refused, names * 4))
+
+
+def test_signs_and_digits_do_not_make_a_common_password_good() -> None:
+    for password in ("p@$$w0rd123", "P@$$w0rd!P@$$w0rd!", "1234567890!@#$%^&*()"):
+        with pytest.raises(DataValidationError):
+            passwords.assert_good(password, ())
+    passwords.assert_good("4@8({[<369!1|0$5+7%2", ())

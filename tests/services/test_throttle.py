@@ -136,7 +136,7 @@ def test_a_hundred_thousand_keys_take_bounded_memory_and_no_thread() -> None:
         if number == 90_000:
             counting.hit("login_account", "victim")
     assert time.monotonic() - began < 60
-    counters: Any = counting._own.storage
+    counters: Any = counting._own["failure"].storage
     assert len(counters) <= throttle.MAX_KEYS
     assert threading.active_count() == threads
     counting.hit("login_account", "victim")
@@ -168,3 +168,15 @@ def test_credentials_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyP
     for number in range(100):
         _guess(counting, None, str(number), is_right=True)
     assert len(counting._known) == 10
+
+
+def test_wrong_tokens_from_many_addresses_push_out_no_account_that_is_guessed_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(throttle, "MAX_KEYS", 100)
+    counting = _throttle(login_rate_limit="1/minute", auth_failure_limit="30/minute")
+    counting.hit("login_account", "a@example.com")
+    for number in range(500):
+        counting.count("failure", f"2001:db8:{number:x}::/64")
+    with pytest.raises(RateLimitExceededError):
+        counting.hit("login_account", "a@example.com")

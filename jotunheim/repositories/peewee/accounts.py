@@ -44,7 +44,7 @@ class User(Versioned, Table):
 
     id = AutoField()
     email = CharField(unique=True)
-    """Case-folded."""
+    """Folded, see `data.fields`."""
     name = CharField()
     role = CharField(max_length=32)
     """The name of a `Role`."""
@@ -67,7 +67,7 @@ class User(Versioned, Table):
 
     @classmethod
     def find(cls, email: str) -> "User | None":
-        """The user with this e-mail address, which must be case-folded."""
+        """The user with this e-mail address, which must be folded."""
         found: User | None = cls.get_or_none(cls.email == email)
         return found
 
@@ -130,12 +130,21 @@ class Token(Table):
     @classmethod
     def find_valid(cls, token: str, at: datetime) -> "Token | None":
         """The token with its user and that one's role (`granted`), unless it is unknown, revoked, expired, or its user is disabled."""
+        return cls._valid(cls.sha256 == digest(token), at)
+
+    @classmethod
+    def still_valid(cls, id_: int, user_id: int, at: datetime) -> "Token | None":
+        """The same by its id, of a user."""
+        return cls._valid((cls.id == id_) & (cls.user == user_id), at)
+
+    @classmethod
+    def _valid(cls, which: Any, at: datetime) -> "Token | None":
         found: Token | None = (
             cls.select(cls, User, Role)
             .join(User)
             .join(Role, on=(Role.name == User.role), attr="granted")
             .where(
-                (cls.sha256 == digest(token))
+                which
                 & cls.revoked_at.is_null()
                 & (cls.expires_at.is_null() | (cls.expires_at > at))
                 & User.disabled_at.is_null()

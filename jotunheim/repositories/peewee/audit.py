@@ -7,6 +7,7 @@ being deleted unless the anchor is behind them.
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ from jotunheim.repositories.peewee.paging import narrowed
 FIRST_HASH = "0" * 64
 """What the very first entry follows."""
 _BATCH = 500
+_UNREADABLE = (ValueError, TypeError, IndexError, OverflowError, sqlite3.OperationalError)
+"""What comes of a value in a column that is not of its type: SQLite takes any."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +118,24 @@ class AuditEntry(Table):
         return list(query.order_by(cls.id.desc()).limit(limit))
 
     @classmethod
-    def all(cls) -> "Iterator[AuditEntry]":
-        """All entries, the oldest first, with few of them in memory at a time."""
-        after = 0
-        while batch := list(cls.select().where(cls.id > after).order_by(cls.id).limit(_BATCH)):
-            yield from batch
-            after = batch[-1].id
+    def all(cls) -> "Iterator[tuple[int, AuditEntry | None]]":
+        """All entries with their ids, the oldest first, with few of them in memory at a time; None: what is there cannot be read."""
+        query: Any = cls.select(cls.id).order_by(cls.id).limit(_BATCH).tuples()
+        ids = [id_ for (id_,) in query]
+        while ids:
+            yield from zip(ids, cls._readable(ids), strict=True)
+            ids = [id_ for (id_,) in query.where(cls.id > ids[-1])]
+
+    @classmethod
+    def _readable(cls, ids: "list[int]") -> "list[AuditEntry | None]":
+        try:
+            found = {entry.id: entry for entry in cls.select().where(cls.id.in_(ids))}
+        except _UNREADABLE:
+            if len(ids) == 1:
+                return [None]
+            half = len(ids) // 2
+            return [*cls._readable(ids[:half]), *cls._readable(ids[half:])]
+        return [found.get(id_) for id_ in ids]
 
     @classmethod
     def last_before(cls, at: datetime, limit: int) -> tuple[Link, int] | None:

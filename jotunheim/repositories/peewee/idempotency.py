@@ -10,7 +10,7 @@ from typing import Any
 from peewee import CharField, CompositeKey, ForeignKeyField, IntegerField, TextField
 
 from jotunheim.repositories.peewee.accounts import User
-from jotunheim.repositories.peewee.database import Table, UtcField, now
+from jotunheim.repositories.peewee.database import Table, UtcField, now, unique
 from jotunheim.repositories.peewee.secrets import Keyring
 
 KEPT = timedelta(hours=24)
@@ -23,7 +23,7 @@ class StoredAnswer(Table):
     user_id: int
     key = CharField(max_length=255)
     request_sha256 = CharField(max_length=64)
-    """Of method, path, query and body: another request under the same key is a mistake."""
+    """Of token or session, method, path, query and body: another request under the same key is a mistake."""
     status = IntegerField()
     answer = TextField()
     created_at = UtcField(default=now, index=True)
@@ -48,12 +48,9 @@ class StoredAnswer(Table):
         Others that come with the same key meanwhile wait here until that transaction ends.
         """
         cls.delete().where(cls.created_at <= now() - KEPT).execute()
-        taken = (
-            cls.insert(user=user_id, key=key, request_sha256=request_sha256, status=0, answer="")
-            .on_conflict_ignore()
-            .as_rowcount()
-            .execute()
-        )
+        insertion = cls.insert(user=user_id, key=key, request_sha256=request_sha256, status=0, answer="")
+        with unique("This Idempotency-Key is in use."):
+            taken = insertion.on_conflict_ignore().as_rowcount().execute()
         return None if taken else cls.find(user_id, key)
 
     @classmethod

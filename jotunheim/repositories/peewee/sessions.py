@@ -26,12 +26,21 @@ class Session(Table):
     @classmethod
     def find_valid(cls, text: str, at: datetime, idle: timedelta) -> "Session | None":
         """The session with its user and that one's role, unless it is unknown, over, unused for too long, or its user is disabled."""
+        return cls._valid(cls.sha256 == digest(text), at, idle)
+
+    @classmethod
+    def still_valid(cls, id_: int, user_id: int, at: datetime, idle: timedelta) -> "Session | None":
+        """The same by its id, of a user: databases give ids of rows that are gone to others."""
+        return cls._valid((cls.id == id_) & (cls.user == user_id), at, idle)
+
+    @classmethod
+    def _valid(cls, which: Any, at: datetime, idle: timedelta) -> "Session | None":
         lasts = (cls.expires_at > at) & (cls.last_used_at > at - idle)
         found: Session | None = (
             cls.select(cls, User, Role)
             .join(User)
             .join(Role, on=(Role.name == User.role), attr="granted")
-            .where((cls.sha256 == digest(text)) & lasts & User.disabled_at.is_null())
+            .where(which & lasts & User.disabled_at.is_null())
             .first()
         )
         return found
@@ -88,6 +97,11 @@ class LoginTicket(Table):
         return ticket.user_id
 
     @classmethod
+    def void_all(cls, user_id: int) -> None:
+        """Let nobody log in with the tickets of a user."""
+        cls.delete().where(cls.user == user_id).execute()
+
+    @classmethod
     def forget_old(cls, at: datetime) -> int:
         """Delete tickets that nobody can use any more; returns how many."""
         return int(cls.delete().where(cls.expires_at <= at).execute())
@@ -108,25 +122,13 @@ class RecoveryCode(Table):
             cls.create(user=user_id, sha256=_digest(user_id, code))
 
     @classmethod
-    def left(cls, user_id: int) -> int:
-        """How many a user has not used."""
-        return int(cls.select().where(cls.user == user_id).count())
-
-    @classmethod
     def take(cls, user_id: int, code: str) -> bool:
         """Use a code up; False: there is none such."""
         return bool(
             cls.delete().where((cls.user == user_id) & (cls.sha256 == _digest(user_id, code))).execute()
         )
 
-    @classmethod
-    def knows(cls, user_id: int, code: str) -> bool:
-        """Whether there is such a code, without using it up."""
-        return bool(
-            cls.select().where((cls.user == user_id) & (cls.sha256 == _digest(user_id, code))).exists()
-        )
-
 
 def _digest(user_id: int, code: str) -> str:
-    # Codes have 80 random bits; the user's id keeps those of two users apart.
+    # Codes have 79 random bits; the user's id keeps those of two users apart.
     return digest(f"{user_id}:{code}")

@@ -1,5 +1,7 @@
 """Jobs and their events, as JSON or as a live stream."""
 
+from collections.abc import Callable
+
 from sse_starlette import EventSourceResponse
 from starlette.requests import Request
 
@@ -56,9 +58,8 @@ def cancel_job(call: Call[CancelRequest, NoQuery]) -> Reply:
     return cancelled(job, JobAnswer(job=job), f"/api/v1/admin/jobs/{job.id}")
 
 
-async def _stream(request: Request, actor: Actor) -> EventSourceResponse:
-    del actor
-    return await stream_events(request, None, lambda event: event)
+async def _stream(request: Request, actor: Actor, again: Callable[[], Actor]) -> EventSourceResponse:
+    return await stream_events(request, actor, None, lambda event: event, again)
 
 
 @operations.get(

@@ -7,6 +7,7 @@ from jotunheim.routes.call import Call, NoQuery, Reply
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import AddressListQuery, AddressPoolListQuery
 from jotunheim.services.networks import addresses, pools
+from jotunheim.services.resources import assert_no_version
 
 operations = Operations("/admin", role="admin")
 
@@ -89,9 +90,9 @@ def read_address(call: Call[None, NoQuery]) -> Reply:
 )
 def change_address(call: Call[AddressChange, NoQuery]) -> Reply:
     """Reserve an address of a pool, or no longer."""
-    return Reply(
-        AddressAnswer(address=addresses.change_address(call.path["id"], call.path["address"], call.body))
-    )
+    assert_no_version("address", call.if_match)
+    changed = addresses.change_address(call.path["id"], call.path["address"], call.body)
+    return Reply(AddressAnswer(address=changed))
 
 
 @operations.delete(
@@ -99,4 +100,5 @@ def change_address(call: Call[AddressChange, NoQuery]) -> Reply:
 )
 def remove_address(call: Call[None, NoQuery]) -> Reply:
     """Take an address that no server has out of its pool."""
+    assert_no_version("address", call.if_match)
     return Reply(AddressAnswer(address=addresses.remove_address(call.path["id"], call.path["address"])))

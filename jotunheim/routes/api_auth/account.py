@@ -14,6 +14,7 @@ from jotunheim.routes.guards import Access
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import SessionListQuery
 from jotunheim.services.accounts import login, sessions, users
+from jotunheim.services.resources import assert_no_version
 
 operations = Operations("/auth", role=None)
 _ANYBODY = Access(role=None, scope=None, before_second_factor=True)
@@ -33,10 +34,12 @@ def _new_password(call: Call[OwnChange, NoQuery]) -> str | None:
     if call.body.password is None:
         return None
     user = users.find(call.actor.user_id)
+    if user.password_hash is not None and call.body.current_password is None:
+        raise DataValidationError([FieldProblem("current_password", "is required for another password")])
+    # To guess the present one is as slow as logging in; to judge and to hash the next one costs as much as that.
+    call.context.throttle.hit("login_account", user.email)
     if user.password_hash is not None:
-        if call.body.current_password is None:
-            raise DataValidationError([FieldProblem("current_password", "is required for another password")])
-        call.context.throttle.hit("login_account", user.email)
+        assert call.body.current_password is not None
         login.assert_same_person(user, call.body.current_password.get_secret_value())
     return users.hash_of(call.body.password, user)
 
@@ -72,5 +75,6 @@ def list_sessions(call: Call[None, SessionListQuery]) -> Reply:
 def end_session(call: Call[None, NoQuery]) -> Reply:
     """End one of one's own sessions."""
     session = sessions.find(call.path["id"], call.actor.user_id, call.context.settings)
+    assert_no_version("session", call.if_match)
     session.end()
     return Reply(SessionAnswer(session=sessions.view(session, call.actor.session_id)))

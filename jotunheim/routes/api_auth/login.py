@@ -22,7 +22,7 @@ _PERSON = Access(role=None, scope=None, person=True, before_second_factor=True)
 def _check_password(call: Call[LoginRequest, NoQuery]) -> User:
     throttle = call.context.throttle
     throttle.hit("login_address", address_key(call.actor.address))
-    throttle.hit("login_account", call.body.email.casefold())
+    throttle.hit("login_account", call.body.email)
     return login.check_password(call.body)
 
 
@@ -33,7 +33,7 @@ def log_in(call: Call[LoginRequest, NoQuery]) -> Reply:
     """Log in with e-mail address, password and, where the account has a second factor, a code."""
     context = call.context
     opened = login.log_in(call.prepared, call.body.code, _caller(call), context.keyring, context.settings)
-    context.throttle.forget("login_account", call.body.email.casefold())
+    context.throttle.forget("login_account", call.body.email)
     return _opened(opened, context.settings)
 
 

@@ -7,6 +7,7 @@ from jotunheim.routes.call import Call, NoQuery, Reply
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import TokenListQuery
 from jotunheim.services.accounts import tokens, users
+from jotunheim.services.resources import assert_no_version
 
 operations = Operations("/auth", role=None)
 
@@ -36,5 +37,6 @@ def read_token(call: Call[None, NoQuery]) -> Reply:
 def revoke_token(call: Call[None, NoQuery]) -> Reply:
     """Revoke one of one's own tokens: it is invalid at once."""
     token = tokens.find(call.path["id"], call.actor.user_id)
+    assert_no_version("token", call.if_match)
     token.revoke(now())
     return Reply(TokenAnswer(token=tokens.view(token)))

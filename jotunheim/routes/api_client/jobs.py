@@ -1,5 +1,7 @@
 """Jobs on the caller's own servers, and their events."""
 
+from collections.abc import Callable
+
 from sse_starlette import EventSourceResponse
 from starlette.requests import Request
 
@@ -66,8 +68,8 @@ def cancel_job(call: Call[CancelRequest, NoQuery]) -> Reply:
     return cancelled(job, ClientJobAnswer(job=ClientJobView.of(job)), f"/api/v1/client/jobs/{job.id}")
 
 
-async def _stream(request: Request, actor: Actor) -> EventSourceResponse:
-    return await stream_events(request, actor.user_id, client_event)
+async def _stream(request: Request, actor: Actor, again: Callable[[], Actor]) -> EventSourceResponse:
+    return await stream_events(request, actor, actor.user_id, client_event, again)
 
 
 @operations.get(

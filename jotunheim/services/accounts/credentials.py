@@ -41,7 +41,13 @@ def csrf_of(session: str) -> str:
 
 def new_recovery_codes() -> list[str]:
     """Codes for people to keep, such as `k3vd-9x2m-…`."""
-    return ["-".join(_letters(4) for _ in range(_RECOVERY_CHARACTERS // 4)) for _ in range(RECOVERY_CODES)]
+    return [recovery_code(_letters(_RECOVERY_CHARACTERS)) for _ in range(RECOVERY_CODES)]
+
+
+def recovery_code(typed: str) -> str:
+    """A code as it was shown, however its letters were typed and parted."""
+    letters = typed.lower().replace("-", "")
+    return "-".join(letters[start : start + 4] for start in range(0, len(letters), 4))
 
 
 def _letters(count: int) -> str:

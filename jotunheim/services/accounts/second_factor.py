@@ -78,9 +78,9 @@ def disable(user: User) -> None:
 
 def accept(user: User, code: str, keyring: Keyring) -> bool:
     """Use a code, or a recovery code, up; within a transaction. False: it is wrong, or was used before."""
-    code = code.strip().replace(" ", "").lower()
+    code = "".join(code.split())
     if not code.isdecimal():
-        return RecoveryCode.take(user.id, code)
+        return RecoveryCode.take(user.id, credentials.recovery_code(code))
     step = _step_of(Secret.read(keyring, user.code_reference), code)
     return step is not None and user.accept_code(step)
 
@@ -101,7 +101,7 @@ def assert_code(user: User, code: str, keyring: Keyring) -> None:
 def _step_of(secret: str, code: str) -> int | None:
     """The time step to which a code belongs; None: it is the code of none near now."""
     totp, current = pyotp.TOTP(secret), int(time.time()) // STEP_SECONDS
-    code = code.strip().replace(" ", "")
+    code = "".join(code.split())
     steps = range(current - _NEIGHBOURS, current + _NEIGHBOURS + 1)
     # All are compared, so that time does not tell which one it was.
     right = [step for step in steps if pyotp.utils.strings_equal(totp.generate_otp(step), code)]

@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from jotunheim.data.account import ADMIN, OwnChange, UserChange, UserSpec, UserView
 from jotunheim.data.actor import Actor
+from jotunheim.data.fields import folded
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import NotFoundError
@@ -17,13 +18,13 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.repositories.peewee.sessions import Session
+from jotunheim.repositories.peewee.sessions import LoginTicket, Session
 from jotunheim.services import resources
 from jotunheim.services.accounts import passwords, second_factor
 from jotunheim.services.accounts.rights import assert_may_give, assert_may_manage
 
 FILTERS = {
-    "email": lambda email: User.email == email.casefold(),
+    "email": lambda email: User.email == folded(email),
     "role": User.role,
     "disabled": lambda disabled: User.disabled_at.is_null(not disabled),
 }
@@ -55,7 +56,7 @@ def find(id_: int, if_match: str | None = None) -> User:
 
 def find_by_email(email: str) -> User:
     """One user. Raises NotFoundError."""
-    user = User.find(email.casefold())
+    user = User.find(folded(email))
     if user is None:
         raise NotFoundError("user", email)
     return user
@@ -126,6 +127,7 @@ def change_user(user: User, change: UserChange, password_hash: str | None, actor
             user.change(**columns)
     if disabled or {"password_hash", "role"} & columns.keys():
         Session.end_all(user.id)
+        LoginTicket.void_all(user.id)
     if disabled:
         Token.revoke_all(user.id, now())
 

@@ -43,6 +43,8 @@ def masked(value: Any, name: str = "") -> Any:
     if is_secret:
         return MASK
     if isinstance(value, str):
+        if name == "email" and "@" not in value:
+            return MASK  # people type their password there
         return MASK if is_private_key(value) else _TOKEN.sub(MASK, value)
     return value
 

@@ -62,10 +62,10 @@ def _verify(anchor: Link, expected_hash: str | None) -> Verified:
     entries, first_id = 0, None
     is_found = expected_hash in (None, anchor.hash)
     pruned: Link | None = None
-    for entry in AuditEntry.all():
-        wrong = _problem(entry, last)
-        if wrong:
-            return Verified(entries, first_id, last, wrong, entry.id)
+    for id_, entry in AuditEntry.all():
+        wrong = _problem(id_, entry, last)
+        if wrong or entry is None:
+            return Verified(entries, first_id, last, wrong, id_)
         entries, first_id = entries + 1, first_id or entry.id
         last = Link(entry.id, entry.hash)
         is_found = is_found or entry.hash == expected_hash
@@ -80,9 +80,13 @@ def _verify(anchor: Link, expected_hash: str | None) -> Verified:
     return Verified(entries, first_id, last)
 
 
-def _problem(entry: AuditEntry, last: Link) -> str | None:
-    if entry.id != last.id + 1:
-        return f"Entry {last.id + 1} is missing: after {last.id} comes {entry.id}."
+def _problem(id_: int, entry: AuditEntry | None, last: Link) -> str | None:
+    if id_ <= last.id:
+        return f"Entry {id_} was put before the others."
+    if id_ != last.id + 1:
+        return f"Entry {last.id + 1} is missing: after {last.id} comes {id_}."
+    if entry is None:
+        return f"Entry {id_} was changed: it holds what cannot be read."
     if entry.previous_hash != last.hash:
         return f"Entry {entry.id} does not follow entry {last.id}: one of them is another one than it was."
     if entry.hash != entry.digest():

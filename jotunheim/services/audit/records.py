@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
 from jotunheim.repositories.peewee.audit import AuditEntry
 from jotunheim.repositories.peewee.database import now, transact, transaction
+from jotunheim.services.audit.differences import differences
 from jotunheim.services.audit.floods import Floods, Surplus
 from jotunheim.services.audit.masking import MAX_TEXT, kept, one_line
 
@@ -86,15 +89,19 @@ def record(event: Event) -> None:
 
 
 class Refusals:
-    """Records what one process refuses. Entries of whoever has shown no valid token are bounded."""
+    """Records what one process refuses. Entries of whoever has shown no valid token, or only from elsewhere, are bounded."""
 
     def __init__(self) -> None:
         self._floods = Floods()
 
-    def record(self, event: Event) -> None:
-        """Add an entry in a transaction of its own. One that cannot be added is logged: the refusal stands anyway."""
+    def record(self, event: Event, *, is_outsider: bool) -> None:
+        """Add an entry in a transaction of its own. One that cannot be added is logged: the refusal stands anyway.
+
+        Args:
+            is_outsider: entries of such are bounded.
+        """
         events = [_summary(surplus) for surplus in self._floods.over()]
-        if event.who.actor_id is not None or self._floods.admits(event.who.address):
+        if not is_outsider or self._floods.admits(event.who.address):
             events.append(event)
         self._add(events)
 
@@ -130,7 +137,15 @@ class Command:
 
     resource_id: object = None
     request: dict[str, Any] = field(default_factory=dict)
+    before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
+
+    def compare(self, id_: int, name: str, before: BaseModel, after: BaseModel) -> None:
+        """Note of something that was there what is different since, as of a request."""
+        self.resource_id = id_
+        self.before, self.after = differences(
+            {name: before.model_dump(mode="json")}, {name: after.model_dump(mode="json")}
+        )
 
 
 @contextmanager
@@ -146,6 +161,7 @@ def command(action: str, resource_type: str | None = None) -> Iterator[Command]:
                 resource_type=resource_type,
                 resource_id=done.resource_id,
                 request={"os_user": _os_user(), **done.request},
+                before=done.before,
                 after=done.after,
             )
         )

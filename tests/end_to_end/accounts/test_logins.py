@@ -44,11 +44,17 @@ def test_guessing_is_slow_for_an_account_and_from_an_address(tmp_path: Path) -> 
             422,
             429,
         ]  # as often as logins: the one that succeeded does not count
+        bare = user(service, password=None)
+        ticket = service.http.post("/auth/sso", json={"user_id": bare["id"]}).json()["ticket"]
+        entered = httpx.post(f"{service.http.base_url}auth/sso/login", json={"ticket": ticket}).json()
+        first = client(service, entered["token"])
+        tries = [first.patch("/auth/user", json={"password": "password"}).status_code for _ in range(5)]
+        assert tries == [422, 422, 422, 422, 429]  # judging one takes a while, too
         tickets = [
             httpx.post(f"{service.http.base_url}auth/sso/login", json={"ticket": "jtl_x"}).status_code
             for _ in range(5)
         ]
-        assert tickets == [401, 401, 401, 429, 429]
+        assert tickets == [401, 401, 429, 429, 429]
 
 
 def test_a_cookie_needs_the_pages_token_to_change_anything(accounts: Service) -> None:
@@ -70,8 +76,14 @@ def test_a_cookie_needs_the_pages_token_to_change_anything(accounts: Service) ->
     # Another site cannot log the browser in as somebody else; a login ends the session that there was.
     body = {"email": who["email"], "password": GOOD}
     assert browser.post("/auth/login", json=body, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
-    assert browser.post("/auth/login", json=body).status_code == 200
+    # Over plain HTTP browsers tell no more than where the page is from.
+    for other in ("https://evil.example", "null", f"http://{accounts.http.base_url.host}:1"):
+        assert browser.post("/auth/login", json=body, headers={"Origin": other}).status_code == 403
+    own = f"http://{accounts.http.base_url.host}:{accounts.http.base_url.port}"
+    assert browser.post("/auth/login", json=body, headers={"Origin": own}).status_code == 200
     assert browser.get("/auth/user").status_code == 401
+    behind_a_proxy = {"Origin": "https://panel.example.com", "Sec-Fetch-Site": "same-origin"}
+    assert browser.post("/auth/login", json=body, headers=behind_a_proxy).status_code == 200
 
 
 def test_a_ticket_lets_somebody_in_once_and_soon(accounts: Service) -> None:
@@ -90,6 +102,11 @@ def test_a_ticket_lets_somebody_in_once_and_soon(accounts: Service) -> None:
     assert session.patch("/auth/user", json={"password": GOOD}).status_code == 200
     assert log_in(accounts, who["email"]).status_code == 200
 
+    void = accounts.http.post("/auth/sso", json={"user_id": who["id"]}).json()["ticket"]
+    for disabled in (True, False):
+        accounts.ask(f"users/{who['id']}", {"disabled": disabled}, "PATCH")
+    assert enter(void).status_code == 401
+
     late = accounts.http.post("/auth/sso", json={"user_id": who["id"]}).json()["ticket"]
     rows(accounts, "UPDATE login_ticket SET expires_at = expires_at - 61000000")
     assert enter(late).status_code == 401
@@ -98,3 +115,14 @@ def test_a_ticket_lets_somebody_in_once_and_soon(accounts: Service) -> None:
     assert enter("jtl_" + "0" * 49).status_code == 401
     assert accounts.http.post("/auth/sso", json={}).status_code == 422
     assert session.post("/auth/sso", json={"user_id": 1}).status_code == 401
+
+
+def test_no_ticket_lets_an_operator_in(accounts: Service) -> None:
+    """It would make a session out of a token that ends, or is of use only from some networks."""
+    spec = {"name": "short", "scopes": ["*"], "expires_in_seconds": 60, "networks": ["127.0.0.1"]}
+    made = client(accounts, accounts.token).post("/auth/tokens", json=spec).json()["secret"]
+    other = user(accounts, "admin")
+    for asking in (accounts.http, client(accounts, made), person(accounts, other["email"])):
+        for body in ({"user_id": 1}, {"email": other["email"]}):
+            answer = asking.post("/auth/sso", json=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")

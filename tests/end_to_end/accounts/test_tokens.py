@@ -1,5 +1,6 @@
 """Tokens that people make for themselves."""
 
+from jotunheim.services.audit.floods import PER_ADDRESS
 from tests.support.people import GOOD, client, person, refusal, user
 from tests.support.service import Service
 
@@ -60,3 +61,18 @@ def test_what_is_wrong_is_named(accounts: Service) -> None:
         assert refusal(accounts.http.post("/auth/tokens", json=body)) == (422, fields)
     login = accounts.http.post("/auth/login", json={"email": 1, "password": ["x"], "extra": 1})
     assert refusal(login) == (422, ["email", "password", "extra"])
+
+
+def test_a_token_that_is_tried_from_elsewhere_is_named_in_the_log_and_does_not_fill_it(
+    fresh_service: Service,
+) -> None:
+    spec = {"name": "stolen", "scopes": ["*"], "networks": ["192.0.2.0/24"]}
+    stolen = fresh_service.http.post("/auth/tokens", json=spec).json()
+    thief = client(fresh_service, stolen["secret"])
+    assert {thief.get("/client/servers").status_code for _ in range(2 * PER_ADDRESS)} == {403}
+    wanted = {"action": "server.list", "outcome": "forbidden"}
+    told = fresh_service.http.get("/admin/audit", params=wanted).json()["audit_entries"]
+    assert {(entry["token_id"], entry["address"]) for entry in told} == {(stolen["token"]["id"], "127.0.0.1")}
+    assert len(told) == PER_ADDRESS
+    shown = fresh_service.http.get(f"/auth/tokens/{stolen['token']['id']}").json()["token"]
+    assert shown["last_used_at"] is None

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.people import OTHER, client, log_in, person, refusal, rows, set_up_second_factor, user
+from tests.support.people import (
+    GOOD,
+    OTHER,
+    client,
+    log_in,
+    person,
+    refusal,
+    rows,
+    set_up_second_factor,
+    user,
+)
 from tests.support.service import Service
 
 
@@ -31,6 +41,22 @@ def test_e_mail_addresses_are_unique_however_they_are_written(accounts: Service)
         422,
         ["role"],
     )
+
+
+def test_e_mail_addresses_are_unique_in_unicode_too(fresh_service: Service) -> None:
+    """Letters may be composed or not, and become longer in lower case."""
+    composed, decomposed = "ren\u00e9@example.com", "RENE\u0301@example.com"
+    spec = {"email": composed, "name": "R", "password": GOOD}
+    assert fresh_service.create("users", spec)["user"]["email"] == composed
+    again = fresh_service.http.post("/admin/users", json=spec | {"email": decomposed})
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "uniqueness_error")
+    assert log_in(fresh_service, decomposed).status_code == 200
+    found = fresh_service.http.get("/admin/users", params={"email": decomposed}).json()["users"]
+    assert [user["email"] for user in found] == [composed]
+    longer = fresh_service.http.post("/admin/users", json=spec | {"email": "\ufb03" * 90 + "@a.b"})
+    assert refusal(longer) == (422, ["email"])
+    longest = "\ufb03" * 80 + "@example.com"
+    assert len(fresh_service.create("users", spec | {"email": longest})["user"]["email"]) == 252
 
 
 def test_disabling_ends_sessions_and_tokens_at_once_and_for_good(accounts: Service) -> None:

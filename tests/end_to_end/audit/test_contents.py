@@ -58,6 +58,8 @@ def test_no_secret_of_a_request_or_an_answer_is_kept(audited: Service, sandbox: 
         if job:
             audited.finished(job["id"])
     audited.ask(f"nodes/{audited.ids['node']}", {"token_secret": sandbox.token_secret}, "PATCH")
+    typed_in_the_wrong_field = {"email": CANARY, "password": "x"}
+    assert audited.http.post("/auth/login", json=typed_in_the_wrong_field).status_code == 401
     kept = stored(audited)
     assert len(kept) > 20
     for secret in (CANARY, generated["root_password"], audited.token[4:], sandbox.token_secret):

@@ -153,6 +153,11 @@ def test_commands_on_the_services_machine_are_recorded(fresh_service: Service) -
             None,
         )
         assert entry["request"]["os_user"]
+    for entry, name in ((found[0], "disabled_at"), (found[1], "revoked_at")):
+        kind = entry["resource_type"]
+        assert entry["before"][kind][name] is None
+        assert entry["after"][kind][name] is not None
+        assert "email" not in entry["after"][kind]  # no more than what is different
     assert found[2]["after"]["token"]["name"] == "t"
     assert made["secret"] not in json.dumps(found)
 
