@@ -34,8 +34,10 @@ def test_no_route_answers_without_a_valid_token(service: Service, operation: Any
     path = operation.path.replace("{id:row}", "1").replace(
         "{id:uuid}", "00000000-0000-4000-8000-000000000000"
     )
-    path = path.replace("{name:str}", "before").replace(
-        "{backup_id:uuid}", "00000000-0000-4000-8000-000000000000"
+    path = (
+        path.replace("{schedule_id:row}", "1")
+        .replace("{name:str}", "before")
+        .replace("{backup_id:uuid}", "00000000-0000-4000-8000-000000000000")
     )
     url = str(service.http.base_url).rstrip("/") + path
     answer = httpx.request(operation.method, url, headers={"Authorization": header} if header else {})
@@ -273,12 +275,14 @@ def test_answers_are_as_described(service: Service) -> None:
     ids["audit"] = ""
     backup = service.create(f"servers/{ids['servers']}/backups", {})["backup"]["id"]
     ids["backups"] = ""
+    nightly = {"cron": "0 3 * * *"}
+    schedule = service.create(f"servers/{ids['servers']}/backup-schedules", nightly)["backup_schedule"]["id"]
     seen = 0
     for path, methods in document["paths"].items():
         if "get" in methods:
             asks = person if "/auth/" in path else service.http
             filled = path.replace("{id}", ids.get(path.split("/")[4], "")).replace("{address}", "10.99.1.20")
-            filled = filled.replace("{backup_id}", backup)
+            filled = filled.replace("{backup_id}", backup).replace("{schedule_id}", str(schedule))
             answer = asks.get(filled.removeprefix("/api/v1"))
             assert answer.status_code == 200, answer.text
             content = methods["get"]["responses"]["200"]["content"]

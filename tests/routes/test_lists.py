@@ -23,6 +23,7 @@ from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.model import DataValidationError
 from jotunheim.repositories.peewee.accounts import Role, Token, User
 from jotunheim.repositories.peewee.addresses import AddressPool
+from jotunheim.repositories.peewee.backup_schedules import BackupSchedule
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import database, now
 from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset
@@ -89,6 +90,8 @@ FILTERS: dict[str, dict[str, tuple[Any, int]]] = {
     "/client/servers/{id:uuid}/isos": {"name": ("image-3", 1)},
     "/admin/servers/{id:uuid}/backups": {"status": ("ready", 12), "locked": (True, 1)},
     "/client/servers/{id:uuid}/backups": {"status": ("ready", 12), "locked": (True, 1)},
+    "/admin/servers/{id:uuid}/backup-schedules": {"enabled": (True, 12)},
+    "/client/servers/{id:uuid}/backup-schedules": {"enabled": (True, 12)},
     "/admin/backups": {"status": ("failed", 0), "locked": (True, 1), "server_id": (uuid.UUID(int=1), 12),
                        "owner_id": (2, 12), "node_id": (4, 1), "storage": ("st3", 1), "kept": (True, 0)},
     "/admin/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1), "user_id": (1, 0), "mine": (True, 12)},
@@ -189,6 +192,9 @@ class Store:
             for step in range(2):
                 JobStep.create(job=job, attempt=1, name=f"step {step}", status="ok")
                 PveTask.create(job=job, operation="x", upid=f"UPID:{number}:{step}:{status}")
+        BackupSchedule.create(
+            server=uuid.UUID(int=1), cron="0 3 * * *", timezone="UTC", next_run_at=now(), last_run_at=now()
+        )
         Backup.create(
             server=uuid.UUID(int=1), server_uuid=uuid.UUID(int=1), server_name="s0", owner=self.owner, node=node, vmid=1000,
             storage=f"st{number}", status="ready", locked=number == 3, size_bytes=number, taken_at=now(),

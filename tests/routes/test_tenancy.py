@@ -46,6 +46,7 @@ OWNED_TABLES = (
     "pve_task",
     "job_run",
     "backup",
+    "backup_schedule",
 )
 """Tables whose rows belong to somebody, or to a row that does."""
 HOW_MANY_WAIT = 'SELECT COUNT(1) FROM (SELECT 1 FROM "job" AS "t1" WHERE (("t1"."status" = ?) AND ("t1"."run_after" IS NULL)))'
@@ -64,6 +65,8 @@ BODIES: dict[str, Any] = {
     "KeysRequest": {"ssh_keys": []},
     "CancelRequest": {},
     "ClientBackupSpec": {},
+    "ClientScheduleSpec": {"cron": "0 3 * * *"},
+    "ClientScheduleChange": {"enabled": False},
     "RestoreRequest": {},
     "SshKeySpec": {"name": MARK, "public_key": KEY},
     "SshKeyChange": {"name": "renamed"},
@@ -100,6 +103,7 @@ def somewhere(path: str) -> str:
         ("{id:row}", "1"),
         ("{id:uuid}", ABSENT_UUID),
         ("{backup_id:uuid}", ABSENT_UUID),
+        ("{schedule_id:row}", "1"),
         ("{name:str}", "x"),
         ("{address:path}", "10.0.0.1"),
     ):

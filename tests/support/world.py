@@ -10,6 +10,7 @@ import pytest
 
 from jotunheim.repositories.peewee.accounts import Role, Token, User
 from jotunheim.repositories.peewee.addresses import AddressPool
+from jotunheim.repositories.peewee.backup_schedules import BackupSchedule
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.firewalls import Ruleset
@@ -105,6 +106,11 @@ class World:
         )  # fmt: skip
         return row
 
+    def schedule(self, server: Server) -> BackupSchedule:
+        """A schedule of a server's backups."""
+        row: BackupSchedule = BackupSchedule.create(server=server, cron="0 3 * * *", timezone="UTC")
+        return row
+
     def preview(self, server: Server, type_: str) -> Job:
         """A preview on a server that can be applied."""
         job = self.job(server, type=type_, status="succeeded", check_only=True)
@@ -170,13 +176,14 @@ class World:
         absent = ABSENT_ROW if "{id:row}" in operation.path else ABSENT_UUID
         filled = operation.path.replace("{name:str}", "snap")
         real = self.id_of_new(operation.path.split("/")[2], user)
-        part = real
-        if "{backup_id:uuid}" in filled and "/servers/" in filled:
-            part = str(self.backup(Server.get_by_id(real)).id)
-        found = [
-            re.sub(r"{id:\w+}", id_, filled).replace("{backup_id:uuid}", part_id)
-            for id_, part_id in ((real, part), (absent, ABSENT_UUID))
-        ]
+        ids = {"{backup_id:uuid}": (real, ABSENT_UUID), "{schedule_id:row}": ("", ABSENT_ROW)}
+        if "/servers/" in filled and "{backup_id:uuid}" in filled:
+            ids["{backup_id:uuid}"] = (str(self.backup(Server.get_by_id(real)).id), ABSENT_UUID)
+        if "{schedule_id:row}" in filled:
+            ids["{schedule_id:row}"] = (str(self.schedule(Server.get_by_id(real)).id), ABSENT_ROW)
+        found = [re.sub(r"{id:\w+}", id_, filled) for id_ in (real, absent)]
+        for parameter, parts in ids.items():
+            found = [path.replace(parameter, part) for path, part in zip(found, parts, strict=True)]
         assert not any("{" in path for path in found), "a path with a parameter that World.path does not fill"
         return found[0], found[1]
 

@@ -33,6 +33,8 @@ MIGRATIONS = [
     "0010_pools",
     "0011_accounts",
     "0012_audit",
+    "0013_backups",
+    "0014_backup_schedules",
 ]
 
 
