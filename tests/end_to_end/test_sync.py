@@ -128,6 +128,25 @@ def test_a_job_finds_a_vm_that_moved_before_anybody_noticed(cluster: Cluster) ->
     assert server["vmid"] not in cluster.sandbox.vmids()
 
 
+def test_backups_are_made_where_the_server_is_and_removed_where_they_are(cluster: Cluster) -> None:
+    server = cluster.built("backed-up", node_id=cluster.nodes["pve1"], start=False)
+    path = f"servers/{server['id']}/backups"
+    cluster.service.done(path)
+    cluster.task("POST", f"/nodes/pve1/qemu/{server['vmid']}/migrate", target="pve2")
+    job = cluster.service.done(path)  # nobody has noticed yet
+    assert job["attempt"] == 2
+    there, here = cluster.service.read(path)["backups"]
+    assert [backup["node"]["name"] for backup in (here, there)] == ["pve1", "pve2"]
+    job = cluster.service.finished(cluster.service.ask(f"{path}/{here['id']}/restore")["job"]["id"])
+    assert (job["status"], job["error"]["code"]) == ("failed", "backup_not_found")
+    assert cluster.service.server(server["id"])["status"] == "ready"
+    for backup in (here, there):
+        cluster.service.done(f"{path}/{backup['id']}", method="DELETE")
+    for node in ("pve1", "pve2"):
+        found = cluster.sandbox.get(f"/nodes/{node}/storage/local/content", content="backup")
+        assert [entry for entry in found if entry["vmid"] == server["vmid"]] == []
+
+
 def test_a_strange_vm_with_its_vmid_is_not_taken_for_it(cluster: Cluster) -> None:
     server = cluster.built("replaced", node_id=cluster.nodes["pve1"], start=False)
     vmid = server["vmid"]

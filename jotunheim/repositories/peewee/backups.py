@@ -157,6 +157,14 @@ class Backup(Versioned, Table):
         """It is being made, perhaps again after a failure."""
         self._move(BackupStatus.CREATING)
 
+    def follow(self, server: Server) -> None:
+        """It is still to be made, and the server's VM may be on another node by now, or under another VMID."""
+        if (self.node_id, self.vmid) == (server.node_id, server.vmid):
+            return
+        default = self.storage == self.node.backup_storage
+        storage = server.node.backup_storage if default else self.storage
+        self.change(node=server.node, vmid=server.vmid, storage=storage)
+
     def mark_ready(self, volume: str, size_bytes: int, taken_at: datetime) -> None:
         """It was found on its storage."""
         self._move(BackupStatus.READY, volume=volume, size_bytes=size_bytes, taken_at=taken_at)

@@ -68,7 +68,7 @@ def create_backup(
         RateLimitExceededError: its owner makes too many.
     """
     assert_free(server)
-    _assert_within_limit(server)
+    assert_within_limit(server)
     if actor.role != ADMIN:
         _assert_within_rate(server, settings)
     storage = (spec.storage if isinstance(spec, BackupSpec) else None) or server.node.backup_storage
@@ -220,7 +220,8 @@ def within_limit(server: Server, *, leaving: int = 0) -> bool:
     return limit is None or Backup.count_of(server) - leaving < limit
 
 
-def _assert_within_limit(server: Server) -> None:
+def assert_within_limit(server: Server) -> None:
+    """Raise ResourceLimitExceededError when a server has as many backups as it may have."""
     if not within_limit(server):
         raise ResourceLimitExceededError(
             f"The server has {Backup.count_of(server)} backups and may have {server.limits['backups']}.",
