@@ -349,6 +349,17 @@ def test_backups_never_hold_up_the_end_of_their_server(service: Service, sandbox
     assert service.refused(f"backups/{kept['id']}", method="DELETE")[0] == 404
 
 
+def test_a_storage_that_the_node_lacks_is_refused(service: Service) -> None:
+    server = service.built("somewhere-else")
+    for storage in ("nope", "vmstore"):  # the second one is not for backups
+        status, error = service.refused(f"servers/{server['id']}/backups", {"storage": storage})
+        assert (status, error["details"][0]["field"]) == (422, "storage")
+        assert "it has: local" in error["details"][0]["message"]
+    schedule = {"cron": "0 3 * * *", "storage": "nope"}
+    assert service.refused(f"servers/{server['id']}/backup-schedules", schedule)[0] == 422
+    assert made(service, server, storage="local")["storage"] == "local"
+
+
 def test_a_failed_backup_is_shown_until_one_succeeds(service: Service, sandbox: Sandbox) -> None:
     server = service.built("failed-backup")
     fault = {"method": "POST", "path": "/vzdump$", "task_fails": "job errors", "count": 1}

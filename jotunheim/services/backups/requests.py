@@ -15,6 +15,7 @@ from jotunheim.data.backup.requests import BackupSpec, ClientBackupSpec, Restore
 from jotunheim.data.backup.status import BackupStatus
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import Power, ServerStatus
+from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.service import (
     ConflictError,
     LockedError,
@@ -24,7 +25,9 @@ from jotunheim.exceptions.service import (
 )
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import now
+from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.node_state import NodeStorage
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.servers import plans
 from jotunheim.services.servers.plans import Manner
@@ -66,12 +69,15 @@ def create_backup(
         ConflictError: it is not ready.
         ResourceLimitExceededError: it has as many backups as it may have.
         RateLimitExceededError: its owner makes too many.
+        DataValidationError: the node has no such storage for backups.
     """
     assert_free(server)
     assert_within_limit(server)
     if actor.role != ADMIN:
         _assert_within_rate(server, settings)
-    storage = (spec.storage if isinstance(spec, BackupSpec) else None) or server.node.backup_storage
+    chosen = spec.storage if isinstance(spec, BackupSpec) else None
+    assert_storage(server.node, chosen)
+    storage = chosen or server.node.backup_storage
     planned = manner.planned or {}
     made = {
         "backup_id": planned.get("backup_id", str(uuid.uuid4())),
@@ -115,6 +121,17 @@ def restore_backup(
         parameters["start"] = manner.planned["start"]  # our record of the power may have been corrected since
     job = enqueue(server, JobType.BACKUP_RESTORE, actor, parameters, manner)
     return AskedOfBackup(server, job, backup=backup)
+
+
+def assert_storage(node: Node, name: str | None) -> None:
+    """Raise DataValidationError when a node has told what it has, and has no such storage for backups."""
+    told = NodeStorage.of(node)
+    fitting = [storage.name for storage in told if "backup" in storage.content]
+    if name is not None and told and name not in fitting:
+        has = f"it has: {', '.join(fitting)}" if fitting else "it has none"
+        raise DataValidationError(
+            [FieldProblem("storage", f"node {node.name} has no storage {name} for backups; {has}")]
+        )
 
 
 def _runs_afterwards(server: Server) -> bool:

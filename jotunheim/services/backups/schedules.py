@@ -34,7 +34,7 @@ from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services import resources
 from jotunheim.services.audit import records
 from jotunheim.services.backups import retention
-from jotunheim.services.backups.requests import within_limit
+from jotunheim.services.backups.requests import assert_storage, within_limit
 from jotunheim.services.servers.requests import READY, enqueue
 from jotunheim.settings import Settings
 
@@ -85,7 +85,7 @@ def create_schedule(
     """Record a schedule.
 
     Raises:
-        DataValidationError: its owner may not have backups made that often.
+        DataValidationError: its owner may not have backups made that often, or the node has no such storage.
         ResourceLimitExceededError: the server has as many as it may have.
     """
     if BackupSchedule.count_of(server) >= MAX_SCHEDULES:
@@ -93,6 +93,7 @@ def create_schedule(
             f"A server may have {MAX_SCHEDULES} schedules.", hint="Delete one first."
         )
     columns = spec.model_dump(mode="json")
+    assert_storage(server.node, columns.get("storage"))
     _assert_seldom_enough(columns["cron"], columns["timezone"], actor, settings)
     schedule: BackupSchedule = BackupSchedule.create(server=server, **columns)
     schedule.change(next_run_at=next_run(schedule, now()))
@@ -105,9 +106,10 @@ def change_schedule(
     """Change a schedule. What is due by its new times is what comes next; its backups are looked through.
 
     Raises:
-        DataValidationError: its owner may not have backups made that often.
+        DataValidationError: its owner may not have backups made that often, or the node has no such storage.
     """
     columns = change.model_dump(mode="json", exclude_unset=True)
+    assert_storage(schedule.server.node, columns.get("storage"))
     _assert_seldom_enough(
         columns.get("cron", schedule.cron), columns.get("timezone", schedule.timezone), actor, settings
     )
