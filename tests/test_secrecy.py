@@ -47,8 +47,9 @@ def _objects() -> Iterator[object]:
     yield loaded
     yield keyring
     yield throttle
-    yield Context(loaded, keyring, wake=Queue(loaded.queue).wake, throttle=throttle)
-    yield Queue(loaded.queue).huey
+    queue = Queue(loaded.queue)
+    yield Context(loaded, keyring, wake=queue.wake, close_queue=queue.close, throttle=throttle)
+    yield queue.huey
     yield Endpoint("pve1", "root@pam!jotunheim", CANARY)
     yield User(id=1, email="a@example.com", password_hash=CANARY)
     yield Token(id=1, name="t", sha256=CANARY)

@@ -11,6 +11,7 @@ from jotunheim.settings import Settings
 def end(context: Context) -> None:
     """What is to be done when nothing is served any more."""
     context.refusals.flush()
+    context.close_queue()
     database.end()
 
 
@@ -22,5 +23,11 @@ def context(settings: Settings) -> Context:
         StoreUnavailableError: the database cannot be reached.
     """
     keyring = use_store(settings)
-    wake = Queue(settings.queue).wake
-    return Context(settings=settings, keyring=keyring, wake=wake, throttle=Throttle(settings))
+    queue = Queue(settings.queue)
+    return Context(
+        settings=settings,
+        keyring=keyring,
+        wake=queue.wake,
+        close_queue=queue.close,
+        throttle=Throttle(settings),
+    )

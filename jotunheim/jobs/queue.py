@@ -47,6 +47,10 @@ class Queue:
         """Tell a worker that a job waits."""
         self._wake(str(job_id))
 
+    def close(self) -> None:
+        """Close its connection, at the end of a process that only wakes others."""
+        self.huey.storage.close()
+
     def is_empty(self) -> bool:
         """Whether no wake-up call waits for a worker."""
         return int(self.huey.pending_count()) == 0

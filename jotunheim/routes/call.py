@@ -75,6 +75,8 @@ class Context:
     keyring: Keyring
     wake: Callable[[uuid.UUID], None]
     """Tells a worker that a job waits."""
+    close_queue: Callable[[], None]
+    """To be called when nobody is to be told any more."""
     throttle: Throttle
     """Counts how often somebody asks."""
     refusals: Refusals = field(default_factory=Refusals)

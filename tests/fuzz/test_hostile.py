@@ -128,7 +128,7 @@ def http(world: World) -> Iterator[requests.Session]:
 def path_to(world: World, operation: Operation, text: str | None = None) -> str:
     """The path of an operation about something that is there; or with this in each place."""
     path = operation.path
-    if text is None and "{backup_id:uuid}" in path:
+    if text is None and "_id:" in path:
         return world.service.url + world.path(operation, OWNER)[0]
     if text is None:
         path = re.sub(r"{id:\w+}", lambda _: world.id_of_new(path.split("/")[2], OWNER), path)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 from jotunheim.repositories.peewee import database
 from jotunheim.settings import Settings
 from tests.support import databases
+from tests.support.in_process import InProcess
 
 
 def _open(url: str) -> int:
@@ -19,6 +21,13 @@ def _open(url: str) -> int:
         ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def _wait_for_none(url: str) -> None:
+    deadline = time.monotonic() + 10  # the server's processes end a moment later
+    while _open(url):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.usefixtures("store")
@@ -41,8 +50,16 @@ def test_a_thread_that_ends_leaves_no_connection(tmp_path: Path) -> None:
         go_on.set()
         for thread in threads:
             thread.join()
-        deadline = time.monotonic() + 10  # the server's processes end a moment later
-        while _open(server.url):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        _wait_for_none(server.url)
         database.end()
+
+
+def test_an_api_that_ends_leaves_no_connection(tmp_path: Path) -> None:
+    with databases.postgresql() as server:
+        with InProcess.start(tmp_path / "state", database_url=server.url) as service:
+            assert service.ask("GET", "/admin/servers", service.token).status_code == 200
+            context = service.app.state.context
+            context.wake(uuid.uuid4())
+            assert _open(server.url) >= 2
+        _wait_for_none(server.url)
+        del context
