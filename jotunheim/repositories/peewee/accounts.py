@@ -160,6 +160,12 @@ class Token(Table):
         return query if user_id is None else query.where(cls.user == user_id)
 
     @classmethod
+    def count_of(cls, user_id: int, at: datetime) -> int:
+        """How many tokens a user has that are neither revoked nor expired."""
+        lasting = cls.expires_at.is_null() | (cls.expires_at > at)
+        return int(cls.select().where((cls.user == user_id) & cls.revoked_at.is_null() & lasting).count())
+
+    @classmethod
     def revoke_all(cls, user_id: int, at: datetime) -> None:
         """Revoke a user's tokens; those that were revoked before stay as they are."""
         cls.update(revoked_at=at).where((cls.user == user_id) & cls.revoked_at.is_null()).execute()

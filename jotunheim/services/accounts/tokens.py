@@ -7,13 +7,15 @@ from jotunheim.data.account import TokenSpec, TokenView
 from jotunheim.data.actor import Actor
 from jotunheim.data.paging import Page, Paged
 from jotunheim.exceptions.repository import NotFoundError
-from jotunheim.exceptions.service import ConflictError, ForbiddenError
+from jotunheim.exceptions.service import ConflictError, ForbiddenError, ResourceLimitExceededError
 from jotunheim.repositories.peewee.accounts import Token, User, digest
-from jotunheim.repositories.peewee.database import now
+from jotunheim.repositories.peewee.database import now, serialize
 from jotunheim.repositories.peewee.paging import paginate
 from jotunheim.services.accounts import credentials
 from jotunheim.services.accounts.rights import assert_may_allow
 
+MAX_TOKENS = 100
+"""How many a user may have at once, by asking for them: each has a limit of its own for how often it is used."""
 SORTABLE = {
     "id": Token.id,
     "name": Token.name,
@@ -55,6 +57,7 @@ def create_token(user: User, spec: TokenSpec, actor: Actor | None) -> tuple[Toke
     Raises:
         ForbiddenError: it would allow more, from elsewhere or for longer than what it is asked for with.
         ConflictError: the user is disabled.
+        ResourceLimitExceededError: the user has as many as a user may have.
     """
     if user.disabled_at is not None:
         raise ConflictError(f"User {user.email} is disabled.")
@@ -64,6 +67,11 @@ def create_token(user: User, spec: TokenSpec, actor: Actor | None) -> tuple[Toke
         assert_may_allow(actor, spec.scopes)
         _assert_no_longer(actor, expires_at)
         _assert_from_nowhere_else(actor, spec.networks)
+        serialize(f"tokens of {user.id}")
+        if Token.count_of(user.id, now()) >= MAX_TOKENS:
+            raise ResourceLimitExceededError(
+                f"A user may have {MAX_TOKENS} tokens.", hint="Revoke one first."
+            )
     return issue(user, spec.name, list(spec.scopes), expires_at, spec.networks)
 
 

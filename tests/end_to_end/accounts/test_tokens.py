@@ -1,5 +1,6 @@
 """Tokens that people make for themselves."""
 
+from jotunheim.services.accounts.tokens import MAX_TOKENS
 from jotunheim.services.audit.floods import PER_ADDRESS
 from tests.support.people import GOOD, client, person, refusal, user
 from tests.support.service import Service
@@ -32,6 +33,17 @@ def test_a_token_makes_none_that_is_stronger(accounts: Service) -> None:
     for path, body in (("/auth/user", {"name": "x"}), ("/auth/2fa/setup", {"current_password": GOOD})):
         assert maker.request("PATCH" if path.endswith("user") else "POST", path, json=body).status_code == 403
     assert len(session.get("/auth/tokens").json()["tokens"]) == 2
+
+
+def test_a_user_has_only_so_many_tokens(accounts: Service) -> None:
+    session = person(accounts, user(accounts)["email"])
+    spec = {"name": "one of many", "scopes": ["servers:read"]}
+    made = [session.post("/auth/tokens", json=spec) for _ in range(MAX_TOKENS)]
+    assert {answer.status_code for answer in made} == {201}
+    one_more = session.post("/auth/tokens", json=spec)
+    assert (one_more.status_code, one_more.json()["error"]["code"]) == (409, "resource_limit_exceeded")
+    session.delete(f"/auth/tokens/{made[0].json()['token']['id']}").raise_for_status()
+    assert session.post("/auth/tokens", json=spec).status_code == 201
 
 
 def test_a_token_is_of_use_only_from_its_networks(accounts: Service) -> None:
