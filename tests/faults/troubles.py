@@ -94,7 +94,7 @@ TROUBLES = (
         {"task_hangs": True},
         frozenset({"run_timeout"}),
         starting_a_task,
-        settings={"JOTUNHEIM_JOB_TIMEOUT_SECONDS": "15"},
+        settings={"JOTUNHEIM_JOB_TIMEOUT_SECONDS": "15", "JOTUNHEIM_BACKUP_TIMEOUT_SECONDS": "10"},
     ),
     Trouble("silence, before", {"silent": True}, AWAY),
     Trouble("silence, after", {"silent": True, "when": "after"}, AWAY, changing),

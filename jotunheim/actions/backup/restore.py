@@ -1,7 +1,6 @@
 """Puts servers back to their backups."""
 
 from jotunheim.actions.backup import subject
-from jotunheim.actions.backup.subject import GRACE_SECONDS
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server import configure, firewall
 from jotunheim.actions.server.playbook import load, read_back, run_playbook, succeed
@@ -49,7 +48,9 @@ def restore(job: Job, context: ActionContext) -> None:
         **variables.pve_info(context.settings),
     }
     try:
-        result = run_playbook(PLAYBOOK, job, server, context, given, timeout_seconds=timeout + GRACE_SECONDS)
+        result = run_playbook(
+            PLAYBOOK, job, server, context, given, timeout_seconds=subject.run_seconds(context)
+        )
     except runner.TaskFailedError as error:
         raise _with_state(job, error) from None
 

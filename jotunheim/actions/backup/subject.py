@@ -14,8 +14,6 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
 
 TASK = "jotunheim.pve.vm_backup"
-GRACE_SECONDS = 300
-"""How much longer a run may take than the task of Proxmox VE in it, so that it can say what became of that."""
 
 
 def find(job: Job) -> Backup | None:
@@ -61,10 +59,15 @@ def run(
         context,
         given,
         node=backup.node,
-        timeout_seconds=timeout + GRACE_SECONDS,
+        timeout_seconds=run_seconds(context),
     )
     told: Mapping[str, Any] | None = result.results.get(TASK, {}).get("backup")
     return told
+
+
+def run_seconds(context: ActionContext) -> int:
+    """How long a run may take: as long as the backup itself, and then as long as any other."""
+    return context.settings.backup_timeout_seconds + context.settings.job_timeout_seconds
 
 
 def _server_of(backup: Backup) -> Server:
