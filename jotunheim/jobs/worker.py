@@ -29,7 +29,7 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.turns import Budgets
 from jotunheim.services.audit import reading
-from jotunheim.services.backups import schedules
+from jotunheim.services.backups import due
 from jotunheim.services.nodes import sync
 from jotunheim.services.servers import delete
 from jotunheim.settings import Settings
@@ -125,7 +125,7 @@ class Worker:
 
     def sweep_backups(self) -> None:
         """Queue the backups that are due, and the removal of those that need not be kept any more."""
-        for job in (*schedules.back_up_what_is_due(self._settings), *schedules.prune_what_is_due()):
+        for job in (*due.back_up_what_is_due(self._settings), *due.prune_what_is_due()):
             self._queue.wake(job.id)
 
     def sweep_nodes(self) -> None:

@@ -59,7 +59,7 @@ def parse_body(shape: type[BaseModel] | None, request: Request, body: bytes) -> 
             raise DataValidationError([FieldProblem("body", "must be empty: this request takes none")])
         return None
     if not body.strip() and not any(field.is_required() for field in shape.model_fields.values()):
-        return shape()
+        return _shaped(shape, [])
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise DataValidationError([FieldProblem("Content-Type", "must be application/json")])

@@ -6,7 +6,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from jotunheim.data.backup.status import BackupMode, Compression
 from jotunheim.data.fields import Change, Shape, StorageId, View
@@ -87,12 +87,6 @@ class ClientScheduleChange(Change):
     keep: Keep | None = None
     """All of it."""
     enabled: bool | None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> "ClientScheduleChange":
-        if not self.model_fields_set:
-            raise ValueError("must change something")
-        return self
 
 
 class ScheduleChange(ClientScheduleChange):
