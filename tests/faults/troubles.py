@@ -92,7 +92,7 @@ TROUBLES = (
     Trouble(
         "task never ends",
         {"task_hangs": True},
-        frozenset({"run_timeout"}),
+        frozenset({"run_timeout", "task_timeout"}),  # the first to give up is the one with less patience
         starting_a_task,
         settings={"JOTUNHEIM_JOB_TIMEOUT_SECONDS": "15", "JOTUNHEIM_BACKUP_TIMEOUT_SECONDS": "10"},
     ),
