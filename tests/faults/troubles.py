@@ -13,6 +13,7 @@ RETRYABLE = {
     "node_unavailable": True,
     "vm_locked": True,
     "run_timeout": True,
+    "task_timeout": True,
     "node_unauthorized": False,
     "node_permission": False,
     "task_failed": False,
