@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import ValidationError
 
@@ -23,6 +22,7 @@ from jotunheim.routes.call import Context
 from jotunheim.services.servers.create import Created
 from jotunheim.services.servers.requests import Asked
 from jotunheim.services.throttle import Throttle
+from tests.support import plain_http
 from tests.support.processes import JOTUNHEIM
 from tests.support.service import Service
 
@@ -143,8 +143,8 @@ def test_logs_at_their_loudest_hold_no_secret(tmp_path: Path) -> None:
     with Service.start(tmp_path / "state", settings=settings_) as service:
         url = f"{service.http.base_url}admin/locations"
         answers = [
-            httpx.get(url, headers={"Authorization": f"Bearer {wrong}"}),
-            httpx.get(url, headers={"Authorization": f"Basic {CANARY}", "Cookie": f"session={CANARY}"}),
+            plain_http.get(url, headers={"Authorization": f"Bearer {wrong}"}),
+            plain_http.get(url, headers={"Authorization": f"Basic {CANARY}", "Cookie": f"session={CANARY}"}),
             service.http.get("/admin/locations", params={"token": CANARY}),
             service.http.post("/admin/nodes", json={"token_secret": CANARY, CANARY: 1}),
             service.http.post("/admin/servers", json={"name": "x", "template_id": 1, "password": CANARY}),

@@ -1,10 +1,10 @@
 """`jotunheim user …` and `jotunheim token …`, and what the API makes of them."""
 
-import httpx
 import pytest
 
 from jotunheim.repositories.peewee import database
 from tests.cli.conftest import Ran, Run
+from tests.support import plain_http
 from tests.support.service import Service
 
 
@@ -24,7 +24,7 @@ def local(fresh_service: Service, run: Run) -> Run:
 def ask(service: Service, token: str, method: str = "GET", path: str = "servers") -> int:
     """Status of an answer to a token's holder."""
     url = f"{service.http.base_url}admin/{path}"
-    return httpx.request(method, url, headers={"Authorization": f"Bearer {token}"}).status_code
+    return plain_http.request(method, url, headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 def test_a_user_with_tokens_from_the_first_to_the_last(local: Run, fresh_service: Service) -> None:

@@ -12,6 +12,7 @@ from jotunheim.cli.demo.directory import DemoDirectory
 from jotunheim.cli.demo.machines import Machines
 from jotunheim.cli.errors import CommandError
 from tests.cli.conftest import REPLAY_SECONDS, Ran, run_process
+from tests.support import plain_http
 from tests.support.processes import JOTUNHEIM, end, start, wait_for
 
 
@@ -96,7 +97,7 @@ def test_a_kept_demo_of_several_servers_ignores_settings_serves_until_ctrl_c_and
         end(process, log)
     assert processes_of(directory) == []
     with pytest.raises(httpx.ConnectError):
-        httpx.get(document["url"])
+        plain_http.get(document["url"])
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

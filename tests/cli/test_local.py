@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.cli.conftest import Ran, run_process
+from tests.support import plain_http
 from tests.support.processes import JOTUNHEIM, end, start, wait_for
 
 
@@ -148,7 +148,7 @@ def test_bad_settings_are_named(state: dict[str, str]) -> None:
 def test_up_serves_restarts_its_worker_and_ends_in_order(ready: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "up.log"
     with up(ready, log) as (process, told):
-        assert httpx.get(f"{told['url']}/readyz").status_code == 200
+        assert plain_http.get(f"{told['url']}/readyz").status_code == 200
         wait_for(lambda: "Worker ready" in log.read_text(), "the worker")
         os.kill(told["worker_pid"], signal.SIGKILL)
         wait_for(lambda: "the next one starts in 1 s" in log.read_text(), "word of its end")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.end_to_end.test_client_api import command
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -294,7 +294,7 @@ def test_owners_cancel_what_they_asked_for_and_nothing_else(
     )  # fmt: skip
     theirs = service.built("theirs", owner_id=user["user"]["id"])
     other = service.built("not-theirs", start=False)
-    with httpx.Client(
+    with plain_http.Client(
         base_url=service.http.base_url, headers={"Authorization": f"Bearer {token['secret']}"}, timeout=30
     ) as http:
         waits = stuck("POST", "/status/stop$", delay=3)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import plain_http
 from tests.support.processes import JOTUNHEIM
 from tests.support.service import Service
 
@@ -39,7 +40,7 @@ def owner(service: Service) -> Iterator[tuple[int, httpx.Client]]:
         service, "token", "create", "--user", "owner@example.com", "--name", "t",
         "--scope", "servers:read", "--scope", "servers:write",
     )  # fmt: skip
-    with httpx.Client(
+    with plain_http.Client(
         base_url=service.http.base_url, headers={"Authorization": f"Bearer {token['secret']}"}, timeout=30
     ) as http:
         yield user["user"]["id"], http
@@ -56,7 +57,7 @@ def done(service: Service, answer: httpx.Response) -> dict[str, Any]:
     assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == f"/api/v1/client/jobs/{answer.json()['job']['id']}"
     service.finished(answer.json()["job"]["id"])
-    job: dict[str, Any] = httpx.get(
+    job: dict[str, Any] = plain_http.get(
         str(service.http.base_url).rstrip("/") + f"/client/jobs/{answer.json()['job']['id']}",
         headers={"Authorization": answer.request.headers["authorization"]},
     ).json()["job"]

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.test_client_api import command
+from tests.support import plain_http
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
@@ -25,7 +26,7 @@ def owner(service: Service) -> Iterator[tuple[int, httpx.Client]]:
         "--scope", "servers:write",
     )  # fmt: skip
     headers = {"Authorization": f"Bearer {token['secret']}"}
-    with httpx.Client(base_url=service.http.base_url, headers=headers, timeout=30) as http:
+    with plain_http.Client(base_url=service.http.base_url, headers=headers, timeout=30) as http:
         yield user["user"]["id"], http
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import Run, remote
 from tests.cli.conftest import run as run  # a fixture
 from tests.end_to_end.test_client_api import command
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -37,7 +38,7 @@ def owner(service: Service) -> Iterator[tuple[int, httpx.Client]]:
     user = command(service, "user", "create", "--email", email, "--name", "O", "--role", "client")
     scopes = ("--scope", "servers:read", "--scope", "servers:write")
     token = command(service, "token", "create", "--user", email, "--name", "t", *scopes)
-    with httpx.Client(
+    with plain_http.Client(
         base_url=service.http.base_url, headers={"Authorization": f"Bearer {token['secret']}"}, timeout=30
     ) as http:
         yield user["user"]["id"], http

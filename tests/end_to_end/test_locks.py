@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.service import Service
 
@@ -32,7 +33,7 @@ def test_of_many_requests_at_once_one_is_accepted(service: Service, server: dict
     def ask(request: tuple[str, str, dict[str, Any]]) -> httpx.Response:
         method, path, body = request
         barrier.wait()
-        return httpx.request(
+        return plain_http.request(
             method,
             f"{str(service.http.base_url).rstrip('/')}/admin/servers/{server['id']}{path}",
             json=body,

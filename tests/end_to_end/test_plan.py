@@ -16,6 +16,7 @@ import pytest
 from jotunheim.data.job import JobType
 from tests.end_to_end.test_client_api import command
 from tests.end_to_end.test_previews import CHANGES, GIB, differences
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -470,7 +471,7 @@ def owner(service: Service) -> Iterator[tuple[int, httpx.Client]]:
     scopes = ("--scope", "servers:read", "--scope", "servers:write")
     token = command(service, "token", "create", "--user", email, "--name", "t", *scopes)
     headers = {"Authorization": f"Bearer {token['secret']}"}
-    with httpx.Client(base_url=service.http.base_url, headers=headers, timeout=30) as http:
+    with plain_http.Client(base_url=service.http.base_url, headers=headers, timeout=30) as http:
         yield user["user"]["id"], http
 
 

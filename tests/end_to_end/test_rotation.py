@@ -15,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
 from jotunheim.ansible import paths
 from jotunheim.repositories.peewee.secrets import Keyring
-from tests.support import databases
+from tests.support import databases, plain_http
 from tests.support.processes import JOTUNHEIM, end, start_jotunheim, wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -91,7 +90,9 @@ def _again(service: Service) -> Iterator[Service]:
     """The same service, started again, with a worker."""
     log = service.state / "serve.log"
     api = start_jotunheim(["serve"], log, service.environment)
-    with httpx.Client(base_url=service.http.base_url, headers=service.http.headers, timeout=30) as client:
+    with plain_http.Client(
+        base_url=service.http.base_url, headers=service.http.headers, timeout=30
+    ) as client:
         started = replace(service, http=client, workers=[])
         try:
             wait_for(lambda: started.is_ready() or api.poll() is not None, "the API")

@@ -6,10 +6,10 @@ import sys
 import time
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.end_to_end.test_client_api import command
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -121,7 +121,7 @@ def test_owners_do_not_learn_of_nodes_from_refusals(service: Service, sandbox: S
         ({"status": 500, "message": "Configuration file 'nodes/pve1/x.conf' does not exist"}, 409),
     ):
         id_ = fault(sandbox, method="GET", path=snapshot, count=9, **answer)
-        told = httpx.get(url, headers={"Authorization": f"Bearer {token['secret']}"})
+        told = plain_http.get(url, headers={"Authorization": f"Bearer {token['secret']}"})
         mend(sandbox, id_)
         assert told.status_code == code
         assert "pve1" not in told.text

@@ -16,6 +16,7 @@ import pytest
 from tests.cli.conftest import Run, remote
 from tests.cli.conftest import run as run  # a fixture
 from tests.end_to_end.test_client_api import command
+from tests.support import plain_http
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
@@ -35,7 +36,7 @@ def users(service: Service) -> Iterator[dict[str, tuple[int, httpx.Client]]]:
         user = command(service, "user", "create", "--email", email, "--name", name, "--role", "client")
         scopes = ("--scope", "servers:read", "--scope", "servers:write")
         token = command(service, "token", "create", "--user", email, "--name", "t", *scopes)
-        http = httpx.Client(
+        http = plain_http.Client(
             base_url=service.http.base_url,
             headers={"Authorization": f"Bearer {token['secret']}"},
             timeout=30,

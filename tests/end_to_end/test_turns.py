@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.test_client_api import command
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -81,7 +82,7 @@ def test_a_full_queue_refuses_and_loses_nothing(small_service: Service, sandbox:
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert int(answer.headers["Retry-After"]) >= 1
     assert service.read("address-pools")["address_pools"][0]["free"] == free
-    answer = httpx.post(
+    answer = plain_http.post(
         f"{url}/client/servers/{server['server']['id']}/power", json={"action": "start"}, headers=headers
     )
     assert answer.status_code == 429
@@ -159,7 +160,7 @@ def test_fifty_identical_requests_at_once_create_one_server(service: Service) ->
     free = service.read("address-pools")["address_pools"][0]["free"]
 
     def post(_number: int) -> httpx.Response:
-        return httpx.post(url, json=body, headers=headers, timeout=90)
+        return plain_http.post(url, json=body, headers=headers, timeout=90)
 
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(post, range(50)))
@@ -167,7 +168,7 @@ def test_fifty_identical_requests_at_once_create_one_server(service: Service) ->
     assert len({answer.text for answer in answers}) == 1  # the generated password too
     assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 49
     assert service.read("address-pools")["address_pools"][0]["free"] == free - 1
-    other = httpx.post(url, json={**body, "cpu": 2}, headers=headers, timeout=30)
+    other = plain_http.post(url, json={**body, "cpu": 2}, headers=headers, timeout=30)
     assert (other.status_code, other.json()["error"]["code"]) == (409, "conflict")
     assert service.finished(answers[0].json()["job"]["id"])["status"] == "succeeded"
     named = [

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
 
-import httpx
 import pytest
 
 from jotunheim.routes.address import client_behind, parse
+from tests.support import plain_http
 from tests.support.service import Service
 
 TRUSTED = [ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]
@@ -84,7 +84,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def _logged(service: Service, headers: Any) -> str:
     """The address with which a request is logged."""
     request_id = f"traced-{random.randrange(10**9)}"
-    answer = httpx.get(
+    answer = plain_http.get(
         str(service.http.base_url).rstrip("/") + "/admin/locations",
         headers=[*headers, ("X-Request-ID", request_id), ("Authorization", f"Bearer {service.token}")],
     )

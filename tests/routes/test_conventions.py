@@ -13,6 +13,7 @@ import pytest
 from jotunheim.exceptions.http import STATUS
 from jotunheim.routes import api_admin, api_auth, api_client
 from jotunheim.services.accounts.credentials import TOKEN_PREFIX, is_well_formed
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -40,7 +41,7 @@ def test_no_route_answers_without_a_valid_token(service: Service, operation: Any
         .replace("{backup_id:uuid}", "00000000-0000-4000-8000-000000000000")
     )
     url = str(service.http.base_url).rstrip("/") + path
-    answer = httpx.request(operation.method, url, headers={"Authorization": header} if header else {})
+    answer = plain_http.request(operation.method, url, headers={"Authorization": header} if header else {})
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.json()["error"]["code"] == "unauthorized"
@@ -235,18 +236,18 @@ def test_token_secrets_are_write_only(service: Service) -> None:
 def test_health_is_open_and_says_nothing_more(service: Service) -> None:
     base = str(service.http.base_url).replace("/api/v1/", "")
     for path in ("/healthz", "/readyz"):
-        answer = httpx.get(base + path)
+        answer = plain_http.get(base + path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 def test_the_description_covers_every_route_and_the_page_shows_it(service: Service) -> None:
-    document = httpx.get(str(service.http.base_url) + "openapi.json").json()
+    document = plain_http.get(str(service.http.base_url) + "openapi.json").json()
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     routed = {
         (operation.method, "/api/v1" + re.sub(r":\w+}", "}", operation.path)) for operation in OPERATIONS
     }
     assert described == routed
-    page = httpx.get(str(service.http.base_url) + "docs")
+    page = plain_http.get(str(service.http.base_url) + "docs")
     assert page.headers["content-type"].startswith("text/html")
     for operation in OPERATIONS:
         assert html.escape(operation.summary) in page.text
@@ -255,7 +256,7 @@ def test_the_description_covers_every_route_and_the_page_shows_it(service: Servi
 
 
 def test_answers_are_as_described(service: Service) -> None:
-    document = httpx.get(str(service.http.base_url) + "openapi.json").json()
+    document = plain_http.get(str(service.http.base_url) + "openapi.json").json()
     created = service.create_server("described", labels={"a": "b"}, addresses={"ipv4": 1}, start=False)
     service.finished(created["job"]["id"])
     rows = {"locations": "location", "nodes": "node", "templates": "template", "address-pools": "pool"}
@@ -307,7 +308,7 @@ def _logged_in(service: Service) -> httpx.Client:
     service.create("users", {**account, "name": "Described", "role": "admin"})
     token = service.http.post("/auth/login", json=account).json()["token"]
     closes = httpx.Limits(max_keepalive_connections=0)
-    return httpx.Client(
+    return plain_http.Client(
         base_url=service.http.base_url, headers={"Authorization": f"Bearer {token}"}, limits=closes
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import databases
+from tests.support import databases, plain_http
 from tests.support.processes import end, free_port, start_jotunheim, wait_for
 from tests.support.service import Service
 
@@ -50,7 +50,10 @@ def test_every_answer_tells_what_is_left(limited: Service) -> None:
         ["20", "16"],
     ]
     assert all(3500 < int(answer.headers[NAMES[2]]) <= 3600 for answer in told)
-    for stranger in (httpx.get(_url(limited, "/admin/locations")), httpx.get(_url(limited, "/openapi.json"))):
+    for stranger in (
+        plain_http.get(_url(limited, "/admin/locations")),
+        plain_http.get(_url(limited, "/openapi.json")),
+    ):
         assert not any(name in stranger.headers for name in NAMES)
 
 
@@ -69,31 +72,37 @@ def test_one_request_too_many_is_429_with_the_time_to_wait(limited: Service) -> 
         "/admin/jobs/00000000-0000-4000-8000-000000000000/events", headers={"Accept": "text/event-stream"}
     )
     assert stream.status_code == 429
-    assert httpx.get(_url(limited, "").replace("/api/v1", "/healthz")).status_code == 200
+    assert plain_http.get(_url(limited, "").replace("/api/v1", "/healthz")).status_code == 200
 
 
 def test_guessing_is_slow_for_an_address_and_for_nobody_else(limited: Service) -> None:
     for_all = {"Authorization": f"Bearer {limited.token}"}
     assert (
-        httpx.get(_url(limited, "/admin/locations"), headers=for_all | _from("192.0.2.1")).status_code == 200
+        plain_http.get(_url(limited, "/admin/locations"), headers=for_all | _from("192.0.2.1")).status_code
+        == 200
     )
     guesses = [
-        httpx.get(_url(limited, "/admin/locations"), headers=WRONG | _from("192.0.2.1")) for _ in range(8)
+        plain_http.get(_url(limited, "/admin/locations"), headers=WRONG | _from("192.0.2.1"))
+        for _ in range(8)
     ]
     assert [answer.status_code for answer in guesses] == [401] * 5 + [429] * 3
     assert all("retry-after" in answer.headers for answer in guesses[5:])
     assert all(answer.headers.get("www-authenticate") == "Bearer" for answer in guesses[:5])
     # A token that was right before, from the same address; and strangers elsewhere.
     assert (
-        httpx.get(_url(limited, "/admin/locations"), headers=for_all | _from("192.0.2.1")).status_code == 200
+        plain_http.get(_url(limited, "/admin/locations"), headers=for_all | _from("192.0.2.1")).status_code
+        == 200
     )
-    assert httpx.get(_url(limited, "/admin/locations"), headers=WRONG | _from("192.0.2.2")).status_code == 401
+    assert (
+        plain_http.get(_url(limited, "/admin/locations"), headers=WRONG | _from("192.0.2.2")).status_code
+        == 401
+    )
     # Claiming another address on top of one's own changes nothing.
     claimed = WRONG | _from("6.6.6.6, 192.0.2.1")
-    assert httpx.get(_url(limited, "/admin/locations"), headers=claimed).status_code == 429
+    assert plain_http.get(_url(limited, "/admin/locations"), headers=claimed).status_code == 429
     # A network of IPv6 is one address.
     statuses = [
-        httpx.get(_url(limited, "/admin/locations"), headers=WRONG | _from(f"2001:db8::{n}")).status_code
+        plain_http.get(_url(limited, "/admin/locations"), headers=WRONG | _from(f"2001:db8::{n}")).status_code
         for n in range(1, 8)
     ]
     assert statuses == [401] * 5 + [429] * 2
@@ -115,17 +124,17 @@ def test_processes_count_together_on_redis_and_alone_without_it(tmp_path: Path) 
         wait_for(lambda: _is_up(there), "the second API")
         headers = {"Authorization": f"Bearer {service.token}"}
         paths = [_url(service, "/admin/locations"), f"{there}/api/v1/admin/locations"]
-        answers = [httpx.get(paths[number % 2], headers=headers) for number in range(22)]
+        answers = [plain_http.get(paths[number % 2], headers=headers) for number in range(22)]
         assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 2
         assert [answer.headers["ratelimit-remaining"] for answer in answers[:3]] == ["19", "18", "17"]
-        guesses = [httpx.get(paths[number % 2], headers=WRONG).status_code for number in range(7)]
+        guesses = [plain_http.get(paths[number % 2], headers=WRONG).status_code for number in range(7)]
         assert guesses == [401] * 5 + [429] * 2
         redis.close()
-        alone = [httpx.get(path, headers=headers) for path in paths for _ in range(2)]
+        alone = [plain_http.get(path, headers=headers) for path in paths for _ in range(2)]
         assert [answer.status_code for answer in alone] == [200] * 4
         assert [answer.headers["ratelimit-remaining"] for answer in alone] == ["19", "18"] * 2
         assert max(answer.elapsed.total_seconds() for answer in alone) < 2
-        guesses = [httpx.get(paths[0], headers=WRONG).status_code for _ in range(7)]
+        guesses = [plain_http.get(paths[0], headers=WRONG).status_code for _ in range(7)]
         assert guesses == [401] * 5 + [429] * 2
         said = (service.state / "serve.log").read_text()
         assert said.count("Redis does not count requests") == 1
@@ -134,6 +143,6 @@ def test_processes_count_together_on_redis_and_alone_without_it(tmp_path: Path) 
 
 def _is_up(origin: str) -> bool:
     try:
-        return httpx.get(f"{origin}/readyz").status_code == 200
+        return plain_http.get(f"{origin}/readyz").status_code == 200
     except httpx.TransportError:
         return False

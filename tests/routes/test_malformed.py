@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from jotunheim.routes.headers import SECURITY
+from tests.support import plain_http
 from tests.support.raw import exchange
 from tests.support.service import Service
 
@@ -153,7 +154,7 @@ def test_every_answer_has_secure_headers(service: Service) -> None:
             "/api/v1/admin/locations",
         )
     }
-    answers["refused"] = httpx.get(origin + "/api/v1/admin/locations")
+    answers["refused"] = plain_http.get(origin + "/api/v1/admin/locations")
     answers["bad"] = service.http.post("/admin/locations", content=b"{")
     answers["head"] = service.http.head("/admin/locations")
     answers["options"] = service.http.options("/admin/locations", headers={"Origin": "https://evil.example"})

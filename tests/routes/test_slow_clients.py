@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.raw import connection, exchange, rest_of, seconds_until_closed
 from tests.support.service import Service
@@ -181,7 +181,7 @@ def test_a_client_that_does_not_read_is_left(service: Service) -> None:
 
 
 def test_a_client_that_reads_slowly_gets_all_of_it(service: Service) -> None:
-    whole = httpx.get(str(service.http.base_url).rstrip("/") + "/openapi.json").content
+    whole = plain_http.get(str(service.http.base_url).rstrip("/") + "/openapi.json").content
     with connection(service, receive_buffer=4096) as sock:
         path = "/api/v1/openapi.json"
         sock.sendall(_head(service, "Connection: close", method="GET", path=path))

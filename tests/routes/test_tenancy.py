@@ -21,6 +21,7 @@ from jotunheim.routes.openapi import PREFIX
 from jotunheim.routes.operation import Operation
 from jotunheim.services.servers import live
 from tests.routes.test_lists import entries_of
+from tests.support import plain_http
 from tests.support.in_process import InProcess, tables
 from tests.support.statements import statements
 from tests.support.world import ABSENT_ROW, ABSENT_UUID, MARK, OWNER, STRANGER, World
@@ -169,7 +170,7 @@ def test_every_route_of_the_application_is_walked(world: World) -> None:
 def test_public_routes_are_the_documented_ones(world: World) -> None:
     base = world.service.url.removesuffix(PREFIX)
     for path in PUBLIC:
-        assert httpx.get(base + path).status_code == 200
+        assert plain_http.get(base + path).status_code == 200
     for prefix, operations in WALKED.items():
         for one in operations:
             if one.access.public:

@@ -19,6 +19,7 @@ from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import database
 from jotunheim.services.accounts import tokens
 from jotunheim.settings import Settings
+from tests.support import plain_http
 
 
 @dataclass
@@ -61,7 +62,7 @@ class InProcess:
             while not server.started:
                 assert thread.is_alive()
                 time.sleep(0.01)
-            with httpx.Client(timeout=20) as http:
+            with plain_http.Client(timeout=20) as http:
                 yield cls(app, listening.getsockname()[1], token, http)
         finally:
             server.should_exit = True

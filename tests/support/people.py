@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pyotp
 
+from tests.support import plain_http
 from tests.support.service import Service
 
 GOOD = "a-Quite-unusual-passw0rd"
@@ -19,7 +20,7 @@ def client(service: Service, token: str | None = None) -> httpx.Client:
     """A client with this token, or with none."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     no_waiting = httpx.Limits(max_keepalive_connections=0)  # nothing is left open
-    return httpx.Client(base_url=service.http.base_url, headers=headers, timeout=30, limits=no_waiting)
+    return plain_http.Client(base_url=service.http.base_url, headers=headers, timeout=30, limits=no_waiting)
 
 
 def user(service: Service, role: str = "client", password: str | None = GOOD, **more: Any) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def user(service: Service, role: str = "client", password: str | None = GOOD, **
 def log_in(service: Service, email: str, password: str = GOOD, code: str | None = None) -> httpx.Response:
     """What a login answers."""
     body = {"email": email, "password": password, **({"code": code} if code else {})}
-    return httpx.post(f"{service.http.base_url}auth/login", json=body, timeout=30)
+    return plain_http.post(f"{service.http.base_url}auth/login", json=body, timeout=30)
 
 
 def person(service: Service, email: str, **login: Any) -> httpx.Client:

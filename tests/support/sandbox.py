@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from jotunheim.services.nodes import privileges
-from tests.support import pve_schema
+from tests.support import plain_http, pve_schema
 from tests.support.processes import JOTUNHEIM, Process, end, start, start_jotunheim
 
 PATIENCE = 30.0
@@ -61,7 +61,7 @@ class Sandbox:
         ready = json.loads(line)
         headers = {"Authorization": f"PVEAPIToken={ready['token_id']}={ready['token_secret']}"}
         context = ssl.create_default_context(cafile=ready["ca_pem_file"])
-        control = httpx.Client(base_url=ready["control_url"], timeout=PATIENCE)
+        control = plain_http.Client(base_url=ready["control_url"], timeout=PATIENCE)
         api = httpx.Client(
             base_url=ready["url"] + "/api2/json", headers=headers, verify=context, timeout=PATIENCE
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from tests.support import plain_http
 from tests.support.processes import Process, end, free_port, start_jotunheim, wait_for
 from tests.support.sandbox import Sandbox
 
@@ -95,7 +96,7 @@ class Service:
             token = _initialised()[1]
         log = state / "serve.log"
         api = start_jotunheim(["serve"], log, environment)
-        client = httpx.Client(
+        client = plain_http.Client(
             base_url=f"http://127.0.0.1:{port}/api/v1",
             headers={"Authorization": f"Bearer {token}"},
             timeout=30,
@@ -124,7 +125,7 @@ class Service:
     def is_ready(self) -> bool:
         """Whether the API says that it can serve."""
         try:
-            return httpx.get(str(self.http.base_url).replace("/api/v1/", "/readyz")).status_code == 200
+            return plain_http.get(str(self.http.base_url).replace("/api/v1/", "/readyz")).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -7,11 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from jotunheim.repositories.peewee.audit import AuditEntry
 from tests.cli.conftest import run_process
-from tests.support import databases
+from tests.support import databases, plain_http
 from tests.support.audit import entry_of, run_command
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -20,7 +18,7 @@ from tests.support.service import Service
 def test_outsiders_cannot_fill_the_log(tmp_path: Path) -> None:
     with Service.start(tmp_path / "state", worker=False) as service:
         url = str(service.http.base_url) + "admin/servers"
-        with httpx.Client() as client:
+        with plain_http.Client() as client:
             assert {client.post(url, content=b"x" * 9000).status_code for _ in range(200)} == {401}
         found = service.read("audit?outcome=unauthorized&limit=200")["audit_entries"]
         assert len(found) == 10
