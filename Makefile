@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 # Tests start hundreds of processes: each would compile all modules anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test faults fuzz check bench run clean
+.PHONY: help demo test faults fuzz check lint types contracts ansible-lint bench run clean
 
 help:
 	@echo "make demo    the main job on an empty machine: one API call becomes a running VM"
@@ -33,14 +33,24 @@ fuzz: $(VENV)/.dev
 	@seed=$$(date +%s); echo "--fuzz-seed $$seed"; \
 	$(BIN)/pytest tests/fuzz --fuzz-examples 50 --fuzz-seed $$seed --numprocesses auto --dist worksteal
 
+# The linters beside each other: what each has to say is shown in one piece.
 check: $(VENV)/.dev
+	@$(MAKE) --no-print-directory --jobs --output-sync=target lint types contracts ansible-lint
+	@$(MAKE) --no-print-directory test
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+
+types: $(VENV)/.dev
 	$(BIN)/mypy --exclude '^jotunheim/collections/'
 	MYPYPATH=jotunheim/collections $(BIN)/mypy --explicit-package-bases jotunheim/collections/ansible_collections
+
+contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+ansible-lint: $(VENV)/.dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
-	@$(MAKE) --no-print-directory test
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
