@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.cli.conftest import Run, remote
 from tests.cli.conftest import run as run  # a fixture
 from tests.end_to_end.test_backups import listed, made
 from tests.end_to_end.test_client_api import command
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -167,7 +167,9 @@ def test_owners_keep_schedules_of_their_own_servers(service: Service) -> None:
     scopes = ("--scope", "servers:read", "--scope", "servers:write")
     token = command(service, "token", "create", "--user", email, "--name", "t", *scopes)["secret"]
     server, other = service.built("owned", owner_id=user["id"]), service.built("not-owned")
-    with httpx.Client(base_url=service.http.base_url, headers={"Authorization": f"Bearer {token}"}) as http:
+    with plain_http.Client(
+        base_url=service.http.base_url, headers={"Authorization": f"Bearer {token}"}
+    ) as http:
         path = f"/client/servers/{server['id']}/backup-schedules"
         answer = http.post(
             path, json={"cron": "0 3 * * *", "timezone": "Europe/Berlin", "keep": {"daily": 7}}

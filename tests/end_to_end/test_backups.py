@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import Run, remote
 from tests.cli.conftest import run as run  # a fixture
 from tests.end_to_end.test_client_api import command
+from tests.support import plain_http
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -23,7 +24,7 @@ def owner(service: Service) -> Iterator[tuple[int, httpx.Client]]:
     user = command(service, "user", "create", "--email", email, "--name", "O", "--role", "client")
     scopes = ("--scope", "servers:read", "--scope", "servers:write")
     token = command(service, "token", "create", "--user", email, "--name", "t", *scopes)
-    with httpx.Client(
+    with plain_http.Client(
         base_url=service.http.base_url, headers={"Authorization": f"Bearer {token['secret']}"}, timeout=30
     ) as http:
         yield user["user"]["id"], http
@@ -315,9 +316,9 @@ def test_an_owner_may_ask_for_so_many_an_hour(sandbox: Sandbox, tmp_path: Any) -
         server = service.built("rated", owner_id=user["id"])
         path = f"{service.http.base_url}client/servers/{server['id']}/backups"
         headers = {"Authorization": f"Bearer {token}"}
-        first = httpx.post(path, json={}, headers=headers)
+        first = plain_http.post(path, json={}, headers=headers)
         assert service.finished(first.json()["job"]["id"])["status"] == "succeeded"
-        second = httpx.post(path, json={}, headers=headers)
+        second = plain_http.post(path, json={}, headers=headers)
         assert (second.status_code, second.json()["error"]["code"]) == (429, "rate_limit_exceeded")
         assert 3000 < int(second.headers["Retry-After"]) <= 3600
         made(service, server)  # an operator is not held to it

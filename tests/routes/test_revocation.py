@@ -11,6 +11,7 @@ import pytest
 
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.services.accounts import users
+from tests.support import plain_http
 from tests.support.in_process import InProcess
 from tests.support.people import GOOD
 from tests.support.world import OWNER, World
@@ -73,7 +74,7 @@ def test_a_request_that_waits_is_not_carried_out_with_rights_that_have_ended(
     with monkeypatch.context() as patched, ThreadPoolExecutor(1) as other:
         patched.setattr(users, "hash_of", slowly)
         answer = other.submit(
-            lambda: httpx.post(
+            lambda: plain_http.post(
                 f"{service.url}/admin/users",
                 json=WAITING,
                 headers={"Authorization": f"Bearer {token}", **headers},
@@ -122,4 +123,4 @@ def test_a_stream_ends_with_the_token_of_its_reader(tmp_path: Path, scope: str) 
             disabled = service.ask("PATCH", f"/admin/users/{reader}", service.token, body={"disabled": True})
             assert disabled.status_code == 200
             assert not [line for line in lines if line.startswith("data:")]
-        assert httpx.get(path, headers=headers, timeout=10).status_code == 401
+        assert plain_http.get(path, headers=headers, timeout=10).status_code == 401
