@@ -156,8 +156,6 @@ def perform(vm: Vm, found: Found, wanted: Restore) -> None:
     needed = power.step(found.status, power.Power.STOPPED)
     if needed is not None:
         power.perform(vm, needed, wanted.timeout_seconds, force=False)
-    smbios = Properties(str(found.archived.get("smbios1", "")))
-    smbios["uuid"] = vm.uuid.lower()
     vm.client.note(BEGUN, found.snapshots)
     vm.client.run(
         OPERATION,
@@ -168,8 +166,7 @@ def perform(vm: Vm, found: Found, wanted: Restore) -> None:
         archive=wanted.volume,
         storage=wanted.storage,
         force=True if found.config is not None else None,
-        description=described(vm.uuid, "", [wanted.line]),
-        smbios1=str(smbios),
+        **_identity(vm, found, wanted),
     )
 
 
@@ -180,7 +177,11 @@ def snapshots_destroyed(vm: Vm) -> list[str]:
 
 def predicted(vm: Vm, found: Found, wanted: Restore) -> Config:
     """The configuration afterwards, for check mode."""
-    after = dict(found.archived)
-    smbios = Properties(str(after.get("smbios1", "")))
+    return found.archived | _identity(vm, found, wanted)
+
+
+def _identity(vm: Vm, found: Found, wanted: Restore) -> dict[str, str]:
+    """What is sent with the restore itself: our mark, in both places, whatever the backup says."""
+    smbios = Properties(str(found.archived.get("smbios1", "")))
     smbios["uuid"] = vm.uuid.lower()
-    return after | {"description": described(vm.uuid, "", [wanted.line]), "smbios1": str(smbios)}
+    return {"description": described(vm.uuid, "", [wanted.line]), "smbios1": str(smbios)}
