@@ -182,7 +182,7 @@ def made_ids(service: Service, server: dict[str, Any]) -> list[str]:
 
 
 def test_a_backup_of_another_server_is_not_restored(service: Service, sandbox: Sandbox) -> None:
-    mine, other = service.built("mine"), service.built("other")
+    mine, other = service.built("backed-up-1"), service.built("backed-up-2")
     backup = made(service, other)
     for path in ("", "/restore", "/lock"):
         method = "DELETE" if path == "" else "POST"

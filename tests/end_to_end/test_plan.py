@@ -61,8 +61,15 @@ ON_ITS_OWN = IN_TURN | {
     "unsuspend": Change(JobType.UNSUSPEND, "POST", "/unsuspend", {}, suspended=True),
     "rebuild": Change(JobType.REBUILD, "POST", "/rebuild", {"destroy_snapshots": True}),
     "delete": Change(JobType.DELETE, "DELETE", "", {"backups": "delete"}),
+    "backup": Change(JobType.BACKUP_CREATE, "POST", "/backups", {"mode": "suspend"}),
+    "restore": Change(
+        JobType.BACKUP_RESTORE, "POST", "/backups/BACKUP/restore", {"stop": True, "destroy_snapshots": True}
+    ),
+    "lock a backup": Change(JobType.BACKUP_LOCK, "POST", "/backups/BACKUP/lock", {}),
+    "unlock a backup": Change(JobType.BACKUP_UNLOCK, "DELETE", "/backups/BACKUP/lock", {}),
+    "delete a backup": Change(JobType.BACKUP_DELETE, "DELETE", "/backups/BACKUP", {}),
 }
-"""Changes of a running server with the snapshot `taken`."""
+"""Changes of a running server with the snapshot `taken` and a backup, whose id stands for `BACKUP`."""
 
 
 def test_every_type_of_job_can_be_planned() -> None:
@@ -82,12 +89,16 @@ def still(service: Service, sandbox: Sandbox) -> dict[str, Any]:
     """A running server with a snapshot, on which no plan is carried out."""
     server = service.built("still", addresses={"ipv4": 1}, disk_bytes=5 * GIB)
     service.done(f"servers/{server['id']}/snapshots", {"name": "taken"})
-    return service.server(server["id"])
+    service.done(f"servers/{server['id']}/backups")
+    return {
+        **service.server(server["id"]),
+        "backup": service.read(f"servers/{server['id']}/backups")["backups"][0]["id"],
+    }
 
 
 def url(server: dict[str, Any], change: Change) -> str:
     """Where a change is asked for."""
-    return f"servers/{server['id']}{change.path}"
+    return f"servers/{server['id']}{change.path.replace('BACKUP', server.get('backup', ''))}"
 
 
 def previewed(service: Service, path: str, body: Any = None, method: str = "POST") -> dict[str, Any]:
