@@ -184,7 +184,9 @@ class Operation:
 
     def _decide(self, call: Call[Any, Any], trail: Trail) -> Reply:
         """What the handler answers; within a transaction, which records it too."""
-        call = self._authorized_again(call)
+        return self._carry_out(self._authorized_again(call), trail)
+
+    def _carry_out(self, call: Call[Any, Any], trail: Trail) -> Reply:
         if self.job_type is not None:
             assert_room(call.actor, call.context.settings)
         if call.manner.plan is not None:
@@ -193,11 +195,11 @@ class Operation:
 
     def _decide_once(self, call: Call[Any, Any], once: Once, trail: Trail) -> Reply | Response:
         """The same under a caller's key: what the handler answers is kept, or what it answered before is said again."""
-        self._authorized_again(call)  # nobody has keys who is not there any more
+        call = self._authorized_again(call)  # first: nobody has keys who is not there any more
         replayed = once.claim()
         if replayed is not None:
             return replayed
-        reply = self._decide(call, trail)
+        reply = self._carry_out(call, trail)
         assert isinstance(reply.body, BaseModel)  # files are read, not asked for once
         once.keep(reply.status or self.status, reply.body.model_dump(mode="json"), reply.headers)
         return reply

@@ -71,9 +71,13 @@ class BackupSchedule(Versioned, Table):
             .order_by(Backup.taken_at.desc())
         )
 
-    def note_run(self, job_id: uuid.UUID | None, next_run_at: datetime | None) -> None:
-        """Its backup was asked for, or could not be."""
+    def note_run(self, job_id: uuid.UUID, next_run_at: datetime | None) -> None:
+        """Its backup was asked for."""
         self._note(last_run_at=now(), last_job_id=job_id, next_run_at=next_run_at)
+
+    def note_missed(self, next_run_at: datetime | None) -> None:
+        """Its backup could not be made."""
+        self._note(next_run_at=next_run_at)
 
     def note_pruning(self, at: datetime | None) -> None:
         """When to look through its backups again."""

@@ -69,7 +69,7 @@ def _back_up(found: BackupSchedule) -> Job | None:
         times = [backup.taken_at for backup in schedule.backups() if backup.taken_at]
         staying = retention.kept([*times, now()], Keep.model_validate(schedule.keep), schedule.timezone)
         if not within_limit(server, leaving=len(times) + 1 - len(staying)):
-            schedule.note_run(schedule.last_job_id, next_run(schedule, now()))
+            schedule.note_missed(next_run(schedule, now()))
             too_many = ResourceLimitExceededError.code
             _record(server, "backup.create", "The server has as many backups as it may have.", too_many)
             return None
