@@ -104,7 +104,7 @@ def test_a_server_goes_back_to_a_backup(service: Service, sandbox: Sandbox) -> N
     asked = service.ask(f"servers/{id_}/backups/{backup['id']}/restore", {"stop": True})
     job = service.finished(asked["job"]["id"])
     assert (job["status"], job["error"]["code"]) == ("failed", "snapshots_exist")
-    assert "was not touched" in job["error"]["message"]
+    assert "is what it was" in job["error"]["message"]
     assert service.server(id_)["status"] == "ready"
 
     wanted = {"stop": True, "destroy_snapshots": True}
@@ -141,7 +141,7 @@ def test_a_restore_that_fails_half_way_says_so_and_is_repeated(service: Service,
     job = service.finished(service.ask(path, {"stop": True})["job"]["id"])
     assert (job["status"], job["error"]["code"]) == ("failed", "task_failed")
     assert "no space left" in job["error"]["message"]
-    assert "not whole" in job["error"]["message"]
+    assert "may not be whole" in job["error"]["message"]
     assert service.server(server["id"])["status"] == "restore_failed"
     status, error = service.refused(f"servers/{server['id']}/power", {"action": "start"})
     assert (status, error["code"]) == (409, "conflict")
@@ -150,6 +150,32 @@ def test_a_restore_that_fails_half_way_says_so_and_is_repeated(service: Service,
     assert again["status"] == "succeeded", again
     shown = service.server(server["id"])
     assert (shown["status"], shown["power"]) == ("ready", "running")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"status": 500, "message": "unable to restore VM - VM is locked (migrate)"},
+        {"status": 403, "message": "Permission check failed (/storage/vmstore, Datastore.AllocateSpace)"},
+    ],
+    ids=["500", "403"],
+)
+def test_a_restore_that_the_node_refuses_leaves_the_server_as_it_was(
+    service: Service, sandbox: Sandbox, refusal: dict[str, Any]
+) -> None:
+    server = service.built(f"refused-{refusal['status']}")
+    backup = made(service, server)
+    before = sandbox.config(server["vmid"])
+    fault = {"method": "POST", "path": "/qemu$", "count": 1, **refusal}
+    sandbox.control.post("/faults", json=fault).raise_for_status()
+    path = f"servers/{server['id']}/backups/{backup['id']}/restore"
+    job = service.finished(service.ask(path, {"stop": True})["job"]["id"])
+    assert job["status"] == "failed"
+    assert "is what it was" in job["error"]["message"]
+    shown = service.server(server["id"])
+    assert (shown["status"], shown["power"]) == ("ready", "running")
+    assert sandbox.get(f"/nodes/pve1/qemu/{server['vmid']}/status/current")["status"] == "running"
+    assert sandbox.config(server["vmid"]) == before
 
 
 def test_what_a_broken_restore_leaves_is_restored_or_deleted(service: Service, sandbox: Sandbox) -> None:

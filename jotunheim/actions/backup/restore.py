@@ -65,9 +65,9 @@ def restore(job: Job, context: ActionContext) -> None:
 
 def _with_state(job: Job, error: runner.TaskFailedError) -> ServerDeploymentError:
     says = (
-        "The server is not whole: retry this job, or restore another backup."
+        "The server may not be whole any more: retry this job, or restore another backup."
         if has_taken_disks(job)
-        else "The server was not touched."
+        else "The server is what it was."
     )
     return ServerDeploymentError(
         error.code, f"{error.message}\n{says}", retryable=error.retryable, hint=error.hint

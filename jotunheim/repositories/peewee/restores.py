@@ -7,11 +7,15 @@ from jotunheim.repositories.peewee.servers import Server
 
 TAKING_DISKS = "restore begun"
 """What a run notes right before the request after which the VM's disks are gone."""
+SPARED = "restore refused"
+"""What it notes when Proxmox VE has refused that, and the VM is as it was. The collection's `restore` has the same words."""
 
 
 def has_taken_disks(job: Job) -> bool:
     """Whether the server's disks may be gone: an attempt of this restore was about to take them away."""
-    return any(event.data["about"] == TAKING_DISKS for event in JobEvent.of_type(job.id, NOTED))
+    noted = [event.data["about"] for event in JobEvent.of_type(job.id, NOTED)]
+    last = next((about for about in reversed(noted) if about in (TAKING_DISKS, SPARED)), None)
+    return last == TAKING_DISKS
 
 
 def has_broken_off(server: Server) -> bool:

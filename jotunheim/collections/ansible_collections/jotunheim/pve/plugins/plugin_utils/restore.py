@@ -7,6 +7,7 @@ exists in which the VM is ours and unmarked, and a repeated restore finds out th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import archive, clone, destroy, power, settle
@@ -20,14 +21,24 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
 
-from jotunheim.exceptions.repository import SnapshotsExistError, VmNotOursError, VmRunningError
+from jotunheim.exceptions.repository import (
+    ProxmoxRequestError,
+    ProxmoxTimeoutError,
+    ProxmoxUnavailableError,
+    SnapshotsExistError,
+    VmNotOursError,
+    VmRunningError,
+)
 from jotunheim.repositories.proxmox import api_path
 
 OPERATION = "restore"
 TASK_TYPE = "qmrestore"
 BEGUN = "restore begun"
 """What a job notes right before the request after which the VM's disks are gone: the snapshots that go with them."""
+SPARED = "restore refused"
+"""What it notes when Proxmox VE has refused that before it took anything away."""
 _LINE = "jotunheim:restored="
+_START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -152,22 +163,39 @@ def plan(vm: Vm, found: Found, wanted: Restore) -> Plan:
 
 
 def perform(vm: Vm, found: Found, wanted: Restore) -> None:
-    """Stop the VM, and put it back."""
+    """Stop the VM, and put it back. When Proxmox VE refuses that, the VM is started again if it ran."""
     needed = power.step(found.status, power.Power.STOPPED)
     if needed is not None:
         power.perform(vm, needed, wanted.timeout_seconds, force=False)
     vm.client.note(BEGUN, found.snapshots)
-    vm.client.run(
-        OPERATION,
-        "POST",
-        api_path("nodes", vm.node, "qemu"),
-        timeout_seconds=wanted.timeout_seconds,
-        vmid=vm.vmid,
-        archive=wanted.volume,
-        storage=wanted.storage,
-        force=True if found.config is not None else None,
-        **_identity(vm, found, wanted),
-    )
+    try:
+        vm.client.run(
+            OPERATION,
+            "POST",
+            api_path("nodes", vm.node, "qemu"),
+            timeout_seconds=wanted.timeout_seconds,
+            vmid=vm.vmid,
+            archive=wanted.volume,
+            storage=wanted.storage,
+            force=True if found.config is not None else None,
+            **_identity(vm, found, wanted),
+        )
+    except (ProxmoxUnavailableError, ProxmoxTimeoutError):
+        raise  # the request may still be on its way, the task at work
+    except ProxmoxRequestError:
+        with suppress(ProxmoxRequestError):  # what comes first is why it failed
+            if _is_as_it_was(vm, found):
+                vm.client.note(SPARED)
+                if needed is not None:
+                    power.reach(vm, power.Power.STARTED, _START_SECONDS)
+        raise
+
+
+def _is_as_it_was(vm: Vm, found: Found) -> bool:
+    config = vm.config()
+    if config is None or found.config is None:
+        return config is found.config
+    return {**config, "digest": None} == {**found.config, "digest": None}
 
 
 def snapshots_destroyed(vm: Vm) -> list[str]:
