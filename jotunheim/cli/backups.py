@@ -1,6 +1,7 @@
 """`jotunheim backup …`: backups of servers, and those that are kept of servers that are gone."""
 
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import typer
@@ -36,15 +37,27 @@ COLUMNS: Columns = {
 }
 
 
-class Which(StrEnum):
-    """What becomes of a backup."""
+@dataclass(frozen=True)
+class Kind:
+    """What can be asked of a backup with no more than its name.
 
-    LOCK = "lock"
-    UNLOCK = "unlock"
-    DELETE = "delete"
+    Attributes:
+        path: below the backup's.
+        doing: what is said while it is done.
+        help: what it does.
+    """
+
+    path: str
+    method: Literal["post", "delete"]
+    doing: str
+    help: str
 
 
-_DOING = {Which.LOCK: "Locking", Which.UNLOCK: "Unlocking", Which.DELETE: "Deleting"}
+KINDS = {
+    "lock": Kind("/lock", "post", "Locking", "Let a backup refuse to be deleted, on its storage too."),
+    "unlock": Kind("/lock", "delete", "Unlocking", "Let a backup be deleted again."),
+    "delete": Kind("", "delete", "Deleting", "Remove a backup from its storage."),
+}
 
 
 @app.command("list")
@@ -105,48 +118,6 @@ def restore(
     ask(server, what, "Putting {name} back", manner, body, options)
 
 
-@app.command()
-def lock(
-    server: Server,
-    backup: Backup,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
-) -> None:
-    """Let a backup refuse to be deleted, on its storage too."""
-    _ask(server, backup, Which.LOCK, Manner(wait, timeout, check, plan, as_json))
-
-
-@app.command()
-def unlock(
-    server: Server,
-    backup: Backup,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
-) -> None:
-    """Let a backup be deleted again."""
-    _ask(server, backup, Which.UNLOCK, Manner(wait, timeout, check, plan, as_json))
-
-
-@app.command()
-def delete(
-    server: Server,
-    backup: Backup,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
-) -> None:
-    """Remove a backup of a server from its storage."""
-    _ask(server, backup, Which.DELETE, Manner(wait, timeout, check, plan, as_json))
-
-
 @kept.command("list")
 def list_kept(as_json: Json = False) -> None:
     """List the backups of servers that are gone."""
@@ -158,70 +129,51 @@ def list_kept(as_json: Json = False) -> None:
     print_rows("backups", found, columns, as_json=as_json)
 
 
-@kept.command("lock")
-def lock_kept(
-    backup: Kept,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
-) -> None:
-    """Let such a backup refuse to be deleted, on its storage too."""
-    _ask_kept(backup, Which.LOCK, Manner(wait, timeout, check, plan, as_json))
+def _command(kind: Kind) -> Callable[..., None]:
+    """The command about a server's backup."""
+
+    def command(
+        server: Server,
+        backup: Backup,
+        wait: Wait = False,
+        timeout: Timeout = None,
+        check: Check = False,
+        plan: PlanOption = None,
+        as_json: Json = False,
+    ) -> None:
+        manner = Manner(wait, timeout, check, plan, as_json)
+        title = f"{kind.doing} backup {backup} of {{name}}"
+        ask(server, f"backups/{_backup_id(server, backup)}{kind.path}", title, manner, method=kind.method)
+
+    return command
 
 
-@kept.command("unlock")
-def unlock_kept(
-    backup: Kept,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
-) -> None:
-    """Let such a backup be deleted again."""
-    _ask_kept(backup, Which.UNLOCK, Manner(wait, timeout, check, plan, as_json))
+def _kept_command(kind: Kind) -> Callable[..., None]:
+    """The same about a backup whose server is gone."""
+
+    def command(
+        backup: Kept,
+        wait: Wait = False,
+        timeout: Timeout = None,
+        check: Check = False,
+        plan: PlanOption = None,
+        as_json: Json = False,
+    ) -> None:
+        from jotunheim.cli.client import Api, path_part
+
+        manner = Manner(wait, timeout, check, plan, as_json)
+        with Api.from_environment() as api:
+            send = getattr(api, kind.method)
+            answer = send(f"/backups/{path_part(backup)}{kind.path}", query=manner.query)
+            title = f"{kind.doing} backup {backup} of {answer['backup']['server_name']}"
+            conclude(api, answer, title, manner)
+
+    return command
 
 
-@kept.command("delete")
-def delete_kept(
-    backup: Kept,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
-) -> None:
-    """Remove such a backup from its storage."""
-    _ask_kept(backup, Which.DELETE, Manner(wait, timeout, check, plan, as_json))
-
-
-def _ask(server: str, backup: str, which: Which, manner: Manner) -> None:
-    path, method = _request(which)
-    title = f"{_DOING[which]} backup {backup} of {{name}}"
-    ask(server, f"backups/{_backup_id(server, backup)}{path}", title, manner, method=method)
-
-
-def _ask_kept(backup: str, which: Which, manner: Manner) -> None:
-    from jotunheim.cli.client import Api, path_part
-
-    path, method = _request(which)
-    with Api.from_environment() as api:
-        answer = getattr(api, method)(f"/backups/{path_part(backup)}{path}", None, None, query=manner.query)
-        title = f"{_DOING[which]} backup {backup} of {answer['backup']['server_name']}"
-        conclude(api, answer, title, manner)
-
-
-def _request(which: Which) -> tuple[str, Literal["post", "delete"]]:
-    """The end of the path, and the method."""
-    match which:
-        case Which.LOCK:
-            return "/lock", "post"
-        case Which.UNLOCK:
-            return "/lock", "delete"
-        case Which.DELETE:
-            return "", "delete"
+for name, kind in KINDS.items():
+    app.command(name, help=kind.help)(_command(kind))
+    kept.command(name, help=kind.help)(_kept_command(kind))
 
 
 def _backup_id(server: str, reference: str) -> str:
