@@ -12,8 +12,8 @@ from jotunheim.data.job import JobType
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.call import Call, JobQuery, NoQuery, Reply
-from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import ServerBackupListQuery
+from jotunheim.routes.requests import Module
 from jotunheim.services.backups import read, requests
 from jotunheim.services.backups.requests import AskedOfBackup
 
@@ -22,20 +22,15 @@ ONE = PATH + "/{backup_id:uuid}"
 
 
 @dataclass(frozen=True)
-class BackupModule:
-    """How one of the API's modules finds a server and shows its backups.
+class BackupShapes:
+    """What one of the API's modules shows of backups.
 
     Attributes:
-        find: the server in a call's path, when the caller may have it.
-        queued: the answer to a request that became a job, in the shape that it is given.
-        spec: what can be said of a new backup.
-        shown: a backup as this module shows it.
-        answer, answer_list, answer_job: the shapes.
+        spec: what can be said of a new one.
+        shown: one as this module shows it.
+        answer, answer_list, answer_job: the shapes of answers.
     """
 
-    operations: Operations
-    find: Callable[[Call[Any, Any]], Server]
-    queued: Callable[..., Reply]
     spec: type[ClientBackupSpec]
     shown: Callable[[BackupView], BaseModel]
     answer: type[BaseModel]
@@ -43,39 +38,39 @@ class BackupModule:
     answer_job: type[BaseModel]
 
 
-def add_backups(module: BackupModule) -> None:
+def add_backups(module: Module, shapes: BackupShapes) -> None:
     """Register the requests with a module's operations."""
-    _add_reading(module)
-    _add_jobs(module)
+    _add_reading(module, shapes)
+    _add_jobs(module, shapes)
 
 
-def _add_reading(module: BackupModule) -> None:
-    @module.operations.get(PATH, scope="servers:read", answer=module.answer_list, query=ServerBackupListQuery)
+def _add_reading(module: Module, shapes: BackupShapes) -> None:
+    @module.operations.get(PATH, scope="servers:read", answer=shapes.answer_list, query=ServerBackupListQuery)
     def list_backups(call: Call[None, ServerBackupListQuery]) -> Reply:
         """List a server's backups."""
         found = read.list_backups(call.query.wanted_page(), call.query.filters(), module.find(call))
-        shown = [module.shown(backup) for backup in found.items]
-        return Reply(module.answer_list.model_validate({"backups": shown, "meta": found.meta()}))
+        shown = [shapes.shown(backup) for backup in found.items]
+        return Reply(shapes.answer_list.model_validate({"backups": shown, "meta": found.meta()}))
 
-    @module.operations.get(ONE, scope="servers:read", answer=module.answer)
+    @module.operations.get(ONE, scope="servers:read", answer=shapes.answer)
     def read_backup(call: Call[None, NoQuery]) -> Reply:
         """Show one backup of a server."""
         backup = read.find(call.path["backup_id"], module.find(call))
         return Reply(
-            module.answer.model_validate({"backup": module.shown(read.view(backup))}), etag=backup.version
+            shapes.answer.model_validate({"backup": shapes.shown(read.view(backup))}), etag=backup.version
         )
 
 
-def _add_jobs(module: BackupModule) -> None:
+def _add_jobs(module: Module, shapes: BackupShapes) -> None:
     def found(call: Call[Any, Any]) -> tuple[Server, Backup]:
         server = module.find(call)
         return server, read.find(call.path["backup_id"], server, call.if_match)
 
     def queued(asked: AskedOfBackup) -> Reply:
-        shown = module.shown(read.view(asked.backup)) if asked.backup else None
-        return module.queued(asked, module.answer_job, backup=shown)
+        shown = shapes.shown(read.view(asked.backup)) if asked.backup else None
+        return module.queued(asked, shapes.answer_job, backup=shown)
 
-    @module.operations.job(PATH, JobType.BACKUP_CREATE, body=module.spec, answer=module.answer_job)
+    @module.operations.job(PATH, JobType.BACKUP_CREATE, body=shapes.spec, answer=shapes.answer_job)
     def create_backup(call: Call[ClientBackupSpec, JobQuery]) -> Reply:
         """Make a backup of a server."""
         return queued(
@@ -85,26 +80,26 @@ def _add_jobs(module: BackupModule) -> None:
         )
 
     @module.operations.job(
-        ONE + "/restore", JobType.BACKUP_RESTORE, body=RestoreRequest, answer=module.answer_job
+        ONE + "/restore", JobType.BACKUP_RESTORE, body=RestoreRequest, answer=shapes.answer_job
     )
     def restore_backup(call: Call[RestoreRequest, JobQuery]) -> Reply:
         """Put a server back to a backup; what was written since is lost."""
         server, backup = found(call)
         return queued(requests.restore_backup(server, backup, call.body, call.actor, call.manner))
 
-    @module.operations.job(ONE + "/lock", JobType.BACKUP_LOCK, answer=module.answer_job)
+    @module.operations.job(ONE + "/lock", JobType.BACKUP_LOCK, answer=shapes.answer_job)
     def lock_backup(call: Call[None, JobQuery]) -> Reply:
         """Let a backup refuse to be deleted, on its storage too."""
         server, backup = found(call)
         return queued(requests.lock_backup(server, backup, call.actor, call.manner, locked=True))
 
-    @module.operations.job(ONE + "/lock", JobType.BACKUP_UNLOCK, method="DELETE", answer=module.answer_job)
+    @module.operations.job(ONE + "/lock", JobType.BACKUP_UNLOCK, method="DELETE", answer=shapes.answer_job)
     def unlock_backup(call: Call[None, JobQuery]) -> Reply:
         """Let a backup be deleted again."""
         server, backup = found(call)
         return queued(requests.lock_backup(server, backup, call.actor, call.manner, locked=False))
 
-    @module.operations.job(ONE, JobType.BACKUP_DELETE, method="DELETE", answer=module.answer_job)
+    @module.operations.job(ONE, JobType.BACKUP_DELETE, method="DELETE", answer=shapes.answer_job)
     def delete_backup(call: Call[None, JobQuery]) -> Reply:
         """Remove a backup of a server from its storage."""
         server, backup = found(call)

@@ -27,14 +27,14 @@ class Module:
 
     Attributes:
         find: the server in a call's path, when the caller may have it.
-        queued: the answer to a request that became a job.
+        queued: the answer to a request that became a job; in another shape than `answer`, and with more in it, when told so.
         queued_with_password: the same, with the password that was generated.
         answer, answer_with_password: the shapes of the two.
     """
 
     operations: Operations
     find: Callable[[Call[Any, Any]], Server]
-    queued: Callable[[Asked], Reply]
+    queued: Callable[..., Reply]
     queued_with_password: Callable[[Asked], Reply]
     answer: type[BaseModel]
     answer_with_password: type[BaseModel]

@@ -1,4 +1,4 @@
-"""Backups as operators see them: those of one server, and all, those of servers that are gone among them."""
+"""All backups, and what operators can ask about those of servers that are gone."""
 
 from typing import Any
 
@@ -6,44 +6,17 @@ from jotunheim.data.backup.answers import (
     BackupAnswer,
     BackupJob,
     BackupList,
-    ScheduleAnswer,
-    ScheduleList,
-    ServerBackupJob,
 )
-from jotunheim.data.backup.requests import BackupSpec
-from jotunheim.data.backup.schedule import ScheduleChange, ScheduleSpec
-from jotunheim.data.backup.view import BackupView
 from jotunheim.data.job import JobType
 from jotunheim.repositories.peewee.backups import Backup
-from jotunheim.repositories.peewee.servers import Server
-from jotunheim.routes.api_admin.servers import queued
-from jotunheim.routes.backup_schedules import ScheduleModule, add_schedules
-from jotunheim.routes.backups import BackupModule, add_backups
 from jotunheim.routes.call import Call, JobQuery, NoQuery, Reply
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import BackupListQuery
 from jotunheim.services import jobs
 from jotunheim.services.backups import read, requests
 from jotunheim.services.backups.requests import KeptBackup
-from jotunheim.services.servers.requests import find
 
 operations = Operations("/admin", role="admin")
-
-
-def _server(call: Call[Any, Any]) -> Server:
-    return find(call.path["id"])
-
-
-def _shown(backup: BackupView) -> BackupView:
-    return backup
-
-
-add_backups(
-    BackupModule(operations, _server, queued, BackupSpec, _shown, BackupAnswer, BackupList, ServerBackupJob)
-)
-
-
-add_schedules(ScheduleModule(operations, _server, ScheduleSpec, ScheduleChange, ScheduleAnswer, ScheduleList))
 
 
 @operations.get("/backups", scope="servers:read", answer=BackupList, query=BackupListQuery)

@@ -3,10 +3,22 @@
 from typing import Any
 
 from jotunheim.data.answers import IsoList, ServerJob, ServerJobPassword
+from jotunheim.data.backup.answers import (
+    BackupAnswer,
+    BackupList,
+    ScheduleAnswer,
+    ScheduleList,
+    ServerBackupJob,
+)
+from jotunheim.data.backup.requests import BackupSpec
+from jotunheim.data.backup.schedule import ScheduleChange, ScheduleSpec
+from jotunheim.data.backup.view import BackupView
 from jotunheim.data.job import JobType
 from jotunheim.data.server.requests import SuspendRequest
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.routes.api_admin.servers import queued
+from jotunheim.routes.backup_schedules import ScheduleShapes, add_schedules
+from jotunheim.routes.backups import BackupShapes, add_backups
 from jotunheim.routes.call import Call, JobQuery, Reply
 from jotunheim.routes.isos import add_isos
 from jotunheim.routes.operations import Operations
@@ -25,6 +37,10 @@ def _queued_with_password(asked: Asked) -> Reply:
     return queued(asked, ServerJobPassword, root_password=asked.root_password)
 
 
+def _shown(backup: BackupView) -> BackupView:
+    return backup
+
+
 MODULE = Module(
     operations,
     _find,
@@ -36,6 +52,8 @@ MODULE = Module(
 )
 add_requests(MODULE)
 add_isos(MODULE, IsoList)
+add_backups(MODULE, BackupShapes(BackupSpec, _shown, BackupAnswer, BackupList, ServerBackupJob))
+add_schedules(MODULE, ScheduleShapes(ScheduleSpec, ScheduleChange, ScheduleAnswer, ScheduleList))
 
 
 @operations.job("/servers/{id:uuid}/suspend", JobType.SUSPEND, body=SuspendRequest, answer=ServerJob)

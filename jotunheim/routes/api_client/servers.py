@@ -27,8 +27,8 @@ from jotunheim.data.server.requests import KeysRequest
 from jotunheim.data.server.view import ClientServerView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.routes.backup_schedules import ScheduleModule, add_schedules
-from jotunheim.routes.backups import BackupModule, add_backups
+from jotunheim.routes.backup_schedules import ScheduleShapes, add_schedules
+from jotunheim.routes.backups import BackupShapes, add_backups
 from jotunheim.routes.call import Call, JobQuery, NoQuery, Reply
 from jotunheim.routes.isos import add_isos
 from jotunheim.routes.operations import Operations
@@ -64,21 +64,14 @@ MODULE = Module(operations, _own, _queued, _queued_with_password, ClientServerJo
 add_requests(MODULE)
 add_isos(MODULE, ClientIsoList)
 add_backups(
-    BackupModule(
-        operations,
-        _own,
-        _queued,
-        ClientBackupSpec,
-        ClientBackupView.of,
-        ClientBackupAnswer,
-        ClientBackupList,
-        ClientServerBackupJob,
-    )
+    MODULE,
+    BackupShapes(
+        ClientBackupSpec, ClientBackupView.of, ClientBackupAnswer, ClientBackupList, ClientServerBackupJob
+    ),
 )
 add_schedules(
-    ScheduleModule(
-        operations, _own, ClientScheduleSpec, ClientScheduleChange, ClientScheduleAnswer, ClientScheduleList
-    )
+    MODULE,
+    ScheduleShapes(ClientScheduleSpec, ClientScheduleChange, ClientScheduleAnswer, ClientScheduleList),
 )
 
 

@@ -19,7 +19,7 @@ from jotunheim.exceptions.repository import NotFoundError
 from jotunheim.exceptions.service import ResourceLimitExceededError
 from jotunheim.repositories.peewee.backup_schedules import BackupSchedule
 from jotunheim.repositories.peewee.backups import Backup
-from jotunheim.repositories.peewee.database import locking, now
+from jotunheim.repositories.peewee.database import locking, now, previewed
 from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services import resources
@@ -64,9 +64,9 @@ def list_schedules(server: Server, page: Page, wanted: Mapping[str, Any]) -> Pag
 
 
 def create_schedule(
-    server: Server, spec: ClientScheduleSpec, actor: Actor, settings: Settings
+    server: Server, spec: ClientScheduleSpec, actor: Actor, settings: Settings, *, check: bool
 ) -> BackupSchedule:
-    """Record a schedule.
+    """Record a schedule; a preview is undone.
 
     Raises:
         DataValidationError: its owner may not have backups made that often, or the node has no such storage.
@@ -79,15 +79,16 @@ def create_schedule(
     columns = spec.model_dump(mode="json")
     assert_storage(server.node, columns.get("storage"))
     _assert_seldom_enough(columns["cron"], columns["timezone"], actor, settings)
-    schedule: BackupSchedule = BackupSchedule.create(server=server, **columns)
-    schedule.change(next_run_at=next_run(schedule, now()))
+    with previewed(check):
+        schedule: BackupSchedule = BackupSchedule.create(server=server, **columns)
+        schedule.change(next_run_at=next_run(schedule, now()))
     return schedule
 
 
 def change_schedule(
-    schedule: BackupSchedule, change: ClientScheduleChange, actor: Actor, settings: Settings
+    schedule: BackupSchedule, change: ClientScheduleChange, actor: Actor, settings: Settings, *, check: bool
 ) -> None:
-    """Change a schedule. What is due by its new times is what comes next; its backups are looked through.
+    """Change a schedule; a preview is undone. What is due by its new times is what comes next; its backups are looked through.
 
     Raises:
         DataValidationError: its owner may not have backups made that often, or the node has no such storage.
@@ -97,14 +98,16 @@ def change_schedule(
     _assert_seldom_enough(
         columns.get("cron", schedule.cron), columns.get("timezone", schedule.timezone), actor, settings
     )
-    schedule.change(**columns)
-    schedule.change(next_run_at=next_run(schedule, now()), prune_at=now())
+    with previewed(check):
+        schedule.change(**columns)
+        schedule.change(next_run_at=next_run(schedule, now()), prune_at=now())
 
 
-def delete_schedule(schedule: BackupSchedule) -> None:
-    """Forget a schedule. Its backups stay, and are nobody's to remove but a person's."""
-    Backup.leave_schedule(schedule.id)
-    schedule.delete_instance()
+def delete_schedule(schedule: BackupSchedule, *, check: bool) -> None:
+    """Forget a schedule; a preview is undone. Its backups stay, and are nobody's to remove but a person's."""
+    with previewed(check):
+        Backup.leave_schedule(schedule.id)
+        schedule.delete_instance()
 
 
 def view(schedule: BackupSchedule) -> ScheduleView:
