@@ -1,6 +1,6 @@
 """`jotunheim server password|rebuild|power|suspend|unsuspend|protect|unprotect|delete`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from jotunheim.cli.options import (
 )
 from jotunheim.cli.output import Document, print_lines, print_record
 from jotunheim.data.server.status import PowerAction
+
+if TYPE_CHECKING:
+    from jotunheim.cli.client import Api
 
 Server = Annotated[str, typer.Argument(metavar="ID|NAME")]
 
@@ -180,11 +183,25 @@ def delete(
     with Api.from_environment() as api:
         found = references.server(api, server)
         what = f"{found['name']} ({found['id']}, VM {found['vmid']} on {found['node']['name']})"
-        backups = " and its backups" if delete_backups else ""
-        if not yes and not check and not confirm(f"Delete {what}{backups}?", "--yes"):
+        if (
+            not yes
+            and not check
+            and not confirm(_question(api, found["id"], what, delete_backups=delete_backups), "--yes")
+        ):
             raise CommandError("Nothing was deleted.", code="not_confirmed")
         answer = api.delete(f"/servers/{found['id']}", body, options, query=manner.query)
         conclude(api, answer, f"Deleting {found['name']}", manner, show=_show_lists)
+
+
+def _question(api: "Api", id_: str, what: str, *, delete_backups: bool) -> str:
+    """Whether a server shall go, and what becomes of its backups."""
+    count = len(api.all(f"/servers/{id_}/backups", "backups"))
+    if not count:
+        return f"Delete {what}?"
+    backups = "its backup" if count == 1 else f"its {count} backups"
+    if delete_backups:
+        return f"Delete {what} and {backups}?"
+    return f"Delete {what}, and keep {backups}? (--delete-backups deletes them.)"
 
 
 def protect(server: Server, as_json: Json = False) -> None:

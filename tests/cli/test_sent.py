@@ -28,6 +28,7 @@ class Recorder:
 
     run: Run
     job: dict[str, Any] | None = field(default_factory=lambda: JOB)
+    backups: list[dict[str, Any]] = field(default_factory=list)
     sent: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
 
@@ -43,6 +44,7 @@ class Recorder:
             "server": SERVER,
             "job": self.job,
             "backup": {"server_name": "web-1"},
+            "backups": self.backups,
             "servers": [SERVER],
             "templates": [template, foreign],
             **listed,
@@ -324,6 +326,16 @@ def test_delete_asks_on_a_terminal_and_names_the_server(api: Recorder) -> None:
     assert api.sent == []
     assert api("server", "delete", "web-1", stdin=Terminal("y\n")).status == 0
     assert len(api.sent) == 1
+
+
+def test_delete_asks_what_becomes_of_backups(api: Recorder) -> None:
+    api.backups = [{"id": ID}]
+    kept = api("server", "delete", "web-1", stdin=Terminal("n\n"))
+    assert "and keep its backup? (--delete-backups deletes them.) [y/N]" in kept.err
+    api.backups *= 3
+    deleted = api("server", "delete", "web-1", "--delete-backups", stdin=Terminal("n\n"))
+    assert "on pve1) and its 3 backups? [y/N]" in deleted.err
+    assert api.sent == []
 
 
 def test_delete_without_a_terminal_needs_a_yes(api: Recorder) -> None:

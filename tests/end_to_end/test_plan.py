@@ -1,7 +1,5 @@
 """`?plan=JOB`: what a preview has shown is applied exactly, once, and only while it is still so."""
 
-import os
-import signal
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ import httpx
 import pytest
 
 from jotunheim.data.job import JobType
+from tests.end_to_end.planning import asleep, change_vm, details, noted, pve, world
 from tests.end_to_end.test_client_api import command
 from tests.end_to_end.test_previews import CHANGES, GIB, differences
 from tests.support import plain_http
@@ -106,54 +105,6 @@ def previewed(service: Service, path: str, body: Any = None, method: str = "POST
     return service.done(f"{path}?check=true", body, method)
 
 
-def details(error: dict[str, Any]) -> set[str]:
-    """What an error names."""
-    return {detail["field"] for detail in error["details"]}
-
-
-def world(sandbox: Sandbox) -> Any:
-    """The hypervisor's VMs, without what changes by itself."""
-    told = ("vmid", "config", "pending", "status", "lock", "snapshots", "passwords", "disks")
-    return [{key: vm[key] for key in told} for vm in sandbox.control.get("/vms").json()]
-
-
-def change_vm(sandbox: Sandbox, vmid: int, **change: Any) -> None:
-    """Change a VM on the node behind our back."""
-    sandbox.control.patch(f"/vms/{vmid}", json=change).raise_for_status()
-
-
-def pve(sandbox: Sandbox, method: str, path: str, **data: Any) -> Any:
-    """A request to the node by somebody else; waits for its task."""
-    answer = sandbox.api.request(method, path, data=data)
-    assert answer.is_success, answer.text
-    upid = answer.json()["data"]
-    while isinstance(upid, str) and sandbox.get(f"/nodes/pve1/tasks/{upid}/status")["status"] == "running":
-        pass
-    return upid
-
-
-@contextmanager
-def asleep(service: Service) -> Iterator[None]:
-    """Nothing is worked on meanwhile."""
-    [worker] = service.workers
-    os.kill(worker.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(worker.pid, signal.SIGCONT)
-
-
-@contextmanager
-def noted(sandbox: Sandbox, vmid: int) -> Iterator[None]:
-    """Somebody writes into a VM's notes, and takes it back at the end."""
-    before = sandbox.config(vmid).get("description")
-    change_vm(sandbox, vmid, config={"description": f"{before or ''}\nsomebody was here"})
-    try:
-        yield
-    finally:
-        change_vm(sandbox, vmid, config={"description": before})
-
-
 @contextmanager
 def fit_for(service: Service, server: dict[str, Any], change: Change) -> Iterator[None]:
     """The server is as the change needs it."""
@@ -184,41 +135,6 @@ def test_a_plan_does_what_its_preview_has_shown_and_only_once(
     status, error = service.refused(f"{url(server, change)}?plan={preview['id']}", None, change.method)
     assert (status, error["code"]) == (409, "conflict")
     assert error["details"] == [{"field": "job_id", "message": done["id"]}]
-
-
-SPEC = {"addresses": {"ipv4": 2}, "disk_bytes": 5 * GIB, "cpu": 2}
-
-
-def test_a_planned_creation_makes_just_the_server_that_was_shown(service: Service) -> None:
-    spec = {"name": "foretold", "template_id": service.ids["template"], **SPEC}
-    shown = service.ask("servers?check=true", spec)
-    preview = service.finished(shown["job"]["id"])
-    made = service.ask(f"servers?plan={preview['id']}")
-    assert made["root_password"]
-    for field in ("id", "vmid", "name", "addresses", "node", "template", "cpu", "disk_bytes", "owner_id"):
-        assert made["server"][field] == shown["server"][field], field
-    done = service.finished(made["job"]["id"])
-    assert done["status"] == "succeeded", done
-    assert differences(done) == differences(preview)
-    status, error = service.refused(f"servers?plan={preview['id']}")
-    assert (status, details(error)) == (409, {"job_id"})
-
-
-def test_a_planned_creation_takes_what_was_shown_though_other_things_would_be_chosen_now(
-    service: Service,
-) -> None:
-    lower = service.built("lower", start=False, addresses={"ipv4": 1})
-    spec = {"name": "upper", "template_id": service.ids["template"], "start": False, "addresses": {"ipv4": 1}}
-    shown = service.ask("servers?check=true", spec)
-    preview = service.finished(shown["job"]["id"])
-    service.done(f"servers/{lower['id']}", method="DELETE")
-    elsewhere = service.ask("servers?check=true", {**spec, "name": "elsewhere"})["server"]
-    assert elsewhere["vmid"] < shown["server"]["vmid"]
-    assert elsewhere["addresses"] != shown["server"]["addresses"]
-    made = service.ask(f"servers?plan={preview['id']}", spec)
-    assert made["server"]["vmid"] == shown["server"]["vmid"]
-    assert made["server"]["addresses"] == shown["server"]["addresses"]
-    assert service.finished(made["job"]["id"])["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("what", ON_ITS_OWN)
@@ -252,30 +168,6 @@ def test_a_plan_is_refused_when_the_vm_has_moved_and_does_nothing_when_it_moves_
             change_vm(sandbox, still["vmid"], config={"tags": None})
 
 
-def test_a_planned_creation_fails_when_its_vmid_is_taken_on_the_node(
-    service: Service, sandbox: Sandbox
-) -> None:
-    spec = {"name": "squatted", "template_id": service.ids["template"], "addresses": {"ipv4": 1}}
-    shown = service.ask("servers?check=true", spec)
-    preview, vmid = service.finished(shown["job"]["id"]), shown["server"]["vmid"]
-    planned = f"servers?plan={preview['id']}"
-    pve(sandbox, "POST", "/nodes/pve1/qemu", vmid=vmid, name="squatter")
-    status, error = service.refused(planned)
-    assert (status, details(error)) == (409, {"vmid"})
-    pve(sandbox, "DELETE", f"/nodes/pve1/qemu/{vmid}")
-    with asleep(service):
-        made = service.ask(planned)
-        pve(sandbox, "POST", "/nodes/pve1/qemu", vmid=vmid, name="squatter")
-        before = world(sandbox)
-    job = service.finished(made["job"]["id"])
-    assert (job["status"], job["error"]["code"]) == ("failed", "plan_outdated"), job
-    assert "Delete the server" in job["error"]["hint"]
-    assert world(sandbox) == before
-    assert service.server(made["server"]["id"])["status"] == "build_failed"
-    pve(sandbox, "DELETE", f"/nodes/pve1/qemu/{vmid}")
-    service.done(f"servers/{made['server']['id']}", method="DELETE")
-
-
 def test_a_plan_takes_no_other_vmid_than_the_one_that_was_shown(
     service: Service, sandbox: Sandbox, server_pair: Any
 ) -> None:
@@ -293,23 +185,6 @@ def test_a_plan_takes_no_other_vmid_than_the_one_that_was_shown(
         assert service.server(made["server"]["id"])["vmid"] == made["server"]["vmid"]
     assert service.server(one["id"])["status"] == "ready"
     assert service.done(f"servers/{one['id']}/rebuild")["status"] == "succeeded"
-
-
-def test_a_creation_is_refused_when_what_it_would_take_has_gone(service: Service, server_pair: Any) -> None:
-    taker, _ = server_pair
-    spec = {"name": "late", "template_id": service.ids["template"], "start": False, "addresses": {"ipv4": 1}}
-    shown = service.ask("servers?check=true", spec)
-    preview = service.finished(shown["job"]["id"])
-    service.done(f"servers/{taker['id']}", {"addresses": {"ipv4": 1}}, "PATCH")
-    assert service.server(taker["id"])["addresses"] == shown["server"]["addresses"]
-    status, error = service.refused(f"servers?plan={preview['id']}")
-    assert (status, details(error)) == (409, {"addresses"})
-    service.done(f"servers/{taker['id']}", {"addresses": {"ipv4": 0}}, "PATCH")
-    quick = service.create_server("quick", start=False)
-    assert quick["server"]["vmid"] == shown["server"]["vmid"]
-    status, error = service.refused(f"servers?plan={preview['id']}")
-    assert (status, details(error)) == (409, {"vmid"})
-    service.finished(quick["job"]["id"])
 
 
 @pytest.fixture(scope="module")
@@ -458,20 +333,6 @@ def test_a_password_is_given_again_or_renewed(service: Service, server_pair: Any
     answer = service.ask(f"{path}?plan={preview['id']}")
     assert answer["root_password"]
     assert service.finished(answer["job"]["id"])["status"] == "succeeded"
-
-
-def test_a_creation_has_a_password_when_its_preview_has_shown_one(service: Service) -> None:
-    key = CHANGES["configure"][2]["ssh_keys"]
-    spec = {"name": "keyed", "template_id": service.ids["template"], "start": False, "ssh_keys": key}
-    with_password = service.finished(
-        service.ask("servers?check=true", {**spec, "password": "a secret of mine"})["job"]["id"]
-    )
-    without = service.finished(service.ask("servers?check=true", spec)["job"]["id"])
-    status, error = service.refused(f"servers?plan={without['id']}", {"password": "a secret of mine"})
-    assert (status, details(error)) == (409, {"password"})
-    made = service.ask(f"servers?plan={with_password['id']}", spec)
-    assert made["root_password"]
-    assert differences(service.finished(made["job"]["id"])) == differences(with_password)
 
 
 @pytest.fixture

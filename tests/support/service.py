@@ -72,6 +72,7 @@ class Service:
     environment: Mapping[str, str]
     token: str
     http: httpx.Client
+    api: Process
     workers: list[Process] = field(default_factory=list)
     ids: dict[str, int] = field(default_factory=dict)
 
@@ -101,7 +102,7 @@ class Service:
             headers={"Authorization": f"Bearer {token}"},
             timeout=30,
         )
-        service = cls(state, environment, token, client)
+        service = cls(state, environment, token, client, api)
         try:
             wait_for(lambda: service.is_ready() or api.poll() is not None, "the API")
             assert api.poll() is None, log.read_text()
@@ -112,7 +113,7 @@ class Service:
             client.close()
             for process in service.workers:
                 end(process, state / "worker.log")
-            end(api, log)
+            end(service.api, log)
 
     def complaints(self) -> Iterator[tuple[str, str]]:
         """What each of its logs says besides INFO, the last of it, with a heading: for reports of failed tests."""
@@ -134,6 +135,15 @@ class Service:
         process = start_jotunheim(["worker"], self.state / "worker.log", {**self.environment, **settings})
         self.workers.append(process)
         return process
+
+    def kill_api(self) -> None:
+        """Kill the API with -9, and start another one on the same address."""
+        os.kill(self.api.pid, signal.SIGKILL)
+        self.api.wait()
+        assert self.api.stdout is not None
+        self.api.stdout.close()
+        self.api = start_jotunheim(["serve"], self.state / "serve.log", self.environment)
+        wait_for(self.is_ready, "the API")
 
     def kill_worker(self, process: Process) -> None:
         """Kill a worker with -9, as the machine would: without its children."""

@@ -3,9 +3,13 @@
 import json
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from jotunheim.repositories.peewee.audit import AuditEntry
 from tests.cli.conftest import run_process
@@ -29,6 +33,38 @@ def test_outsiders_cannot_fill_the_log(tmp_path: Path) -> None:
         last = raw.execute("SELECT action, times, address FROM audit_entry ORDER BY id DESC").fetchone()
     raw.close()
     assert last == ("refusals", 190, "127.0.0.1")
+
+
+def test_a_killed_api_leaves_no_change_without_its_entry_and_no_entry_without_its_change(
+    fresh_service: Service,
+) -> None:
+    service, at_work = fresh_service, threading.Event()
+    at_work.set()
+
+    def write(number: int) -> int:
+        answered = 0
+        while at_work.is_set():
+            name = f"k-{number}-{answered}-{time.monotonic_ns()}"
+            try:
+                service.create("locations", {"name": name, "short_code": name})
+                answered += 1
+            except httpx.TransportError:  # killed in the middle, or not up again yet
+                time.sleep(0.02)
+        return answered
+
+    with ThreadPoolExecutor(8) as pool:
+        writers = [pool.submit(write, number) for number in range(8)]
+        for _ in range(4):
+            time.sleep(0.5)
+            service.kill_api()
+        at_work.clear()
+        answered = sum(writer.result() for writer in writers)
+    with closing(sqlite3.connect(service.state / "jotunheim.db")) as raw:
+        made = sorted(id_ for (id_,) in raw.execute("SELECT id FROM location"))
+        told = raw.execute("SELECT resource_id FROM audit_entry WHERE action = 'location.create'").fetchall()
+    assert len(made) >= answered > 50
+    assert sorted(int(id_) for (id_,) in told) == made
+    assert run_command(service, "audit", "verify", "--json").document["ok"] is True
 
 
 def _written_at_once(service: Service) -> dict[str, Any]:
