@@ -136,6 +136,8 @@ class Settings(BaseModel):
     """How often a worker looks for jobs whose wake-up or worker was lost."""
     drift_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """How often a worker asks each node what it has and which servers run, and stops suspended ones that do."""
+    orphan_scan_seconds: float = Field(default=86_400.0, ge=0, allow_inf_nan=False)
+    """How often workers look on each node for what is in no record; 0: only when somebody asks."""
     drain_seconds: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """How long a worker that was told to stop lets its runs finish."""
     job_timeout_seconds: int = Field(default=3600, ge=10)

@@ -12,6 +12,7 @@ from jotunheim.data.server.spec import PREFIXES
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.infrastructure import Node
+from jotunheim.repositories.peewee.orphans import Orphan
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.settings import Settings
 
@@ -213,6 +214,22 @@ def pve_backup(state: str, backup: Backup, timeout_seconds: int) -> dict[str, An
             "pve_backup_compress": "0" if backup.compress == Compression.NONE else backup.compress,
             "pve_backup_notes": backup.notes,
             "pve_backup_timeout_seconds": timeout_seconds,
+        }
+    )
+
+
+def pve_orphan(orphan: Orphan, despite: Iterable[str]) -> dict[str, Any]:
+    """What is pruned.
+
+    Args:
+        despite: the cautions that were accepted.
+    """
+    return _given(
+        {
+            "pve_orphan_kind": orphan.kind,
+            "pve_orphan_storage": orphan.storage,
+            "pve_orphan_volume": orphan.volume,
+            "pve_orphan_despite": list(despite),
         }
     )
 

@@ -30,6 +30,8 @@ class JobType(StrEnum):
     BACKUP_UNLOCK = "backup.unlock"
     BACKUP_DELETE = "backup.delete"
     NODE_SYNC = "node.sync"
+    NODE_SCAN = "node.scan"
+    ORPHAN_PRUNE = "orphan.prune"
 
 
 BACKUP_JOBS = frozenset(

@@ -231,6 +231,12 @@ class RebuildIncompleteError(ProxmoxRequestError):
     code = "rebuild_incomplete"
 
 
+class OrphanChangedError(ProxmoxRequestError):
+    """What shall be pruned is not, or not any more, what was found."""
+
+    code = "orphan_changed"
+
+
 class PlanOutdatedError(ProxmoxRequestError):
     """The node's state is no longer the one that the previewed plan rests on; nothing was changed."""
 

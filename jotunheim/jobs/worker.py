@@ -30,7 +30,7 @@ from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.turns import Budgets
 from jotunheim.services.audit import reading
 from jotunheim.services.backups import due
-from jotunheim.services.nodes import sync
+from jotunheim.services.nodes import orphans, sync
 from jotunheim.services.servers import delete
 from jotunheim.settings import Settings
 
@@ -93,6 +93,7 @@ class Worker:
                 (self._settings.sweep_seconds, self.sweep_expired),
                 (self._settings.sweep_seconds, self.sweep_backups),
                 (min(self._settings.drift_seconds, self._settings.sweep_seconds), self.sweep_nodes),
+                (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.sweep_orphans),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.prune),
             )
         ]
@@ -131,6 +132,11 @@ class Worker:
     def sweep_nodes(self) -> None:
         """Ask the nodes whose time has come what they have; stop suspended servers that run there."""
         for job in sync.sweep(self._keyring, self._settings):
+            self._queue.wake(job.id)
+
+    def sweep_orphans(self) -> None:
+        """Queue a look for orphans on the nodes that had none for long."""
+        for job in orphans.scan_what_is_due(self._settings):
             self._queue.wake(job.id)
 
     def prune(self) -> None:

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field, JsonValue
 from jotunheim.data.backup.status import BackupStatus
 from jotunheim.data.fields import LABEL_KEY, Id, Vmid
 from jotunheim.data.job import JobStatus, JobType
+from jotunheim.data.node.orphan import OrphanKind
 from jotunheim.data.node.spec import OsFamily
 from jotunheim.data.node.view import AddressState
 from jotunheim.data.paging import MAX_PER_PAGE
@@ -221,6 +222,17 @@ class StorageListQuery(ListQuery):
     sort: str | None = _sorted_by("name", "type", "total_bytes", "used_bytes")
     shared: bool | None = None
     active: bool | None = None
+
+
+class OrphanListQuery(ListQuery):
+    """The query of the list of what is on nodes and in no record; the first one found comes first."""
+
+    sort: str | None = _sorted_by("found_at", "seen_at", "kind", "vmid", "name", "size_bytes")
+    node_id: Id | None = None
+    kind: OrphanKind | None = None
+    vmid: Vmid | None = None
+    storage: str | None = _text()
+    protected: bool | None = None
 
 
 class UnmanagedListQuery(ListQuery):

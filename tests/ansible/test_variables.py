@@ -15,6 +15,7 @@ from jotunheim.data.server.spec import Limits
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.infrastructure import Node, Template
+from jotunheim.repositories.peewee.orphans import Orphan
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.settings import Settings
 
@@ -53,6 +54,9 @@ GIVEN: dict[str, dict[str, Any]] = {
     "pve_password": variables.pve_password(SERVER, SecretReference("server/1/password"), Settings()),
     "pve_snapshot": variables.pve_snapshot("present", "before", description="d", with_memory=True, limit=2),
     "pve_backup": variables.pve_backup("present", BACKUP, 60),
+    "pve_orphan": variables.pve_orphan(
+        Orphan(kind="backup", vmid=1000, storage="local", volume="local:backup/x"), ["unknown"]
+    ),
     "pve_restore": variables.pve_restore(
         "local:backup/x", "1", stop=True, destroy_snapshots=True, is_unmarked=False, timeout_seconds=60
     ),
@@ -145,7 +149,8 @@ def _check(options: dict[str, Any], given: dict[str, Any]) -> None:
         option = options[name]
         assert isinstance(value, KINDS[option["type"]]), name
         if option.get("choices"):
-            assert value in option["choices"]
+            chosen = value if isinstance(value, list) else [value]
+            assert set(chosen) <= set(option["choices"])
         for entry in value if isinstance(value, list) else [value]:
             if isinstance(entry, dict) and "options" in option:
                 assert set(entry) <= set(option["options"])

@@ -72,8 +72,12 @@ ON_ITS_OWN = IN_TURN | {
 
 
 def test_every_type_of_job_can_be_planned() -> None:
-    elsewhere = {JobType.BUILD, JobType.IMPORT}  # below, and in test_import.py
-    changes = set(JobType) - {JobType.NODE_SYNC}
+    elsewhere = {
+        JobType.BUILD,
+        JobType.IMPORT,
+        JobType.ORPHAN_PRUNE,
+    }  # in test_planned_creations.py, test_import.py, test_orphans.py
+    changes = set(JobType) - {JobType.NODE_SYNC, JobType.NODE_SCAN}
     assert {change.type for change in ON_ITS_OWN.values()} | elsewhere == changes
 
 

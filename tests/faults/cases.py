@@ -111,6 +111,41 @@ def _sync(world: World, servers: Servers) -> str:
     return _job(world.service.ask(f"nodes/{world.service.ids['node']}/sync"))
 
 
+def _orphan(world: World, servers: Servers) -> None:
+    """A VM that is marked for a server of another Jotunheim, found by a scan."""
+    vm = {
+        "vmid": BY_HAND_VMID,
+        "name": "orphan",
+        "scsi0": "vmstore:1",
+        "description": "jotunheim:server=5f0c2a54-6d0c-4b5e-9d55-0f4f1f1f7a77",
+        "smbios1": "uuid=5f0c2a54-6d0c-4b5e-9d55-0f4f1f1f7a77",
+    }
+    world.sandbox.api.post("/nodes/pve1/qemu", data=vm).raise_for_status()
+    world.settle()
+    world.sandbox.do("POST", f"/nodes/pve1/qemu/{BY_HAND_VMID}/status/start")
+    world.settle()
+    _done(_scan)(world, servers)
+
+
+def _orphaned_backup(world: World, servers: Servers) -> None:
+    """A backup that is marked as one of another Jotunheim, found by a scan."""
+    vmid = world.service.server(servers["stopped"])["vmid"]
+    mark = "jotunheim:backup=5f0c2a54-6d0c-4b5e-9d55-0f4f1f1f7a77"
+    made = {"vmid": vmid, "storage": "local", "mode": "snapshot", "notes-template": mark}
+    world.sandbox.api.post("/nodes/pve1/vzdump", data=made).raise_for_status()
+    world.settle()
+    _done(_scan)(world, servers)
+
+
+def _scan(world: World, servers: Servers) -> str:
+    return _job(world.service.ask(f"nodes/{world.service.ids['node']}/scan"))
+
+
+def _prune(world: World, servers: Servers) -> str:
+    [orphan] = world.service.read("orphans")["orphans"]
+    return _job(world.service.ask(f"orphans/{orphan['id']}/prune", {"despite": orphan["cautions"]}))
+
+
 def _back_up(world: World, servers: Servers) -> None:
     """Give the running server a snapshot and a backup."""
     _done(_snapshot("held"))(world, servers)
@@ -171,6 +206,9 @@ CASES = (
         _done(_on("running", "/firewall", OPEN_WALL, "PUT")),
     ),
     Case("sync", "node.sync", _sync),
+    Case("scan", "node.scan", _scan, _orphan),
+    Case("prune a VM", "orphan.prune", _prune, _orphan),
+    Case("prune a backup", "orphan.prune", _prune, _orphaned_backup),
     Case("delete, running", "server.delete", _on("running", "", {"backups": "delete"}, "DELETE"), _back_up),
     Case("delete, stopped", "server.delete", _on("stopped", "", None, "DELETE")),
     Case("password, now", "server.password", _on("running", "/password"), anew=True),

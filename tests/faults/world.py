@@ -31,6 +31,7 @@ SETTINGS = {
     "JOTUNHEIM_SWEEP_SECONDS": "0.1",
     # Other requests than the job's own would stand among the numbered ones.
     "JOTUNHEIM_DRIFT_SECONDS": "86400",
+    "JOTUNHEIM_ORPHAN_SCAN_SECONDS": "0",
     "JOTUNHEIM_VMID_FIRST": "1000",  # it stands in the tables
     "JOTUNHEIM_WORKER_CONCURRENCY": "1",
     "JOTUNHEIM_RETRY_BASE_SECONDS": "0",

@@ -73,6 +73,25 @@ def with_locked_backup(sandbox: Sandbox, number: int) -> None:
         pve.put(f"nodes/pve1/storage/local/content/{volume}", protected=1)
 
 
+def with_disk_alone(sandbox: Sandbox, number: int) -> dict[str, Any]:
+    """A disk without a VM."""
+    vmid = 1100 + number
+    with sandbox.client() as pve:
+        made = {"vmid": vmid, "filename": f"vm-{vmid}-disk-0.raw", "size": "1G"}
+        volume = pve.post("nodes/pve1/storage/vmstore/content", **made)
+    return {"pve_orphan_volume": volume}
+
+
+def with_marked_backup(sandbox: Sandbox, number: int) -> dict[str, Any]:
+    """A backup that carries the server's UUID for its own."""
+    vmid = sandbox.own_server(number)
+    with sandbox.client() as pve:
+        told = {"vmid": vmid, "storage": "local", "notes-template": f"jotunheim:backup={UUID(int=number)}"}
+        pve.run("backup", "POST", "nodes/pve1/vzdump", timeout_seconds=10, **told)
+        [made] = pve.get("nodes/pve1/storage/local/content", content="backup", vmid=vmid)
+    return {"pve_orphan_volume": made["volid"]}
+
+
 def with_snapshot(sandbox: Sandbox, number: int) -> None:
     """A running one with a snapshot without memory."""
     vmid = sandbox.own_server(number)
@@ -222,6 +241,11 @@ CASES = {
             with_backup,
             CHANGE | {"pve_restore_id": "2", "pve_restore_stop": True, "pve_power_state": "stopped"},
         ),
+    ],
+    "orphan_prune.yml": [
+        Case(running, {"pve_orphan_kind": "vm", "pve_orphan_despite": ["running"]}),
+        Case(with_disk_alone, {"pve_orphan_kind": "disk", "pve_orphan_storage": "vmstore"}),
+        Case(with_marked_backup, {"pve_orphan_kind": "backup", "pve_orphan_storage": "local"}),
     ],
     "snapshot_delete.yml": [Case(with_snapshot, SNAPSHOT)],
     "snapshot_rollback.yml": [

@@ -3,6 +3,7 @@
 import html
 import re
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -39,6 +40,7 @@ def test_no_route_answers_without_a_valid_token(service: Service, operation: Any
         path.replace("{schedule_id:row}", "1")
         .replace("{name:str}", "before")
         .replace("{backup_id:uuid}", "00000000-0000-4000-8000-000000000000")
+        .replace("{orphan_id:uuid}", "00000000-0000-4000-8000-000000000000")
     )
     url = str(service.http.base_url).rstrip("/") + path
     answer = plain_http.request(operation.method, url, headers={"Authorization": header} if header else {})
@@ -255,7 +257,17 @@ def test_the_description_covers_every_route_and_the_page_shows_it(service: Servi
     assert references <= set(document["components"]["schemas"])
 
 
-def test_answers_are_as_described(service: Service) -> None:
+def _found_orphan(service: Service, sandbox: Sandbox) -> str:
+    """The id of a VM that is marked and in no record."""
+    vm = {"vmid": 5900, "name": "orphan-described", "description": f"jotunheim:server={uuid.uuid4()}"}
+    sandbox.do("POST", "/nodes/pve1/qemu", **vm)
+    wait_for(lambda: "lock" not in sandbox.config(5900), "the VM")
+    service.done(f"nodes/{service.ids['node']}/scan")
+    [found] = service.read("orphans?vmid=5900")["orphans"]
+    return str(found["id"])
+
+
+def test_answers_are_as_described(service: Service, sandbox: Sandbox) -> None:
     document = plain_http.get(str(service.http.base_url) + "openapi.json").json()
     created = service.create_server("described", labels={"a": "b"}, addresses={"ipv4": 1}, start=False)
     service.finished(created["job"]["id"])
@@ -275,15 +287,17 @@ def test_answers_are_as_described(service: Service) -> None:
     ids["tokens"] = str(made.json()["token"]["id"])
     ids["audit"] = ""
     backup = service.create(f"servers/{ids['servers']}/backups", {})["backup"]["id"]
-    ids["backups"] = ""
+    ids |= {"backups": "", "orphans": ""}
     nightly = {"cron": "0 3 * * *"}
     schedule = service.create(f"servers/{ids['servers']}/backup-schedules", nightly)["backup_schedule"]["id"]
+    orphan = _found_orphan(service, sandbox)
     seen = 0
     for path, methods in document["paths"].items():
         if "get" in methods:
             asks = person if "/auth/" in path else service.http
             filled = path.replace("{id}", ids.get(path.split("/")[4], "")).replace("{address}", "10.99.1.20")
             filled = filled.replace("{backup_id}", backup).replace("{schedule_id}", str(schedule))
+            filled = filled.replace("{orphan_id}", orphan)
             answer = asks.get(filled.removeprefix("/api/v1"))
             assert answer.status_code == 200, answer.text
             content = methods["get"]["responses"]["200"]["content"]

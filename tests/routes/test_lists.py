@@ -31,6 +31,7 @@ from jotunheim.repositories.peewee.infrastructure import Location, Node, Templat
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeStorage
+from jotunheim.repositories.peewee.orphans import Orphan
 from jotunheim.repositories.peewee.pve_tasks import PveTask
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.repositories.peewee.sessions import Session
@@ -94,6 +95,8 @@ FILTERS: dict[str, dict[str, tuple[Any, int]]] = {
     "/client/servers/{id:uuid}/backup-schedules": {"enabled": (True, 12)},
     "/admin/backups": {"status": ("failed", 0), "locked": (True, 1), "server_id": (uuid.UUID(int=1), 12),
                        "owner_id": (2, 12), "node_id": (4, 1), "storage": ("st3", 1), "kept": (True, 0)},
+    "/admin/orphans": {"node_id": (4, 1), "kind": ("disk", 1), "vmid": (903, 1), "storage": ("st3", 1),
+                       "protected": (True, 1)},
     "/admin/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1), "user_id": (1, 0), "mine": (True, 12)},
     "/client/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1)},
     "/admin/users": {"email": ("U3@example.com", 1), "role": ("r3", 1), "disabled": (True, 0)},
@@ -159,6 +162,10 @@ class Store:
         template = Template.create(
             name=f"t{number}", node=1, vmid=9000 + number, os_family="linux", group=group
         )
+        Orphan.create(
+            node=node, key=f"o{number}", kind="vm" if number else "disk", vmid=900 + number, name=f"o{number}",
+            storage=f"st{number}", protected=number == 3,
+        )  # fmt: skip
         NodeStorage.create(node=1, name=f"st{number}", type="dir", shared=number == 3)
         SshKey.create(user=self.owner, name=f"k{number}", public_key="k", fingerprint=f"f{number}")
         pool = (

@@ -104,6 +104,7 @@ def somewhere(path: str) -> str:
         ("{id:row}", "1"),
         ("{id:uuid}", ABSENT_UUID),
         ("{backup_id:uuid}", ABSENT_UUID),
+        ("{orphan_id:uuid}", ABSENT_UUID),
         ("{schedule_id:row}", "1"),
         ("{name:str}", "x"),
         ("{address:path}", "10.0.0.1"),

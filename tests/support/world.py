@@ -1,6 +1,7 @@
 """Two clients of one service, each with something of every kind, made in the store and quickly."""
 
 import re
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from jotunheim.repositories.peewee.firewalls import Ruleset
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template, TemplateGroup
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job, JobEvent
+from jotunheim.repositories.peewee.orphans import Orphan
 from jotunheim.repositories.peewee.plans import Plan
 from jotunheim.repositories.peewee.pve_tasks import PveTask
 from jotunheim.repositories.peewee.secrets import Secret
@@ -147,6 +149,9 @@ class World:
                 row = self.key(user)
             case "backups":
                 row = self.backup(self.server(user), kept=True)
+            case "orphans":
+                mark = uuid.uuid4()
+                row = Orphan.create(node=Node.get(), key=name, kind="vm", vmid=900, name=name, mark=mark)
             case "locations":
                 row = Location.create(name=name, short_code=name)
             case "nodes":
@@ -176,7 +181,11 @@ class World:
         absent = ABSENT_ROW if "{id:row}" in operation.path else ABSENT_UUID
         filled = operation.path.replace("{name:str}", "snap")
         real = self.id_of_new(operation.path.split("/")[2], user)
-        ids = {"{backup_id:uuid}": (real, ABSENT_UUID), "{schedule_id:row}": ("", ABSENT_ROW)}
+        ids = {
+            "{orphan_id:uuid}": (real, ABSENT_UUID),
+            "{backup_id:uuid}": (real, ABSENT_UUID),
+            "{schedule_id:row}": ("", ABSENT_ROW),
+        }
         if "/servers/" in filled and "{backup_id:uuid}" in filled:
             ids["{backup_id:uuid}"] = (str(self.backup(Server.get_by_id(real)).id), ABSENT_UUID)
         if "{schedule_id:row}" in filled:

@@ -1,5 +1,5 @@
 """Jobs about nodes."""
 
-from jotunheim.jobs.node import sync
+from jotunheim.jobs.node import orphans, sync
 
-KINDS = (sync.KIND,)
+KINDS = (sync.KIND, *orphans.KINDS)

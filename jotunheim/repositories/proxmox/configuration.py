@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 MARK = "jotunheim:server="
 """What the first line of the description of a server's VM begins with; its UUID follows."""
+BACKUP_MARK = "jotunheim:backup="
+"""The same of a backup's notes; the backup's id follows."""
 _MIB = 1024 * 1024
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)")
@@ -59,6 +61,11 @@ class Configuration:
         except ValueError:
             return None
         return found if found.int not in (0, 2**128 - 1) else None
+
+
+def scratch_uuid(server_id: uuid.UUID) -> uuid.UUID:
+    """The UUID of the VM in which a rebuild of a server prepares the new disk: never the server's own."""
+    return uuid.uuid5(server_id, "jotunheim:rebuild")
 
 
 def parse(config: Mapping[str, Any]) -> Configuration:

@@ -86,12 +86,12 @@ def read(client: ProxmoxClient, node: str, vm_storage: str) -> Facts:
     Raises:
         ProxmoxRequestError: it gives no usable answer. A missing privilege is no such error.
     """
-    with _as_pve_would(f"node {node}"):
+    with as_pve_would(f"node {node}"):
         return _read(client, node, vm_storage)
 
 
 @contextmanager
-def _as_pve_would(who: str) -> Iterator[None]:
+def as_pve_would(who: str) -> Iterator[None]:
     """A part in which an answer of another form is the node's error."""
     try:
         yield
@@ -127,7 +127,7 @@ def _read(client: ProxmoxClient, node: str, vm_storage: str) -> Facts:
 
 def whereabouts(client: ProxmoxClient) -> list[tuple[int, str, str]]:
     """VMID, node and name of all VMs of the cluster that the token may see."""
-    with _as_pve_would("the cluster"):
+    with as_pve_would("the cluster"):
         return [
             (int(guest["vmid"]), str(guest["node"]), str(guest.get("name", "")))
             for guest in client.get("cluster/resources", type="vm")
@@ -137,7 +137,7 @@ def whereabouts(client: ProxmoxClient) -> list[tuple[int, str, str]]:
 
 def template_vmids(client: ProxmoxClient, node: str) -> list[int]:
     """VMIDs of a node's templates, as far as the token sees them."""
-    with _as_pve_would(f"node {node}"):
+    with as_pve_would(f"node {node}"):
         return sorted(vm.vmid for vm in _vms(client, node).values() if vm.template)
 
 
@@ -147,7 +147,7 @@ def smbios_uuid(client: ProxmoxClient, node: str, vmid: int) -> str:
         config = client.get(api_path("nodes", node, "qemu", vmid, "config"))
     except (ProxmoxVmNotFoundError, ProxmoxPermissionError):
         return ""
-    with _as_pve_would(f"node {node}"):
+    with as_pve_would(f"node {node}"):
         found = _UUID.search(str(config.get("smbios1", "")))
     return found[1].lower() if found else ""
 

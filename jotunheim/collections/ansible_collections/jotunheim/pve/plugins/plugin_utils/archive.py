@@ -24,12 +24,12 @@ from jotunheim.exceptions.repository import (
 )
 from jotunheim.exceptions.service import ResourceLimitExceededError
 from jotunheim.repositories.proxmox import api_path
+from jotunheim.repositories.proxmox.configuration import BACKUP_MARK
 
 MAKE = "backup"
 REMOVE = "backup removal"
 TASK_TYPE = "vzdump"
 
-_MARK = "jotunheim:backup="
 _TOO_MANY_PROTECTED = "number of protected backups"
 _LOG_LINES_READ = 100
 # `/var/lib/vz/dump/vzdump-qemu-100-2026_11_22-20_36_47.vma.zst`, and of a Proxmox Backup Server
@@ -72,7 +72,7 @@ class Wanted:
     @property
     def mark(self) -> str:
         """The first line of its notes."""
-        return f"{_MARK}{self.id}"
+        return f"{BACKUP_MARK}{self.id}"
 
     @property
     def marked_notes(self) -> str:

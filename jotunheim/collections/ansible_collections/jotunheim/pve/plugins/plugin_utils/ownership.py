@@ -62,7 +62,7 @@ def is_adopted(config: Mapping[str, Any], uuid: str) -> bool:
 
 def scratch_uuid(uuid: str) -> str:
     """The UUID of the VM in which a rebuild of the server prepares the new disk: never the server's own."""
-    return str(uuid5(UUID(uuid), "jotunheim:rebuild"))
+    return str(configuration.scratch_uuid(UUID(uuid)))
 
 
 def template_mark(checksum: str) -> str:
