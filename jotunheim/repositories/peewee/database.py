@@ -185,6 +185,16 @@ def locking(query: Any, *tables: type[Table], referable: bool = False) -> Any:
     return query.for_update("FOR NO KEY UPDATE" if referable else "FOR UPDATE", of=tables)
 
 
+def undeletable(query: Any, table: type[Table]) -> Any:
+    """A select that keeps rows from being deleted until the transaction ends, so that others can refer to them.
+
+    SQLite's writing transactions do so anyway.
+    """
+    if isinstance(database.obj, SqliteDatabase) or not database.in_transaction():
+        return query
+    return query.for_update("FOR KEY SHARE", of=(table,))
+
+
 def insert_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Insert tens of thousands of rows that break no constraint.
 
