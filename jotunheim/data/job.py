@@ -190,8 +190,7 @@ class ClientJobView(View):
         shown = job.model_dump()
         shown["resources"] = [resource for resource in shown["resources"] if resource["type"] == "server"]
         shown["error"] = client_error(job.error)
-        if job.type in (JobType.DELETE, JobType.BACKUP_CREATE):
-            shown["result"] = None  # volumes of the operator's storage
+        shown["result"] = client_result(job.type, job.result)
         return cls.model_validate(shown)
 
 
@@ -217,6 +216,11 @@ def client_error(error: JobError | None) -> JobError | None:
         return None
     message = OWNERS_CODES.get(error.code, "The job failed; the operator can see why under its id.")
     return JobError(code=error.code, message=message, retryable=error.retryable)
+
+
+def client_result(type_: str, result: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the work led to without what is the operator's: volumes of their storages."""
+    return None if type_ in (JobType.DELETE, JobType.BACKUP_CREATE) else result
 
 
 def client_event(event: EventView) -> EventView | None:

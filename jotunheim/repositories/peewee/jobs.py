@@ -26,6 +26,7 @@ from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.exceptions.repository import LeaseLostError, UniquenessError
 from jotunheim.repositories.peewee.database import Table, UtcField, now, unique
 from jotunheim.repositories.peewee.infrastructure import Node
+from jotunheim.repositories.peewee.job_announcements import announce_end
 from jotunheim.repositories.peewee.servers import Server
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -244,15 +245,17 @@ class Job(Table):
         Raises:
             IllegalTransitionError: it has.
         """
+        at = now()
         cancelled = (
-            Job.update(status=JobStatus.CANCELLED, finished_at=now())
+            Job.update(status=JobStatus.CANCELLED, finished_at=at)
             .where((Job.id == self.id) & (Job.status == JobStatus.QUEUED) & Job.started_at.is_null())
             .execute()
         )
         if not cancelled:
             raise IllegalTransitionError(f"Job {self.id}", "no longer queued", JobStatus.CANCELLED)
-        self.status = JobStatus.CANCELLED
+        self.status, self.finished_at = JobStatus.CANCELLED, at
         JobEvent.add(self.id, "job.finished", {"status": JobStatus.CANCELLED, "error": None})
+        announce_end(self)
 
     def mark_failed(self, error: JobError) -> None:
         """The work ended without its result."""
@@ -360,18 +363,17 @@ class Job(Table):
     def _finish(
         self, status: JobStatus, error: JobError | None, result: Mapping[str, Any] | None = None
     ) -> None:
-        document = error.model_dump() if error else None
-        self._move(
-            status,
-            finished_at=now(),
-            lease_owner=None,
-            lease_expires_at=None,
-            error=document,
-            cancel_requested=None,
-            result=None if result is None else dict(result),
-            **({"progress": 100} if status is JobStatus.SUCCEEDED else {}),
-        )
-        JobEvent.add(self.id, "job.finished", {"status": status, "error": document})
+        told = {
+            "finished_at": now(),
+            "error": error.model_dump() if error else None,
+            "result": None if result is None else dict(result),
+        }
+        progress = {"progress": 100} if status is JobStatus.SUCCEEDED else {}
+        self._move(status, lease_owner=None, lease_expires_at=None, cancel_requested=None, **progress, **told)
+        for name, value in told.items():
+            setattr(self, name, value)
+        JobEvent.add(self.id, "job.finished", {"status": status, "error": self.error})
+        announce_end(self)
 
     def _move(self, wanted: JobStatus, **columns: object) -> None:
         if wanted not in TRANSITIONS[JobStatus(self.status)]:

@@ -20,6 +20,8 @@ from peewee import (
 )
 
 from jotunheim.data.node.state import NodeStatus, Usage
+from jotunheim.data.webhook.kinds import EventKind
+from jotunheim.repositories.peewee.announcements import announce
 from jotunheim.repositories.peewee.database import Table, UtcField, now
 from jotunheim.repositories.peewee.infrastructure import Node
 
@@ -97,20 +99,31 @@ class NodeState(Table):
 
     def record(self, **facts: object) -> None:
         """The node has told us all."""
-        at = now()
-        since = self.status_since if self.status == NodeStatus.ONLINE else at
+        at, was = now(), self.status
+        since = self.status_since if was == NodeStatus.ONLINE else at
         self._write(
             status=NodeStatus.ONLINE, status_since=since, synced_at=at, failures=0, error=None, **facts
         )
+        if was != NodeStatus.ONLINE:
+            self._announce(EventKind.NODE_ONLINE)
 
     def record_failure(self, code: str, message: str) -> None:
         """The node could not be asked. Once is no reason yet to take it for offline."""
         at, failures = now(), self.failures + 1
         offline = failures >= FAILURES_UNTIL_OFFLINE
-        status = NodeStatus.OFFLINE if offline else NodeStatus(self.status)
-        since = self.status_since if status == self.status else at
+        was = NodeStatus(self.status)
+        status = NodeStatus.OFFLINE if offline else was
+        since = self.status_since if status is was else at
         error = {"code": code, "message": message}
         self._write(status=status, status_since=since, failures=failures, error=error)
+        if status is NodeStatus.OFFLINE and was is not NodeStatus.OFFLINE:
+            self._announce(EventKind.NODE_OFFLINE)
+
+    def _announce(self, kind: EventKind) -> None:
+        since = self.status_since.isoformat()
+        node = {"id": self.node_id, "name": self.node.name, "status": self.status, "status_since": since}
+        told = {"node": {**node, "error": self.error}}
+        announce(kind, owner_id=None, resource=("node", self.node_id), data=told)
 
     def _write(self, **columns: object) -> None:
         NodeState.insert(node=self.node_id, asked_at=now()).on_conflict_ignore().execute()

@@ -19,6 +19,7 @@ from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.sessions import LoginTicket, Session
+from jotunheim.repositories.peewee.webhooks import Webhook
 from jotunheim.services import resources
 from jotunheim.services.accounts import passwords, second_factor
 from jotunheim.services.accounts.rights import assert_may_give, assert_may_manage
@@ -157,6 +158,7 @@ def delete_user(user: User, actor: Actor) -> None:
     for reference in (user.code_reference, user.new_code_reference):
         Secret.erase(reference)
     Job.disown(user.id)
+    Webhook.forget_all_of(user.id)
     with unused(f"Something is of user {user.email}."):
         user.delete_instance()
 

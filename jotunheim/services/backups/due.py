@@ -13,7 +13,9 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.backup.schedule import Keep
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
+from jotunheim.data.webhook.kinds import EventKind
 from jotunheim.exceptions.service import ResourceLimitExceededError
+from jotunheim.repositories.peewee.announcements import announce
 from jotunheim.repositories.peewee.backup_schedules import BackupSchedule, being_made_on
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import locking, now, transaction
@@ -70,8 +72,16 @@ def _back_up(found: BackupSchedule) -> Job | None:
         staying = retention.kept([*times, now()], Keep.model_validate(schedule.keep), schedule.timezone)
         if not within_limit(server, leaving=len(times) + 1 - len(staying)):
             schedule.note_missed(next_run(schedule, now()))
-            too_many = ResourceLimitExceededError.code
-            _record(server, "backup.create", "The server has as many backups as it may have.", too_many)
+            too_many, said = ResourceLimitExceededError.code, "The server has as many backups as it may have."
+            _record(server, "backup.create", said, too_many)
+            told = {"server_id": str(server.id), "schedule_id": schedule.id, "backup_id": None, "job": None}
+            error = {"code": too_many, "message": said}
+            announce(
+                EventKind.BACKUP_FAILED,
+                owner_id=server.owner_id,
+                resource=("server", server.id),
+                data={**told, "error": error},
+            )
             return None
         asked = {
             "backup_id": str(uuid.uuid4()),
