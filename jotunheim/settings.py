@@ -86,11 +86,15 @@ def _rate(value: str) -> str:
     return value
 
 
-def _proxy(value: Any) -> IPv4Network | IPv6Network:
+def _network(value: Any) -> IPv4Network | IPv6Network:
     try:
-        network = ip_network(value)
+        return ip_network(value)
     except ValueError:
         raise ValueError("must be an address or a network, for example 10.0.0.7 or 10.0.0.0/8") from None
+
+
+def _proxy(value: Any) -> IPv4Network | IPv6Network:
+    network = _network(value)
     if network.prefixlen == 0:
         raise ValueError("must not be everybody: anybody could name any address as their own")
     return network
@@ -98,6 +102,7 @@ def _proxy(value: Any) -> IPv4Network | IPv6Network:
 
 Rate = Annotated[str, AfterValidator(_rate)]
 Origin = Annotated[str, AfterValidator(_origin)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Proxies = Annotated[IPv4Network | IPv6Network, BeforeValidator(_proxy)]
 
 
@@ -190,6 +195,22 @@ class Settings(BaseModel):
     """How many logins may be tried for one account."""
     login_address_rate_limit: Rate = "60/minute"
     """How many logins may be tried from one address."""
+    webhook_networks: Annotated[tuple[Network, ...], BeforeValidator(_listed)] = ()
+    """Networks that operators' webhooks may call, by plain HTTP too, although they are not public."""
+    webhook_owner_networks: Annotated[tuple[Network, ...], BeforeValidator(_listed)] = ()
+    """The same for owners' webhooks. Whoever has a server learns with them what answers there."""
+    webhook_ca_file: AbsolutePath | None = None
+    """Authorities, in PEM, that certificates of receivers may be from besides the public ones."""
+    webhook_concurrency: int = Field(default=16, ge=1, le=256)
+    """Webhooks that one worker process calls at once."""
+    webhook_timeout_seconds: float = Field(default=10.0, ge=0.5, le=120, allow_inf_nan=False)
+    """How long a receiver has from the first byte to the last."""
+    webhook_retry_base_seconds: float = Field(default=5.0, gt=0, le=3600, allow_inf_nan=False)
+    """The pause before a webhook is called again after a failure; it grows to 4320 times as long."""
+    webhook_disable_days: int = Field(default=5, ge=1, le=366)
+    """For how long a webhook may fail until it is disabled."""
+    webhook_days: int = Field(default=30, ge=1, le=3660)
+    """How long events and the log of their deliveries are kept."""
     audit_days: int = Field(default=365, ge=0, le=36_500)
     """How long entries of the audit log are kept; 0: for ever."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

@@ -23,6 +23,8 @@ Scope = Literal[
     "tokens:read",
     "tokens:write",
     "audit:read",
+    "webhooks:read",
+    "webhooks:write",
     "*",
 ]
 """A resource and a verb; `*` is all of them."""

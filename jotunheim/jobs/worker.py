@@ -23,6 +23,7 @@ from jotunheim.jobs import retries
 from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.leases import LeaseKeeper
 from jotunheim.jobs.queue import Queue
+from jotunheim.jobs.webhook.deliverer import Deliverer
 from jotunheim.repositories.peewee import turns
 from jotunheim.repositories.peewee.database import LOST, transaction
 from jotunheim.repositories.peewee.jobs import Job
@@ -32,6 +33,7 @@ from jotunheim.services.audit import reading
 from jotunheim.services.backups import due
 from jotunheim.services.nodes import orphans, sync
 from jotunheim.services.servers import delete
+from jotunheim.services.webhooks import outgoing
 from jotunheim.settings import Settings
 
 # Queue polling: quick after work, and rare enough to be idle when idle.
@@ -71,6 +73,7 @@ class Worker:
             node_backups=settings.max_backups_per_node or None,
         )
         self._stopping = threading.Event()
+        self._deliverer = Deliverer(settings, keyring, self._leases.owner, self._stopping)
         self._draining: Callable[[], bool] = self._stopping.is_set
 
     def run(self) -> None:
@@ -97,6 +100,8 @@ class Worker:
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.prune),
             )
         ]
+        deliverer = threading.Thread(target=self._deliverer.run, daemon=True)
+        threads.append(deliverer)
         self._draining = consumer.stop_flag.is_set
         for thread in threads:
             thread.start()
@@ -107,6 +112,7 @@ class Worker:
         self._leases.stop_all()
         for _, process in consumer.worker_threads:
             process.join(10)
+        deliverer.join(self._settings.webhook_timeout_seconds)
         log.info("Worker ended.")
 
     def sweep(self) -> None:
@@ -140,8 +146,9 @@ class Worker:
             self._queue.wake(job.id)
 
     def prune(self) -> None:
-        """Delete entries of the audit log that are too old."""
+        """Delete entries of the audit log that are too old, and what webhooks were told long ago."""
         reading.prune(self._settings.audit_days)
+        outgoing.prune(self._settings)
 
     def work(self) -> None:
         """Carry out one job after the other, until there is none to be had."""

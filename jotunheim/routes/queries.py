@@ -17,6 +17,7 @@ from jotunheim.data.node.view import AddressState
 from jotunheim.data.paging import MAX_PER_PAGE
 from jotunheim.data.server.importing import GuestKind
 from jotunheim.data.server.status import Power, ServerStatus
+from jotunheim.data.webhook.kinds import DeliveryStatus, EventKind
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.routes.call import ListQuery, NoQuery
 
@@ -305,6 +306,34 @@ class UserSshKeyListQuery(SshKeyListQuery):
     """Only this user's."""
     mine: bool | None = None
     """Only those of whoever asks; `user_id` does not count then."""
+
+
+class ClientWebhookListQuery(ListQuery):
+    """The query of the list of one's own webhooks."""
+
+    sort: str | None = _sorted_by("id", "target", "created_at", "updated_at")
+    enabled: bool | None = None
+
+
+class WebhookListQuery(ClientWebhookListQuery):
+    """The query of the list of all webhooks."""
+
+    owner_id: Id | None = None
+
+
+class DeliveryListQuery(ListQuery):
+    """The query of the list of a webhook's deliveries."""
+
+    sort: str | None = _sorted_by("id", "created_at", "finished_at", "status")
+    status: DeliveryStatus | None = None
+    type: EventKind | None = None
+    event_id: uuid.UUID | None = None
+    resource_type: str | None = _text(32)
+    resource_id: str | None = _text()
+    since: AwareDatetime | None = None
+    """Asked for at this time or later."""
+    until: AwareDatetime | None = None
+    """Asked for before this time."""
 
 
 class AuditQuery(NoQuery):

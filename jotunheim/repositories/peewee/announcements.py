@@ -1,7 +1,7 @@
 """Announces what webhooks are told: the event is committed with what it tells of, or not at all (a transactional outbox)."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jotunheim.data.webhook import event
@@ -31,18 +31,32 @@ def announce(
     webhooks = Webhook.wanting(kind, owner_id)
     if not webhooks:
         return
+    _record(webhooks, kind, resource, data, {**data, **(operators or {})})
+
+
+def announce_to(
+    webhook: Webhook, kind: EventKind, resource: tuple[str, object], data: Mapping[str, Any]
+) -> WebhookDelivery:
+    """Let one webhook be told of something, whatever else it wants to be told; the rest as `announce`."""
+    return _record([webhook], kind, resource, data, data)[0]
+
+
+def _record(
+    webhooks: Sequence[Webhook],
+    kind: EventKind,
+    resource: tuple[str, object],
+    to_owner: Mapping[str, Any],
+    to_operators: Mapping[str, Any],
+) -> list[WebhookDelivery]:
     at, id_ = now(), uuid.uuid4()
-    to_operators = any(webhook.owner_id is None for webhook in webhooks)
-    to_owner = any(webhook.owner_id is not None for webhook in webhooks)
-    told = {**data, **(operators or {})}
+    of_operators = {webhook.owner_id is None for webhook in webhooks}
     announced = WebhookEvent.create(
         id=id_,
         type=kind,
-        owner_id=owner_id,
         resource_type=resource[0],
         resource_id=str(resource[1]),
-        operators_body=event.body(id_, kind, at, resource, told) if to_operators else None,
-        owners_body=event.body(id_, kind, at, resource, data) if to_owner else None,
+        operators_body=event.body(id_, kind, at, resource, to_operators) if True in of_operators else None,
+        owners_body=event.body(id_, kind, at, resource, to_owner) if False in of_operators else None,
         created_at=at,
     )
-    WebhookDelivery.plan(announced, webhooks, at)
+    return WebhookDelivery.plan(announced, webhooks, at)

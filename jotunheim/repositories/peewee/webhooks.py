@@ -6,10 +6,11 @@ and the number of the attempt, which an outcome must show.
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from peewee import (
+    JOIN,
     AutoField,
     BooleanField,
     CharField,
@@ -18,9 +19,10 @@ from peewee import (
     JSONField,
     TextField,
     UUIDField,
+    fn,
 )
 
-from jotunheim.data.webhook.kinds import DeliveryStatus, EventKind
+from jotunheim.data.webhook.kinds import AttemptError, DeliveryStatus, DisabledReason, EventKind
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, now, undeletable
 from jotunheim.repositories.peewee.secrets import Secret
@@ -86,6 +88,30 @@ class Webhook(Versioned, Table):
         found = undeletable(cls.select().where(cls.enabled & concerned).order_by(cls.id), cls)
         return [webhook for webhook in found if ALL in webhook.events or kind in webhook.events]
 
+    def disable(self, reason: DisabledReason | None) -> None:
+        """Tell it nothing any more; what it was not told yet has failed.
+
+        Args:
+            reason: None: somebody wants it so.
+        """
+        self.change(enabled=False, disabled_reason=reason)
+        WebhookDelivery.give_up(self)
+
+    def note_success(self) -> None:
+        """It was told something."""
+        if self.failing_since is not None:
+            self._note_failing(None)
+
+    def note_failure(self, at: datetime) -> None:
+        """It could not be told something."""
+        if self.failing_since is None:
+            self._note_failing(at)
+
+    def _note_failing(self, since: datetime | None) -> None:
+        """Not `change`: nothing that a caller may set is changed."""
+        Webhook.update(failing_since=since).where(Webhook.id == self.id).execute()
+        self.failing_since = since
+
     def forget(self) -> None:
         """Remove it with its secrets and all that it was told."""
         for reference in (self.url_reference, self.secret_reference, self.old_secret_reference):
@@ -104,8 +130,6 @@ class WebhookEvent(Table):
 
     id = UUIDField(primary_key=True, default=uuid.uuid4)
     type = CharField(max_length=32)
-    owner_id = IntegerField(null=True)
-    """Whose it is; no reference, since it may outlive them by a moment."""
     resource_type = CharField(max_length=32)
     resource_id = CharField()
     operators_body = TextField(null=True)
@@ -148,10 +172,96 @@ class WebhookDelivery(Table):
         indexes = ((("webhook", "event"), True), (("webhook", "created_at"), False))
 
     @classmethod
-    def plan(cls, event: WebhookEvent, webhooks: Iterable[Webhook], at: datetime) -> None:
+    def plan(cls, event: WebhookEvent, webhooks: Iterable[Webhook], at: datetime) -> "list[WebhookDelivery]":
         """Let webhooks be told of an event, from this time on."""
-        for webhook in webhooks:
-            cls.create(webhook=webhook, event=event, created_at=at, due_at=at)
+        return [cls.create(webhook=webhook, event=event, created_at=at, due_at=at) for webhook in webhooks]
+
+    @classmethod
+    def of(cls, webhook: Webhook) -> Any:
+        """A select of a webhook's deliveries with their events."""
+        return cls.select(cls, WebhookEvent).join(WebhookEvent).where(cls.webhook == webhook)
+
+    @classmethod
+    def waiting_webhooks(cls, at: datetime) -> list[Webhook]:
+        """Webhooks that are to be called now, first the one that has waited longest."""
+        query = (
+            Webhook.select(Webhook)
+            .join(cls)
+            .join_from(Webhook, User, JOIN.LEFT_OUTER)
+            .where(Webhook.enabled & User.disabled_at.is_null() & _is_due(at))
+            .group_by(Webhook.id)
+            .order_by(fn.MIN(cls.due_at), Webhook.id)
+        )
+        return list(query)
+
+    @classmethod
+    def claim(
+        cls, webhook: Webhook, lease_owner: str, lease_seconds: float, limit: int
+    ) -> "list[tuple[WebhookDelivery, WebhookAttempt]]":
+        """Take deliveries of a webhook that are due, and record that they are attempted; those that wait longest."""
+        at = now()
+        due = cls.of(webhook).where(_is_due(at)).order_by(cls.due_at, cls.id).limit(limit)
+        claimed = []
+        for delivery in list(due):
+            taken = cls.update(
+                attempts=cls.attempts + 1,
+                lease_owner=lease_owner,
+                lease_expires_at=at + timedelta(seconds=lease_seconds),
+            )
+            if not taken.where((cls.id == delivery.id) & _is_due(at)).execute():
+                continue
+            delivery.attempts, delivery.lease_owner = delivery.attempts + 1, lease_owner
+            WebhookAttempt.note_interrupted(delivery)
+            claimed.append((delivery, WebhookAttempt.create(delivery=delivery, at=at)))
+        return claimed
+
+    def mark_succeeded(self, status_code: int) -> bool:
+        """The receiver has it; False: another attempt has begun, or it is gone."""
+        return self._end(DeliveryStatus.SUCCEEDED, status_code=status_code, error=None)
+
+    def mark_failed(self, error: AttemptError, status_code: int | None) -> bool:
+        """The receiver does not have it, and no attempt is to come; returns as `mark_succeeded`."""
+        return self._end(DeliveryStatus.FAILED, status_code=status_code, error=error)
+
+    def put_off(self, error: AttemptError, status_code: int | None, due_at: datetime) -> bool:
+        """The receiver does not have it; it is called again at some time. Returns as `mark_succeeded`."""
+        return self._write(status_code=status_code, error=error, due_at=due_at)
+
+    def ask_again(self) -> None:
+        """Let it be attempted at once, as if it were new; one that is under way goes on."""
+        free = WebhookDelivery.lease_expires_at.is_null()
+        WebhookDelivery.update(**_ASKED, due_at=now()).where((WebhookDelivery.id == self.id) & free).execute()
+
+    @classmethod
+    def ask_failed_again(cls, webhook: Webhook, since: datetime) -> int:
+        """The same for all that have failed, of events since a time; returns how many."""
+        failed = (cls.webhook == webhook) & (cls.status == DeliveryStatus.FAILED) & (cls.created_at >= since)
+        return int(cls.update(**_ASKED, due_at=now()).where(failed).execute())
+
+    @classmethod
+    def give_up(cls, webhook: Webhook) -> None:
+        """Let everything have failed that waits."""
+        cls.update(status=DeliveryStatus.FAILED, finished_at=now(), due_at=None).where(
+            (cls.webhook == webhook) & (cls.status == DeliveryStatus.PENDING)
+        ).execute()
+
+    def _end(self, status: DeliveryStatus, **columns: object) -> bool:
+        return self._write(status=status, finished_at=now(), due_at=None, **columns)
+
+    def _write(self, **columns: object) -> bool:
+        table = WebhookDelivery
+        held = (table.id == self.id) & (table.attempts == self.attempts)
+        held &= table.lease_owner == self.lease_owner
+        written = table.update(lease_owner=None, lease_expires_at=None, **columns).where(held)
+        return bool(written.execute())
+
+
+_ASKED = {"status": DeliveryStatus.PENDING, "attempts": 0, "finished_at": None}
+
+
+def _is_due(at: datetime) -> Any:
+    free = WebhookDelivery.lease_expires_at.is_null() | (WebhookDelivery.lease_expires_at < at)
+    return (WebhookDelivery.status == DeliveryStatus.PENDING) & (WebhookDelivery.due_at <= at) & free
 
 
 WebhookDelivery.add_index(
@@ -181,3 +291,29 @@ class WebhookAttempt(Table):
 
     class Meta:
         table_name = "webhook_attempt"
+
+    @classmethod
+    def of(cls, delivery: WebhookDelivery) -> "list[WebhookAttempt]":
+        """The attempts of a delivery, the oldest first."""
+        return list(cls.select().where(cls.delivery == delivery).order_by(cls.id))
+
+    @classmethod
+    def note_interrupted(cls, delivery: WebhookDelivery) -> None:
+        """Whoever made an attempt that has not ended does not live any more."""
+        cls.update(error=AttemptError.INTERRUPTED).where(
+            (cls.delivery == delivery) & cls.duration_ms.is_null() & cls.error.is_null()
+        ).execute()
+
+    def end(
+        self, duration_ms: int, status_code: int | None, error: AttemptError | None, detail: str | None
+    ) -> None:
+        """What came of it; whoever thought that its worker was dead was wrong."""
+        WebhookAttempt.update(
+            duration_ms=duration_ms, status_code=status_code, error=error, detail=detail
+        ).where(WebhookAttempt.id == self.id).execute()
+
+
+def forget_before(at: datetime, limit: int) -> int:
+    """Forget events from before a time, with their deliveries; returns how many, at most `limit`."""
+    old = WebhookEvent.select(WebhookEvent.id).where(WebhookEvent.created_at < at).limit(limit)
+    return int(WebhookEvent.delete().where(WebhookEvent.id.in_(old)).execute())

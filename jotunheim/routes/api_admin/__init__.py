@@ -15,6 +15,7 @@ from jotunheim.routes.api_admin import (
     servers,
     ssh_keys,
     templates,
+    webhooks,
 )
 
 operations = [
@@ -30,6 +31,7 @@ operations = [
     *orphans.operations.found,
     *ssh_keys.operations.found,
     *jobs.operations.found,
+    *webhooks.operations.found,
     *accounts.operations.found,
     *audit.operations.found,
 ]

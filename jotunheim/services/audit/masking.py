@@ -17,7 +17,7 @@ MAX_DOCUMENT = 5 * 1024
 MAX_TEXT = 1000
 _SECRET_NAME = re.compile(
     r"passw(or)?d|passphrase|secret|private_?key|recovery_codes?|credential|cookie|authorization|qr_svg"
-    r"|(^|_)(token|ticket|code|codes|uri|otp|totp)$",
+    r"|(^|_)(token|ticket|code|codes|uri|url|otp|totp)$",
     re.IGNORECASE,
 )
 _NO_SECRETS = frozenset({"short_code"})

@@ -45,7 +45,6 @@ def up(migrator: Any, db: Any) -> None:
     class WebhookEvent(Model):
         id = UUIDField(primary_key=True)
         type = CharField(max_length=32)
-        owner_id = IntegerField(null=True)
         resource_type = CharField(max_length=32)
         resource_id = CharField()
         operators_body = TextField(null=True)
