@@ -35,6 +35,7 @@ from jotunheim.cli import (
     snapshots,
     template_groups,
     templates,
+    webhooks,
 )
 from jotunheim.cli.asking import typed
 from jotunheim.cli.demo import demo
@@ -81,6 +82,7 @@ for name, group in (
     ("firewall", firewall.app),
     ("ruleset", rulesets.app),
     ("job", jobs.app),
+    ("webhook", webhooks.app),
     ("audit", audit.app),
 ):
     app.add_typer(group, name=name)

@@ -38,6 +38,7 @@ def test_no_route_answers_without_a_valid_token(service: Service, operation: Any
     )
     path = (
         path.replace("{schedule_id:row}", "1")
+        .replace("{delivery_id:row}", "1")
         .replace("{name:str}", "before")
         .replace("{backup_id:uuid}", "00000000-0000-4000-8000-000000000000")
         .replace("{orphan_id:uuid}", "00000000-0000-4000-8000-000000000000")
@@ -291,6 +292,11 @@ def test_answers_are_as_described(service: Service, sandbox: Sandbox) -> None:
     nightly = {"cron": "0 3 * * *"}
     schedule = service.create(f"servers/{ids['servers']}/backup-schedules", nightly)["backup_schedule"]["id"]
     orphan = _found_orphan(service, sandbox)
+    receiver = {"url": "https://a.example/", "events": ["quota.reset"], "owner_id": 1}
+    hook = service.create("webhooks", receiver)["webhook"]["id"]
+    ids["webhooks"] = str(hook)
+    told = service.ask(f"webhooks/{hook}/test")["delivery"]["id"]
+    service.ask(f"webhooks/{hook}", {"enabled": False}, "PATCH")
     seen = 0
     for path, methods in document["paths"].items():
         if "get" in methods:
@@ -298,6 +304,7 @@ def test_answers_are_as_described(service: Service, sandbox: Sandbox) -> None:
             filled = path.replace("{id}", ids.get(path.split("/")[4], "")).replace("{address}", "10.99.1.20")
             filled = filled.replace("{backup_id}", backup).replace("{schedule_id}", str(schedule))
             filled = filled.replace("{orphan_id}", orphan)
+            filled = filled.replace("{delivery_id}", str(told))
             answer = asks.get(filled.removeprefix("/api/v1"))
             assert answer.status_code == 200, answer.text
             content = methods["get"]["responses"]["200"]["content"]

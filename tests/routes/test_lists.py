@@ -36,6 +36,7 @@ from jotunheim.repositories.peewee.pve_tasks import PveTask
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.repositories.peewee.sessions import Session
 from jotunheim.repositories.peewee.ssh_keys import SshKey
+from jotunheim.repositories.peewee.webhooks import Webhook, WebhookDelivery, WebhookEvent
 from jotunheim.routes import api_admin, api_auth, api_client
 from jotunheim.routes.call import Call, Context, ListQuery
 from jotunheim.routes.operation import Operation
@@ -67,6 +68,15 @@ JOBS: dict[str, tuple[Any, int]] = {
     "check": (False, 24),
     "server_id": (uuid.UUID(int=4), 1),
     "request_id": ("r", 24),
+}
+DELIVERIES: dict[str, tuple[Any, int]] = {
+    "status": ("pending", 12),
+    "type": ("webhook.test", 0),
+    "event_id": (uuid.UUID(int=4), 1),
+    "resource_type": ("job", 12),
+    "resource_id": ("j3", 1),
+    "since": ("2020-01-01T00:00:00Z", 12),
+    "until": ("2020-01-01T00:00:00Z", 0),
 }
 FILTERS: dict[str, dict[str, tuple[Any, int]]] = {
     "/admin/locations": {"name": ("l3", 1), "short_code": ("l3", 1)},
@@ -101,6 +111,10 @@ FILTERS: dict[str, dict[str, tuple[Any, int]]] = {
     "/client/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1)},
     "/admin/users": {"email": ("U3@example.com", 1), "role": ("r3", 1), "disabled": (True, 0)},
     "/admin/roles": {"name": ("r3", 1), "admin": (False, 13)},
+    "/admin/webhooks": {"enabled": (True, 12), "owner_id": (2, 12)},
+    "/client/webhooks": {"enabled": (False, 0)},
+    "/admin/webhooks/{id:row}/deliveries": DELIVERIES,
+    "/client/webhooks/{id:row}/deliveries": DELIVERIES,
     "/auth/tokens": {},
     "/auth/sessions": {},
 }  # fmt: skip
@@ -206,6 +220,11 @@ class Store:
             server=uuid.UUID(int=1), server_uuid=uuid.UUID(int=1), server_name="s0", owner=self.owner, node=node, vmid=1000,
             storage=f"st{number}", status="ready", locked=number == 3, size_bytes=number, taken_at=now(),
         )  # fmt: skip
+        Webhook.create(owner=self.owner, target=f"https://{number}.example")
+        event = WebhookEvent.create(
+            id=uuid.UUID(int=number + 1), type="job.failed", resource_type="job", resource_id=f"j{number}"
+        )
+        WebhookDelivery.plan(event, [Webhook.get_by_id(1)], now())
         at = now() + timedelta(seconds=number)
         self.snapshots.append(
             SnapshotView(name=f"snap-{number}", description="", with_memory=False, parent=None, created_at=at)

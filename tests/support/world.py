@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from jotunheim.data.webhook import secret
+from jotunheim.data.webhook.kinds import EventKind
 from jotunheim.repositories.peewee.accounts import Role, Token, User
 from jotunheim.repositories.peewee.addresses import AddressPool
+from jotunheim.repositories.peewee.announcements import announce_to
 from jotunheim.repositories.peewee.backup_schedules import BackupSchedule
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import now
@@ -25,6 +28,7 @@ from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.repositories.peewee.sessions import Session
 from jotunheim.repositories.peewee.ssh_keys import SshKey
+from jotunheim.repositories.peewee.webhooks import Webhook, WebhookDelivery
 from jotunheim.routes.operation import Operation
 from jotunheim.services.accounts import login
 from tests.support.in_process import InProcess
@@ -130,6 +134,18 @@ class World:
         )
         return key
 
+    def webhook(self, user: int) -> Webhook:
+        """A webhook of a user that was told something."""
+        self.count += 1
+        row: Webhook = Webhook.create(
+            owner=user, target="https://a.example", description=f"{self._mark(user)}-{self.count}"
+        )
+        keyring = self.service.app.state.context.keyring
+        Secret.put(keyring, row.url_reference, "https://a.example/x")
+        Secret.put(keyring, row.secret_reference, secret.generate())
+        announce_to(row, EventKind.TEST, ("webhook", row.id), {})
+        return row
+
     def session(self, user: int) -> str:
         """The text of a new session of a user."""
         context = self.service.app.state.context
@@ -170,6 +186,8 @@ class World:
                 row = Role.create(name=name, admin=False, permissions=["servers:read"])
             case "tokens":
                 row = Token.create(user=user, name=name, sha256=name, scopes=["*"])
+            case "webhooks":
+                row = self.webhook(user)
             case "sessions":
                 row = Session.create(user=user, sha256=name, expires_at=now() + timedelta(hours=1))
             case _:
@@ -185,7 +203,11 @@ class World:
             "{orphan_id:uuid}": (real, ABSENT_UUID),
             "{backup_id:uuid}": (real, ABSENT_UUID),
             "{schedule_id:row}": ("", ABSENT_ROW),
+            "{delivery_id:row}": ("", ABSENT_ROW),
         }
+        if "{delivery_id:row}" in filled:
+            told = WebhookDelivery.get(WebhookDelivery.webhook == int(real))
+            ids["{delivery_id:row}"] = (str(told.id), ABSENT_ROW)
         if "/servers/" in filled and "{backup_id:uuid}" in filled:
             ids["{backup_id:uuid}"] = (str(self.backup(Server.get_by_id(real)).id), ABSENT_UUID)
         if "{schedule_id:row}" in filled:

@@ -1,6 +1,6 @@
 """Webhooks: adding, showing, changing, removing; and another secret for one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -62,7 +62,7 @@ def list_webhooks(
 ) -> Paged[WebhookView]:
     """A page of all webhooks, or those of one owner, that these filters let through."""
     rows, total = paginate(narrowed(Webhook.matching(owner_id), FILTERS, wanted), page, SORTABLE)
-    return Paged([view(row, actor, keyring) for row in rows], page, total)
+    return Paged(views(rows, actor, keyring), page, total)
 
 
 def create_webhook(
@@ -138,12 +138,22 @@ def rotate_secret(webhook: Webhook, rotation: SecretRotation, keyring: Keyring) 
 
 
 def view(webhook: Webhook, actor: Actor, keyring: Keyring) -> WebhookView:
-    """A webhook as the API shows it to somebody; its URL only to those who may write webhooks."""
-    shows_url = actor.may(WRITE)
+    """A webhook as the API shows it to somebody."""
+    return views([webhook], actor, keyring)[0]
+
+
+def views(webhooks: Sequence[Webhook], actor: Actor, keyring: Keyring) -> list[WebhookView]:
+    """Webhooks as the API shows them to somebody; their URLs only to those who may write webhooks."""
+    references = [webhook.url_reference for webhook in webhooks] if actor.may(WRITE) else []
+    urls = Secret.read_all(keyring, references)
+    return [_view(webhook, urls.get(webhook.url_reference)) for webhook in webhooks]
+
+
+def _view(webhook: Webhook, url: str | None) -> WebhookView:
     until = webhook.old_secret_until
     return WebhookView(
         id=webhook.id,
-        url=Secret.read(keyring, webhook.url_reference) if shows_url else None,
+        url=url,
         target=webhook.target,
         events=webhook.events,
         description=webhook.description,
