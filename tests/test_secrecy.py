@@ -4,15 +4,25 @@ import json
 import os
 import pickle
 import subprocess
+import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from jotunheim import settings
 from jotunheim.data.answers import ClientServerJobPassword, ServerCreated, ServerJobPassword
 from jotunheim.data.node.spec import NodeSpec
+from jotunheim.data.webhook.requests import ClientWebhookChange, WebhookSpec
+from jotunheim.data.webhook.url import Receiver
+from jotunheim.data.webhook.view import (
+    ClientWebhookSecretAnswer,
+    ClientWebhookView,
+    WebhookSecretAnswer,
+    WebhookView,
+)
 from jotunheim.exceptions.model import DataValidationError
 from jotunheim.jobs.queue import Queue
 from jotunheim.repositories.peewee.accounts import Token, User
@@ -22,6 +32,7 @@ from jotunheim.routes.call import Context
 from jotunheim.services.servers.create import Created
 from jotunheim.services.servers.requests import Asked
 from jotunheim.services.throttle import Throttle
+from jotunheim.services.webhooks.outgoing import Parcel
 from tests.support import plain_http
 from tests.support.processes import JOTUNHEIM
 from tests.support.service import Service
@@ -56,6 +67,12 @@ def _objects() -> Iterator[object]:
     yield Secret(name="node/1/token", ciphertext=CANARY)
     yield Asked(None, None, CANARY)  # type: ignore[arg-type]
     yield Created(None, None, CANARY)  # type: ignore[arg-type]
+    receiver = Receiver.parse(f"https://hooks.example/{CANARY}")
+    yield Parcel(receiver, (), uuid.UUID(int=1), b"{}", (CANARY.encode(),), datetime.now(UTC))
+    for answer in (WebhookSecretAnswer, ClientWebhookSecretAnswer):
+        yield answer.model_construct(secret=CANARY)
+    for webhook in (WebhookView, ClientWebhookView, WebhookSpec, ClientWebhookChange):
+        yield webhook.model_construct(url=CANARY, secret=SecretStr(CANARY))
     for shape in (ServerCreated, ServerJobPassword, ClientServerJobPassword):
         yield shape.model_construct(root_password=CANARY)
 

@@ -35,7 +35,7 @@ Description = Annotated[str, Field(max_length=255)]
 class ClientWebhookSpec(Shape):
     """A receiver that shall be told of one's own servers."""
 
-    url: ReceiverUrl
+    url: Annotated[ReceiverUrl, Field(repr=False)]
     """`https://…`; without user, password and fragment."""
     events: ClientEvents = [ALL]
     """What it is told; `*`: everything."""
@@ -57,7 +57,7 @@ class WebhookSpec(ClientWebhookSpec):
 class ClientWebhookChange(Change):
     """A change of a webhook."""
 
-    url: ReceiverUrl | None = None
+    url: Annotated[ReceiverUrl | None, Field(repr=False)] = None
     events: ClientEvents | None = None
     description: Description | None = None
     enabled: bool | None = None

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -30,7 +30,7 @@ class Receiver:
     host: str
     """In ASCII and lower case; an IPv6 address without brackets."""
     port: int
-    target: str
+    target: str = field(repr=False)
     """Path and query."""
 
     @classmethod

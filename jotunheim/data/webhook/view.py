@@ -1,7 +1,10 @@
 """What is shown of webhooks and their deliveries, and the envelopes of answers."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
+
+from pydantic import Field
 
 from jotunheim.data.answers import Meta
 from jotunheim.data.fields import View
@@ -12,7 +15,7 @@ class ClientWebhookView(View):
     """A receiver that is told of one's own servers."""
 
     id: int
-    url: str | None
+    url: Annotated[str | None, Field(repr=False)]
     """null: your token or role lacks `webhooks:write`, and whoever knows a URL may be all that its receiver asks for."""
     target: str
     """Scheme, host and port of the URL."""
@@ -108,7 +111,7 @@ class WebhookAnswer(View):
 class WebhookSecretAnswer(WebhookAnswer):
     """One webhook with its secret, which is not shown again."""
 
-    secret: str
+    secret: Annotated[str, Field(repr=False)]
 
 
 class ClientWebhookList(View):
@@ -127,7 +130,7 @@ class ClientWebhookAnswer(View):
 class ClientWebhookSecretAnswer(ClientWebhookAnswer):
     """One of one's own webhooks with its secret, which is not shown again."""
 
-    secret: str
+    secret: Annotated[str, Field(repr=False)]
 
 
 class DeliveryList(View):

@@ -3,7 +3,7 @@
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jotunheim.data.webhook.kinds import AttemptError, DisabledReason
@@ -36,7 +36,7 @@ class Parcel:
     networks: Networks
     event_id: uuid.UUID
     body: bytes
-    keys: tuple[bytes, ...]
+    keys: tuple[bytes, ...] = field(repr=False)
     at: datetime
 
 

@@ -14,6 +14,7 @@ from tests.support.service import Service
 
 OPERATIONS = [*api_admin.operations, *api_client.operations, *api_auth.operations]
 CANARY = "Canary-Pa55word-1x"
+SIGNING = "whsec_" + "Q2FuYXJ5" * 5
 
 
 def _secret_fields(shape: type[BaseModel]) -> set[str]:
@@ -26,6 +27,8 @@ SECRETS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/servers/{id:uuid}/rebuild"): {"password": CANARY},
     ("POST", "/nodes"): {"token_secret": CANARY, "name": "canary", "host": "192.0.2.1"},
     ("PATCH", "/nodes/{id:row}"): {"token_secret": CANARY},
+    ("POST", "/webhooks"): {"secret": SIGNING, "url": f"https://hooks.example/{CANARY}"},
+    ("POST", "/webhooks/{id:row}/rotate-secret"): {"secret": SIGNING},
     ("POST", "/users"): {"password": CANARY, "email": "canary@example.com", "name": "C"},
     ("PATCH", "/users/{id:row}"): {"password": CANARY},
 }  # fmt: skip
@@ -43,12 +46,13 @@ def test_no_secret_of_a_request_or_an_answer_is_kept(audited: Service, sandbox: 
     audited.finished(generated["job"]["id"])
     for (method, path), body in SECRETS.items():
         row = audited.ids["node"] if "nodes" in path else user_of(audited, "canary-2@example.com")
+        row = audited.read("webhooks")["webhooks"][0]["id"] if path.startswith("/webhooks/") else row
         where = path.replace("{id:row}", str(row))
         where = where.replace("{id:uuid}", generated["server"]["id"]).lstrip("/")
         others = {"/servers": {"template_id": audited.ids["template"]},
                   "/nodes": {**audited.node_spec(sandbox), "labels": {}}}  # fmt: skip
         complete = {**others.get(path, {}), **body}
-        (field,) = {"password", "token_secret"} & body.keys()
+        (field,) = {"password", "token_secret", "secret"} & body.keys()
         for wrong in ({**complete, field: [CANARY]}, {**complete, "surprise": CANARY}):
             assert asked(audited, method, where, wrong)[0].status_code == 422
         entry = entry_of(audited, method, where, complete)
@@ -62,7 +66,7 @@ def test_no_secret_of_a_request_or_an_answer_is_kept(audited: Service, sandbox: 
     assert audited.http.post("/auth/login", json=typed_in_the_wrong_field).status_code == 401
     kept = stored(audited)
     assert len(kept) > 20
-    for secret in (CANARY, generated["root_password"], audited.token[4:], sandbox.token_secret):
+    for secret in (CANARY, SIGNING, generated["root_password"], audited.token[4:], sandbox.token_secret):
         assert not [row for row in kept if secret in row or json.dumps(json.dumps(secret)[1:-1])[1:-1] in row]
 
 
