@@ -7,13 +7,16 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import people
+from tests.cli.conftest import Run, remote
+from tests.cli.conftest import run as run  # a fixture
+from tests.support import databases, people
 from tests.support.processes import wait_for
 from tests.support.receiver import (
     Received,
@@ -333,3 +336,71 @@ def test_a_worker_that_ends_in_the_middle_loses_nothing(
         assert len(got) == 2
         assert len({one.headers["webhook-id"] for one in got}) == 1
         assert json.loads(got[0].body)["type"] == "webhook.test"
+
+
+def test_two_workers_on_postgresql_send_each_event_once(receiver: Receiver, tmp_path: Path) -> None:
+    with databases.postgresql() as database:
+        settings = _settings(
+            receiver, JOTUNHEIM_DATABASE_URL=database.url, JOTUNHEIM_WEBHOOK_TIMEOUT_SECONDS="10"
+        )
+        with Service.start(tmp_path / "state", settings=settings) as service:
+            service.start_worker()
+            webhooks = [quiet(service, receiver.url(f"/pg-{number}")) for number in range(4)]
+            with ThreadPoolExecutor(8) as pool:
+                ids = list(pool.map(lambda number: tried(service, webhooks[number % 4]), range(80)))
+                passing = [pool.submit(_made_and_removed, service, receiver) for _ in range(8)]
+            assert all(future.result() for future in passing)
+            for number, id_ in enumerate(ids):
+                assert over(service, webhooks[number % 4], id_)["attempts"] == 1
+            for number in range(4):
+                got = receiver.got[f"/pg-{number}"]
+                assert len(got) == len({one.headers["webhook-id"] for one in got}) == 20
+            receiver.behaviours["/pg-0"] = answering(410)
+            gone = over(service, webhooks[0], tried(service, webhooks[0]))
+            assert (
+                gone["status"],
+                service.read("webhooks?enabled=false")["webhooks"][0]["disabled_reason"],
+            ) == (
+                "failed",
+                "gone",
+            )
+
+
+def _made_and_removed(service: Service, receiver: Receiver) -> bool:
+    """A webhook that is removed while it is called."""
+    webhook = quiet(service, receiver.url("/pg-passing"))
+    tried(service, webhook)
+    return bool(service.ask(f"webhooks/{webhook['id']}", method="DELETE"))
+
+
+def test_the_command_line_knows_webhooks(service: Service, receiver: Receiver, run: Run) -> None:
+    def asked(*arguments: str) -> dict[str, Any]:
+        ran = run("webhook", *arguments, "--json", **remote(service))
+        assert ran.status == 0, ran.err
+        return ran.document
+
+    made = asked("add", receiver.url("/cli"), "--event", "quota.reset", "--description", "by hand")
+    id_ = str(made["webhook"]["id"])
+    assert made["webhook"]["id"] in [one["id"] for one in asked("list")["webhooks"]]
+    assert asked("show", id_)["webhook"]["url"] == receiver.url("/cli")
+    changed = asked("change", id_, "--event", "quota.warned", "--event", "quota.reset")["webhook"]
+    assert changed["events"] == ["quota.warned", "quota.reset"]
+    assert asked("rotate", id_, "--overlap", "2h")["secret"] != made["secret"]
+    told = asked("test", id_)["delivery"]["id"]
+    over(service, made["webhook"], told)
+    [listed] = asked("deliveries", id_, "--status", "succeeded", "--since", "1h")["deliveries"]
+    assert listed["id"] == told
+    shown = asked("delivery", id_, str(told))["delivery"]
+    assert json.loads(shown["body"])["type"] == "webhook.test"
+    assert asked("replay", id_, str(told))["delivery"]["id"] == told
+    receiver.wait("/cli", 2)
+    assert asked("replay", id_, "--failed-since", "1h") == {"replayed": 0}
+    for arguments in (["list"], ["show", id_], ["deliveries", id_], ["delivery", id_, str(told)]):
+        assert run("webhook", *arguments, **remote(service)).status == 0
+    refused = run("webhook", "change", id_, "--url", "https://10.0.0.1/", **remote(service))
+    assert (refused.status, "--url" in refused.err) == (1, True), refused.err
+    own = "whsec_" + "b3du" * 8
+    taken = run("webhook", "rotate", id_, "--secret-stdin", "--json", stdin=own, **remote(service))
+    assert taken.document["secret"] == own
+    assert run("webhook", "replay", id_, **remote(service)).status == 2
+    assert asked("remove", id_)["webhook"]["description"] == "by hand"
