@@ -1,5 +1,6 @@
 """Schedules: backups that are due are made once, in turn, and those that need not be kept are removed."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -143,10 +144,19 @@ def test_what_need_not_be_kept_goes_but_no_locked_one_and_none_of_others(
         service, server, lambda: {b["id"] for b in backups(service, server)}, {by_hand["id"], first, fourth}
     )
     service.ask(f"servers/{server['id']}/backup-schedules/{schedule['id']}", {"keep": {"last": 9}}, "PATCH")
+    receiver = {"url": "https://localhost:1024/", "events": ["backup.failed"]}  # which may not be called
+    webhook = service.create("webhooks", receiver)["webhook"]["id"]
     make_due(service, schedule)
     refused = f"audit?action=backup.create&resource_id={server['id']}&outcome=resource_limit_exceeded"
     wait_for(lambda: service.read(refused)["audit_entries"], "the refusal")
     assert len(backups(service, server)) == 3
+    [told] = service.read(f"webhooks/{webhook}/deliveries?type=backup.failed")["deliveries"]
+    assert (told["resource_type"], told["resource_id"]) == ("server", server["id"])
+    wait_for(lambda: service.read(f"webhooks/{webhook}/deliveries")["deliveries"][0]["error"], "an attempt")
+    attempted = service.read(f"webhooks/{webhook}/deliveries/{told['id']}")["delivery"]
+    assert json.loads(attempted["body"])["data"]["error"]["code"] == "resource_limit_exceeded"
+    assert attempted["log"][0]["error"] == "unreachable"
+    assert "NotPermitted" in attempted["log"][0]["detail"]
 
 
 def test_what_is_locked_on_its_storage_is_left_alone(service: Service, sandbox: Sandbox) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from jotunheim.data.webhook.kinds import AttemptError, DeliveryStatus, EventKind
 from jotunheim.data.webhook.requests import WebhookSpec
+from jotunheim.exceptions.service import RateLimitExceededError
 from jotunheim.jobs.webhook import backoff
 from jotunheim.jobs.webhook.deliverer import CALLS_AT_ONCE, Deliverer
 from jotunheim.repositories.peewee import database
@@ -19,7 +20,7 @@ from jotunheim.repositories.peewee.audit import AuditEntry
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.webhooks import Webhook, WebhookAttempt, WebhookDelivery, WebhookEvent
-from jotunheim.services.webhooks import hooks, outgoing
+from jotunheim.services.webhooks import deliveries, hooks, outgoing
 from jotunheim.services.webhooks.outgoing import Claimed, Outcome
 from jotunheim.settings import Settings
 
@@ -104,7 +105,7 @@ def test_owners_who_are_disabled_are_not_called(settings: Settings) -> None:
 
 def test_a_webhook_that_fails_for_days_is_disabled_and_what_waits_has_failed(settings: Settings) -> None:
     webhook = _webhook(settings)
-    deliveries = _told(webhook, 3)
+    told = _told(webhook, 3)
     one, two, _ = _claim(webhook, settings)
     outgoing.record(one, REFUSED, 5, settings)
     since = Webhook.get().failing_since
@@ -112,12 +113,12 @@ def test_a_webhook_that_fails_for_days_is_disabled_and_what_waits_has_failed(set
     outgoing.record(two, TAKEN, 5, settings)
     assert Webhook.get().failing_since is None
     Webhook.update(failing_since=now() - timedelta(days=settings.webhook_disable_days, minutes=1)).execute()
-    WebhookDelivery.update(due_at=now()).where(WebhookDelivery.id == deliveries[0].id).execute()
+    WebhookDelivery.update(due_at=now()).where(WebhookDelivery.id == told[0].id).execute()
     [again] = _claim(webhook, settings)
     outgoing.record(again, REFUSED, 5, settings)
     found = Webhook.get()
     assert (found.enabled, found.disabled_reason) == (False, "failing")
-    assert [_status(each)[0] for each in deliveries] == ["failed", "succeeded", "failed"]
+    assert [_status(each)[0] for each in told] == ["failed", "succeeded", "failed"]
     [entry] = AuditEntry.select().where(AuditEntry.action == "webhook.disable")
     assert (entry.source, entry.resource_id, entry.message) == (
         "worker", str(webhook.id), "Nothing could be delivered for 5 days.",
@@ -154,6 +155,28 @@ def test_a_receiver_can_ask_for_a_longer_pause_within_bounds(
     pause = backoff.pause(1, asked, settings)
     assert pause is not None
     assert least <= pause <= most
+
+
+def test_owners_cannot_have_a_flood_sent(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "OWNERS_CALLS_AN_HOUR", 3)
+    owner = User.create(email="o@example.com", name="O", role="client")
+    theirs, operators = _webhook(settings, owner), _webhook(settings)
+    for _ in range(3):
+        told = deliveries.test(theirs)
+        deliveries.test(operators)
+        _claim(theirs, settings)
+        _claim(operators, settings)
+    deliveries.test(operators)
+    for ask in (
+        lambda: deliveries.test(theirs),
+        lambda: deliveries.replay(theirs, told),
+        lambda: deliveries.replay_failed(theirs, now()),
+    ):
+        with pytest.raises(RateLimitExceededError) as refused:
+            ask()
+        assert 3590 <= (refused.value.retry_after_seconds or 0) <= 3600
+    WebhookAttempt.update(at=now() - timedelta(hours=1, seconds=1)).execute()
+    deliveries.test(theirs)
 
 
 class _Holding:

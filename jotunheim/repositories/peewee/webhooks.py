@@ -298,6 +298,13 @@ class WebhookAttempt(Table):
         return list(cls.select().where(cls.delivery == delivery).order_by(cls.id))
 
     @classmethod
+    def nth_last(cls, webhook: Webhook, count: int, *, since: datetime) -> datetime | None:
+        """When the attempt was made before which there were `count` - 1 later ones; None: there were fewer since a time."""
+        made = cls.select(cls.at).join(WebhookDelivery).where(WebhookDelivery.webhook == webhook)
+        found = made.where(cls.at >= since).order_by(cls.at.desc()).offset(count - 1).first()
+        return found.at if found else None
+
+    @classmethod
     def note_interrupted(cls, delivery: WebhookDelivery) -> None:
         """Whoever made an attempt that has not ended does not live any more."""
         cls.update(error=AttemptError.INTERRUPTED).where(

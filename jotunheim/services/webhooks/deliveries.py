@@ -1,17 +1,22 @@
 """Deliveries: listing them with what became of them, asking for them again, and trying a webhook out."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from jotunheim.data.paging import Page, Paged
 from jotunheim.data.webhook.kinds import AttemptError, DeliveryStatus, EventKind
 from jotunheim.data.webhook.view import AttemptView, DeliveryDetail, DeliveryView
 from jotunheim.exceptions.repository import NotFoundError
-from jotunheim.exceptions.service import ConflictError
+from jotunheim.exceptions.service import ConflictError, RateLimitExceededError
 from jotunheim.repositories.peewee.announcements import announce_to
+from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.webhooks import Webhook, WebhookAttempt, WebhookDelivery, WebhookEvent
+
+HOUR = timedelta(hours=1)
+OWNERS_CALLS_AN_HOUR = 300
+"""How often an owner's webhook may have been called until tests and replays have to wait; what happens is told nevertheless."""
 
 FILTERS = {
     "status": WebhookDelivery.status,
@@ -50,8 +55,9 @@ def replay(webhook: Webhook, delivery: WebhookDelivery) -> None:
 
     Raises:
         ConflictError: the webhook is disabled.
+        RateLimitExceededError: its owner had it called too often.
     """
-    _assert_enabled(webhook)
+    _assert_callable(webhook)
     delivery.ask_again()
 
 
@@ -60,8 +66,9 @@ def replay_failed(webhook: Webhook, since: datetime) -> int:
 
     Raises:
         ConflictError: the webhook is disabled.
+        RateLimitExceededError: its owner had it called too often.
     """
-    _assert_enabled(webhook)
+    _assert_callable(webhook)
     return WebhookDelivery.ask_failed_again(webhook, since)
 
 
@@ -70,8 +77,9 @@ def test(webhook: Webhook) -> WebhookDelivery:
 
     Raises:
         ConflictError: it is disabled.
+        RateLimitExceededError: its owner had it called too often.
     """
-    _assert_enabled(webhook)
+    _assert_callable(webhook)
     return announce_to(webhook, EventKind.TEST, ("webhook", webhook.id), {"webhook": {"id": webhook.id}})
 
 
@@ -109,6 +117,18 @@ def detail(webhook: Webhook, delivery: WebhookDelivery) -> DeliveryDetail:
     return DeliveryDetail(**view(delivery).model_dump(), body=delivery.event.body_for(webhook), log=log)
 
 
-def _assert_enabled(webhook: Webhook) -> None:
+def _assert_callable(webhook: Webhook) -> None:
+    """Make sure that somebody may have a webhook called once more: owners must not make a flood of it, whoever's URL it is.
+
+    Raises:
+        ConflictError: it is disabled.
+        RateLimitExceededError: its owner had it called too often.
+    """
     if not webhook.enabled:
         raise ConflictError(f"Webhook {webhook.id} is disabled.", hint="Enable it first.")
+    if webhook.owner_id is None:
+        return
+    at = now()
+    freed_at = WebhookAttempt.nth_last(webhook, OWNERS_CALLS_AN_HOUR, since=at - HOUR)
+    if freed_at is not None:
+        raise RateLimitExceededError(max(1, round((freed_at + HOUR - at).total_seconds())))
