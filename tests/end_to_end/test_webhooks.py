@@ -338,7 +338,9 @@ def test_a_worker_that_ends_in_the_middle_loses_nothing(
         assert json.loads(got[0].body)["type"] == "webhook.test"
 
 
-def test_two_workers_on_postgresql_send_each_event_once(receiver: Receiver, tmp_path: Path) -> None:
+def test_two_workers_on_postgresql_send_each_event_once(
+    receiver: Receiver, sandbox: Sandbox, tmp_path: Path
+) -> None:
     with databases.postgresql() as database:
         settings = _settings(
             receiver, JOTUNHEIM_DATABASE_URL=database.url, JOTUNHEIM_WEBHOOK_TIMEOUT_SECONDS="10"
@@ -355,6 +357,11 @@ def test_two_workers_on_postgresql_send_each_event_once(receiver: Receiver, tmp_
             for number in range(4):
                 got = receiver.got[f"/pg-{number}"]
                 assert len(got) == len({one.headers["webhook-id"] for one in got}) == 20
+            added(service, receiver.url("/pg-jobs"), "*")
+            service.add_infrastructure(sandbox)
+            service.done(f"nodes/{service.ids['node']}/sync")
+            told = [one.event["type"] for one in receiver.wait("/pg-jobs", 2)]
+            assert sorted(told) == ["job.succeeded", "node.online"]
             receiver.behaviours["/pg-0"] = answering(410)
             gone = over(service, webhooks[0], tried(service, webhooks[0]))
             assert (

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from jotunheim.data.webhook.kinds import AttemptError, DeliveryStatus, EventKind
-from jotunheim.data.webhook.requests import WebhookSpec
+from jotunheim.data.webhook.requests import SecretRotation, WebhookSpec
+from jotunheim.data.webhook.url import MAX_URL
 from jotunheim.exceptions.service import RateLimitExceededError
 from jotunheim.jobs.webhook import backoff
 from jotunheim.jobs.webhook.deliverer import CALLS_AT_ONCE, Deliverer
@@ -18,7 +19,7 @@ from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.announcements import announce_to
 from jotunheim.repositories.peewee.audit import AuditEntry
 from jotunheim.repositories.peewee.database import now
-from jotunheim.repositories.peewee.secrets import Keyring
+from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.webhooks import Webhook, WebhookAttempt, WebhookDelivery, WebhookEvent
 from jotunheim.services.webhooks import deliveries, hooks, outgoing
 from jotunheim.services.webhooks.outgoing import Claimed, Outcome
@@ -136,13 +137,36 @@ def test_what_is_too_old_is_forgotten_with_its_log(settings: Settings) -> None:
     assert [row.delivery_id for row in WebhookAttempt.select()] == [new.id]
 
 
+def test_an_old_secret_is_erased_when_nothing_is_signed_with_it_any_more(settings: Settings) -> None:
+    webhook = _webhook(settings)
+    hooks.rotate_secret(webhook, SecretRotation(overlap_seconds=60), KEYRING)
+    outgoing.prune(settings)
+    _told(webhook)
+    [claimed] = _claim(webhook, settings)
+    assert claimed.parcel is not None
+    assert len(claimed.parcel.keys) == 2
+    Webhook.update(old_secret_until=now() - timedelta(seconds=1)).execute()
+    outgoing.prune(settings)
+    assert not Secret.exists(webhook.old_secret_reference)
+    assert Webhook.get().old_secret_until is None
+    assert Secret.exists(webhook.secret_reference)
+
+
+def test_the_longest_url_is_kept(settings: Settings) -> None:
+    host = ".".join(["a" * 63] * 3 + ["b" * 61])
+    url = f"https://{host}:65535/"
+    made, _ = hooks.create_webhook(WebhookSpec(url=url + "c" * (MAX_URL - len(url))), None, KEYRING, settings)
+    assert made.target == url.removesuffix("/")
+    assert len(made.target) <= Webhook.target.max_length
+
+
 def test_pauses_grow_for_about_a_day(settings: Settings) -> None:
     pauses = [backoff.pause(attempt, None, settings) for attempt in range(1, backoff.MAX_ATTEMPTS + 1)]
     assert pauses[-1] is None
     known = [pause for pause in pauses if pause is not None]
     assert 4 <= known[0] <= 6
     assert all(pause <= 1.2 * 6 * 3600 for pause in known)
-    assert 18 * 3600 < sum(known) < 32 * 3600
+    assert 0.8 * 25.5 * 3600 < sum(known) < 1.2 * 25.7 * 3600
 
 
 @pytest.mark.parametrize(

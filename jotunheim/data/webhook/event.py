@@ -55,4 +55,8 @@ def body(
 
 def _json(document: Mapping[str, Any]) -> str:
     # ASCII: every character is one byte, and lone surrogates are no trouble.
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":"), default=str)
+    return json.dumps(document, ensure_ascii=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

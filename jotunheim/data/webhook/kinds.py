@@ -19,6 +19,8 @@ class EventKind(StrEnum):
     TEST = "webhook.test"
 
 
+ALL = "*"
+"""In place of the names of events: all of them."""
 OPERATORS_KINDS = frozenset({EventKind.NODE_OFFLINE, EventKind.NODE_ONLINE})
 """Of what is the operator's: owners cannot ask for them by name."""
 

@@ -5,12 +5,10 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from jotunheim.data.fields import Change, Distinct, Id, Shape
-from jotunheim.data.webhook.kinds import OPERATORS_KINDS, EventKind
+from jotunheim.data.webhook.kinds import ALL, OPERATORS_KINDS, EventKind
 from jotunheim.data.webhook.secret import SigningSecret
 from jotunheim.data.webhook.url import ReceiverUrl
 
-ALL = "*"
-"""In place of the names of events: all of them."""
 WANTED = (ALL, *(kind.value for kind in EventKind if kind is not EventKind.TEST))
 CLIENTS_WANTED = tuple(name for name in WANTED if name not in OPERATORS_KINDS)
 MAX_OVERLAP_SECONDS = 7 * 86_400

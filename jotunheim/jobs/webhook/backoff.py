@@ -1,10 +1,10 @@
-"""When a webhook is called again: after 5 s, then four times as long each time, at most 6 h; ten attempts in about a day."""
+"""When a webhook is called again: after 5 s, then four times as long each time, at most 6 h; eleven attempts in about a day."""
 
 import random
 
 from jotunheim.settings import Settings
 
-MAX_ATTEMPTS = 10
+MAX_ATTEMPTS = 11
 _FACTOR = 4
 _MOST = 4320
 """Of the setting's seconds: 6 h of 5 s."""

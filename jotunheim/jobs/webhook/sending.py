@@ -13,6 +13,7 @@ from jotunheim import __version__
 from jotunheim.data.webhook.kinds import AttemptError
 from jotunheim.jobs.webhook import signing
 from jotunheim.jobs.webhook.connecting import CheckedBackend, Deadline, NotPermittedError
+from jotunheim.services.audit.masking import one_line
 from jotunheim.services.webhooks.outgoing import Outcome, Parcel
 from jotunheim.settings import Settings
 
@@ -99,7 +100,7 @@ def _failed(error: Exception, began: float) -> Outcome:
         case _:
             kind = AttemptError.SETUP
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return Outcome(error=kind, detail=detail[:MAX_DETAIL], duration_ms=_since(began))
+    return Outcome(error=kind, detail=one_line(detail, MAX_DETAIL), duration_ms=_since(began))
 
 
 def _since(began: float) -> int:

@@ -20,7 +20,8 @@ def announce(
 ) -> None:
     """Let the webhooks that want it be told of something; call it in the transaction in which that comes about.
 
-    One query when no webhook wants it. Nothing is sent here: workers do, after the commit.
+    One query when no webhook wants it. Nothing is sent here: workers do, after the commit. Webhooks that want it are kept from being
+    deleted, so call it before whatever takes the audit log's lock.
 
     Args:
         owner_id: whose server it is about; None: it is nothing of any owner's, and only operators are told.

@@ -22,13 +22,10 @@ from peewee import (
     fn,
 )
 
-from jotunheim.data.webhook.kinds import AttemptError, DeliveryStatus, DisabledReason, EventKind
+from jotunheim.data.webhook.kinds import ALL, AttemptError, DeliveryStatus, DisabledReason, EventKind
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, now, undeletable
 from jotunheim.repositories.peewee.secrets import Secret
-
-ALL = "*"
-"""In place of the names of events: all of them."""
 
 
 class Webhook(Versioned, Table):
@@ -38,7 +35,7 @@ class Webhook(Versioned, Table):
     owner = ForeignKeyField(User, backref="webhooks", null=True, on_delete="CASCADE")
     owner_id: int | None
     """It is told of this user's servers, as owners are told; None: of everything, as operators are."""
-    target = CharField()
+    target = CharField(max_length=300)
     """What may be shown of the URL: scheme, host, port."""
     description = CharField(default="")
     events = JSONField(default=list)
@@ -117,6 +114,13 @@ class Webhook(Versioned, Table):
         for reference in (self.url_reference, self.secret_reference, self.old_secret_reference):
             Secret.erase(reference)
         self.delete_instance()
+
+    @classmethod
+    def forget_old_secrets(cls, at: datetime) -> None:
+        """Erase the secrets that are no longer signed with since a time."""
+        for webhook in cls.select().where(cls.old_secret_until < at):
+            Secret.erase(webhook.old_secret_reference)
+            cls.update(old_secret_until=None).where(cls.id == webhook.id).execute()
 
     @classmethod
     def forget_all_of(cls, owner_id: int) -> None:
@@ -225,7 +229,12 @@ class WebhookDelivery(Table):
 
     def put_off(self, error: AttemptError, status_code: int | None, due_at: datetime) -> bool:
         """The receiver does not have it; it is called again at some time. Returns as `mark_succeeded`."""
-        return self._write(status_code=status_code, error=error, due_at=due_at)
+        pending = (
+            DeliveryStatus.PENDING
+        )  # it was given up, should somebody have disabled the webhook for a moment
+        return self._write(
+            status=pending, finished_at=None, status_code=status_code, error=error, due_at=due_at
+        )
 
     def ask_again(self) -> None:
         """Let it be attempted at once, as if it were new; one that is under way goes on."""

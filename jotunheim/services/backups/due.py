@@ -73,7 +73,6 @@ def _back_up(found: BackupSchedule) -> Job | None:
         if not within_limit(server, leaving=len(times) + 1 - len(staying)):
             schedule.note_missed(next_run(schedule, now()))
             too_many, said = ResourceLimitExceededError.code, "The server has as many backups as it may have."
-            _record(server, "backup.create", said, too_many)
             told = {"server_id": str(server.id), "schedule_id": schedule.id, "backup_id": None, "job": None}
             error = {"code": too_many, "message": said}
             announce(
@@ -82,6 +81,7 @@ def _back_up(found: BackupSchedule) -> Job | None:
                 resource=("server", server.id),
                 data={**told, "error": error},
             )
+            _record(server, "backup.create", said, too_many)
             return None
         asked = {
             "backup_id": str(uuid.uuid4()),

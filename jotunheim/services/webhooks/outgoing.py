@@ -104,7 +104,8 @@ def record(claimed: Claimed, outcome: Outcome, pause_seconds: float | None, sett
 
 
 def prune(settings: Settings) -> None:
-    """Forget events that are too old, with their deliveries."""
+    """Forget events that are too old, with their deliveries, and secrets that nothing is signed with any more."""
+    transact(lambda: Webhook.forget_old_secrets(now()))
     before = now() - timedelta(days=settings.webhook_days)
     while transact(lambda: forget_before(before, _BATCH)) == _BATCH:
         pass

@@ -28,7 +28,7 @@ def up(migrator: Any, db: Any) -> None:
     class Webhook(Model):
         id = AutoField()
         owner = ForeignKeyField(User, null=True, on_delete="CASCADE")
-        target = CharField()
+        target = CharField(max_length=300)
         description = CharField()
         events = JSONField()
         enabled = BooleanField()
