@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import urlsplit
 
-import idna
 from pydantic import AfterValidator, Field
 
 from jotunheim.data.fields import is_dns_name
@@ -86,14 +85,21 @@ def _host(host: str) -> str:
     with suppress(ValueError):
         if "%" not in host:  # an address with a scope means one of our interfaces
             return str(ipaddress.ip_address(host))
-    try:
-        name = host.lower() if host.isascii() else idna.encode(host, uts46=True).decode()
-    except idna.IDNAError:
-        name = ""
+    name = host.lower() if host.isascii() else _in_ascii(host)
     # What ends with a number is no name, but one of the old ways to write an IPv4 address.
     if not is_dns_name(name) or _NUMBER.fullmatch(name.rpartition(".")[2]):
         raise ValueError("must have a host name or an IP address")
     return name
+
+
+def _in_ascii(host: str) -> str:
+    """An international name as the DNS has it; empty: it is none."""
+    import idna  # its tables are large, and such names are rare
+
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except idna.IDNAError:
+        return ""
 
 
 def _checked(value: str) -> str:
