@@ -319,7 +319,7 @@ def test_a_worker_that_ends_in_the_middle_loses_nothing(
 ) -> None:
     path, go_on = f"/held-{kept}", threading.Event()
     receiver.behaviours[path] = one_after_the_other(holding(go_on), answering(204))
-    settings = _settings(receiver, JOTUNHEIM_LEASE_SECONDS="1", JOTUNHEIM_WEBHOOK_TIMEOUT_SECONDS="0.8")
+    settings = _settings(receiver, JOTUNHEIM_LEASE_SECONDS="1", JOTUNHEIM_WEBHOOK_TIMEOUT_SECONDS="2")
     with Service.start(tmp_path / "state", settings=settings) as service:
         webhook = quiet(service, receiver.url(path))
         id_ = tried(service, webhook)

@@ -21,6 +21,7 @@ NOT_PUBLIC = (
     "64:ff9b:1::a00:1", "100::1", "2001::1", "2001:2::1", "2001:10::1", "2001:20::1", "2001:db8::1", "2002:7f00:1::1",
     "3fff::1", "5f00::1", "fc00::1", "fd12::1", "fe80::1", "fec0::1", "ff02::1", "4000::1",
 )  # fmt: skip
+DEAD = ("8.8.8.8", "2a00:1450:4001::1")
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
@@ -114,6 +115,8 @@ def _resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str
 
     def connect(self: Any, host: str, *_: Any) -> httpcore.NetworkStream:
         connected.append(host)
+        if host in DEAD:
+            raise httpcore.ConnectError("refused")
         return httpcore.MockStream([])
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
@@ -133,3 +136,11 @@ def test_the_address_that_was_checked_is_the_one_that_is_called(monkeypatch: pyt
     with pytest.raises(NotPermittedError):
         _connect()
     assert connected == ["1.1.1.1"]
+
+
+def test_another_address_is_tried_when_nothing_answers_at_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected = _resolving(monkeypatch, [*DEAD, "10.0.0.1", "1.1.1.1", "9.9.9.9"], list(DEAD))
+    _connect()
+    assert connected == [*DEAD, "1.1.1.1"]
+    with pytest.raises(httpcore.ConnectError):
+        _connect()

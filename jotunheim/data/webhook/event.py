@@ -45,7 +45,7 @@ def body(
 
     Where `data` is too large, `{"resource": {"type", "id"}, "truncated": true}` stands in its place.
     """
-    head = {"id": str(id_), "type": kind, "created_at": at.astimezone(UTC).isoformat()}
+    head = {"id": str(id_), "type": kind, "created_at": at}
     document = _json({**head, "data": data})
     if len(document) <= MAX_BODY:
         return document
@@ -59,4 +59,7 @@ def _json(document: Mapping[str, Any]) -> str:
 
 
 def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    """Times as the API writes them, and whatever else JSON does not know as text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)

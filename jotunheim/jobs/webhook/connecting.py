@@ -6,6 +6,8 @@ So no second look-up can lead elsewhere (DNS rebinding), and whatever it does, a
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from ssl import SSLContext
 from typing import Any
@@ -60,18 +62,19 @@ class CheckedBackend(httpcore.NetworkBackend):
             NotPermittedError: none of them may be called.
             ConnectError, ConnectTimeout: nothing answers there.
         """
-        found = self._permitted()
-        for last, address in ((address is found[-1], address) for address in found):
-            try:
-                stream = self._sockets.connect_tcp(
-                    str(address), port, self._deadline.left(_CONNECT_SECONDS), local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if last:
-                    raise
-            else:
-                return _BoundedStream(stream, self._deadline)
-        raise AssertionError
+        *others, last = self._permitted()
+        connect = partial(self._connect, port, local_address, socket_options)
+        for address in others:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return connect(address)
+        return connect(last)
+
+    def _connect(
+        self, port: int, local_address: str | None, socket_options: Iterable[Any] | None, address: Address
+    ) -> httpcore.NetworkStream:
+        seconds = self._deadline.left(_CONNECT_SECONDS)
+        opened = self._sockets.connect_tcp(str(address), port, seconds, local_address, socket_options)
+        return _BoundedStream(opened, self._deadline)
 
     def _permitted(self) -> list[Address]:
         plain = self._receiver.scheme == "http"

@@ -72,10 +72,10 @@ class Deliverer:
                     self._stopping.wait(POLL_SECONDS)
 
     def _send_what_is_due(self, pool: ThreadPoolExecutor) -> None:
-        # Three times as long as a call may take: looking up a name is bounded by the resolver's own limits.
-        lease_seconds = 3 * self._settings.webhook_timeout_seconds + self._settings.lease_seconds
         if self._calls >= self._settings.webhook_concurrency:
             return
+        # Three times as long as a call may take: looking up a name is bounded by the resolver's own limits.
+        lease_seconds = 3 * self._settings.webhook_timeout_seconds + self._settings.lease_seconds
         for webhook in WebhookDelivery.waiting_webhooks(now()):
             room = self._room(webhook)
             if room <= 0:

@@ -120,10 +120,9 @@ class NodeState(Table):
             self._announce(EventKind.NODE_OFFLINE)
 
     def _announce(self, kind: EventKind) -> None:
-        since = self.status_since.isoformat()
-        node = {"id": self.node_id, "name": self.node.name, "status": self.status, "status_since": since}
-        told = {"node": {**node, "error": self.error}}
-        announce(kind, owner_id=None, resource=("node", self.node_id), data=told)
+        node = {"id": self.node_id, "name": self.node.name, "status": self.status}
+        told = {**node, "status_since": self.status_since, "error": self.error}
+        announce(kind, owner_id=None, resource=("node", self.node_id), data={"node": told})
 
     def _write(self, **columns: object) -> None:
         NodeState.insert(node=self.node_id, asked_at=now()).on_conflict_ignore().execute()

@@ -127,6 +127,7 @@ def test_a_node_is_told_of_when_it_goes_and_when_it_comes_back_and_only_then(own
             state.record() if answers else state.record_failure("node_unavailable", "It is away.")
     told = [(event["type"], event["data"]["node"]["error"]) for event in _told(operators)]
     away = {"code": "node_unavailable", "message": "It is away."}
+    assert all(event["data"]["node"]["status_since"].endswith("Z") for event in _told(operators))
     assert told == [("node.online", None), ("node.offline", away), ("node.online", None)]
     assert _told(owners) == []
 
