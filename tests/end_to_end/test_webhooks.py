@@ -313,25 +313,25 @@ def test_neither_secret_nor_url_is_anywhere_but_in_the_answers_that_show_them(
         assert secret.encode() not in content, file
 
 
-@pytest.mark.parametrize("kept", [True, False], ids=["killed", "asked to go"])
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "asked to go"])
 def test_a_worker_that_ends_in_the_middle_loses_nothing(
-    receiver: Receiver, tmp_path: Path, kept: bool
+    receiver: Receiver, tmp_path: Path, killed: bool
 ) -> None:
-    path, go_on = f"/held-{kept}", threading.Event()
+    path, go_on = f"/held-{killed}", threading.Event()
     receiver.behaviours[path] = one_after_the_other(holding(go_on), answering(204))
     settings = _settings(receiver, JOTUNHEIM_LEASE_SECONDS="1", JOTUNHEIM_WEBHOOK_TIMEOUT_SECONDS="2")
     with Service.start(tmp_path / "state", settings=settings) as service:
         webhook = quiet(service, receiver.url(path))
         id_ = tried(service, webhook)
         receiver.wait(path)
-        if kept:
+        if killed:
             service.kill_worker(service.workers[0])
         else:
             os.kill(service.workers[0].pid, signal.SIGTERM)
         service.start_worker()
         ended = over(service, webhook, id_)
         go_on.set()
-        assert [one["error"] for one in ended["log"]] == ["interrupted" if kept else "timeout", None]
+        assert [one["error"] for one in ended["log"]] == ["interrupted" if killed else "timeout", None]
         got = receiver.got[path]
         assert len(got) == 2
         assert len({one.headers["webhook-id"] for one in got}) == 1
