@@ -19,10 +19,20 @@ EMPTY_DISK = 1024**2
 
 def boot_vm(world: World, vm: Vm) -> None:
     """The moment in which QEMU runs."""
-    now = time.time()
-    vm.run = Run(next(_pids), now, now + world.settings.seconds("boot"), config=dict(vm.config))
+    vm.run = begun(vm, boots_for=world.settings.seconds("boot"))
     if world.guests:
         world.guests.boot(vm)
+
+
+def next_pid() -> int:
+    """The process id of a QEMU that begins."""
+    return next(_pids)
+
+
+def begun(vm: Vm, *, boots_for: float) -> Run:
+    """A QEMU process that begins now, whose guest's agent answers after so many seconds."""
+    now = time.time()
+    return Run(next_pid(), now, now + boots_for, config=dict(vm.config))
 
 
 def halted(world: World, vm: Vm) -> None:

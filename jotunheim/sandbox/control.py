@@ -11,7 +11,7 @@ from aiohttp import web
 
 from jotunheim.sandbox import state as state_module
 from jotunheim.sandbox import vms
-from jotunheim.sandbox.boot import cut_off
+from jotunheim.sandbox.boot import begun, cut_off
 from jotunheim.sandbox.control_bodies import (
     ControlError,
     NodeChange,
@@ -97,6 +97,7 @@ class ControlServer:
             "guest": guest.described() if guest else None,
             "passwords": dict(vm.run.passwords) if vm.run else {},
             "uptime": vms.uptime(vm),
+            "counters": vms.counters(vm),
             "config": {name: vms.typed(name, value) for name, value in vm.config.items()},
             "pending": dict(vm.pending),
             "pending_delete": list(vm.pending_delete),
@@ -121,15 +122,20 @@ class ControlServer:
             cut_off(self.world, vm)
         elif change.status:
             if vm.run is None:
-                vm.run = Run(19_999, time.time(), time.time(), config=dict(vm.config))
+                vm.run = begun(vm, boots_for=0)
                 if self.world.guests:
                     self.world.guests.boot(vm)
             await self._set_paused(vm, vm.run, paused=change.status == "paused")
-        if change.agent is not None and vm.run is None:
-            raise ControlError(409, f"agent: VM {vm.vmid} is not running")
-        if change.agent is not None and vm.run:
-            vm.run.agent_at = time.time() if change.agent else NEVER
+        if change.agent is not None:
+            self._run(vm, "agent").agent_at = time.time() if change.agent else NEVER
+        if change.counters is not None:
+            self._run(vm, "counters").counted |= change.counters.model_dump(exclude_none=True)
         return self._describe(vm)
+
+    def _run(self, vm: Vm, field: str) -> Run:
+        if vm.run is None:
+            raise ControlError(409, f"{field}: VM {vm.vmid} is not running")
+        return vm.run
 
     async def _set_paused(self, vm: Vm, run: Run, *, paused: bool) -> None:
         if self.world.guests and run.paused != paused:

@@ -26,6 +26,15 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False)
 
 
+class Counters(_Body):
+    """What QEMU has counted since it started, in bytes."""
+
+    netin: int | None = Field(None, ge=0)
+    netout: int | None = Field(None, ge=0)
+    diskread: int | None = Field(None, ge=0)
+    diskwrite: int | None = Field(None, ge=0)
+
+
 class VmChange(_Body):
     """Fields of a VM that can be set behind PVE's back."""
 
@@ -33,6 +42,8 @@ class VmChange(_Body):
     status: str | None = Field(None, pattern="^(running|stopped|paused)$")
     lock: str | None = None
     agent: bool | None = Field(None, description="whether the guest agent answers from now on")
+    counters: Counters | None = None
+    """They stand still from then on, until they are set again or the VM starts anew."""
 
 
 class SettingsChange(_Body):

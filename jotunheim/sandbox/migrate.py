@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 from jotunheim.sandbox import drives
+from jotunheim.sandbox.boot import next_pid
 from jotunheim.sandbox.call import Call, Routes
 from jotunheim.sandbox.drives import is_cloudinit, parse_drive
 from jotunheim.sandbox.errors import ApiError, bad_params, failure
@@ -113,6 +115,8 @@ async def _move(call: Call, target: str, worker: Worker) -> None:
             _say(worker, f"copying local disk image '{volume.volid}'")
             world.volumes.move(volume, target)
         vm.node = target
+        if vm.run:  # it goes on in another process, which counts anew
+            vm.run = replace(vm.run, pid=next_pid(), started=time.time(), counted={})
     finally:
         vm.config.pop("lock", None)
 

@@ -98,6 +98,8 @@ class Run:
     """The configuration at start: a guest sees its cloud-init data as of then."""
     passwords: dict[str, str] = field(default_factory=dict)
     """Hashes that the agent set in a pretended guest, by account."""
+    counted: dict[str, int] = field(default_factory=dict)
+    """Counters that were set, by name; the others grow by themselves."""
 
 
 @dataclass

@@ -26,11 +26,30 @@ def test_fields_of_a_vm_can_be_set(pve: Pve) -> None:
     assert pve.message("POST", f"{VM}/302/agent/ping") == (500, "QEMU guest agent is not running")
 
 
+def test_counters_begin_at_zero_whenever_the_vm_starts_and_can_be_set(pve: Pve) -> None:
+    pve.clone(303)
+    assert pve.control.patch("/vms/303", json={"counters": {"netin": 5}}).status_code == 409
+    pve.task("POST", f"{VM}/303/status/start")
+    pve.control.patch("/vms/303", json={"counters": {"netin": 5_000_000, "netout": 70}})
+    first = pve.ok("GET", f"{VM}/303/status/current")
+    assert (first["netin"], first["netout"]) == (5_000_000, 70)
+    assert first["nics"]["tap303i0"] == {"netin": 5_000_000, "netout": 70}
+    assert next(vm for vm in pve.ok("GET", VM) if vm["vmid"] == 303)["netin"] == 5_000_000
+    pve.task("POST", f"{VM}/303/status/stop")
+    stopped = pve.ok("GET", f"{VM}/303/status/current")
+    assert (stopped["netin"], stopped["uptime"], "pid" in stopped) == (0, 0, False)
+    pve.task("POST", f"{VM}/303/status/start")
+    again = pve.ok("GET", f"{VM}/303/status/current")
+    assert again["netin"] < 5_000_000
+    assert again["pid"] != first["pid"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "named"),
     [
         ("PATCH", "/vms/9000", {"memory": 1}, "memory"),
         ("PATCH", "/vms/9000", {"status": "dead"}, "status"),
+        ("PATCH", "/vms/9000", {"counters": {"netin": -1}}, "counters.netin"),
         ("PATCH", "/settings", {"timescale": 1}, "timescale"),
         ("PATCH", "/settings", {"durations": {"clown": 1}}, "durations.clown"),
         ("PATCH", "/settings", {"rates": {"clone": 0}}, "rates.clone"),

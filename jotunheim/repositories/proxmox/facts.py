@@ -15,6 +15,7 @@ from jotunheim.repositories.proxmox.client import ProxmoxClient, api_path
 
 _UUID = re.compile(r"(?:^|,)uuid=([0-9A-Fa-f-]{36})(?:,|$)")
 _NOT_THERE = 500
+MAX_COUNTED = 2**53
 Found = TypeVar("Found")
 
 
@@ -44,6 +45,16 @@ class StorageFacts:
 
 
 @dataclass(frozen=True)
+class Counters:
+    """What a VM's process has counted since it began; it counts from 0."""
+
+    pid: int | None
+    uptime_seconds: int
+    in_bytes: int
+    out_bytes: int
+
+
+@dataclass(frozen=True)
 class Vm:
     """A VM of a node, or a template."""
 
@@ -52,6 +63,8 @@ class Vm:
     running: bool
     memory_bytes: int
     template: bool
+    counters: Counters | None = None
+    """None: it does not run."""
 
 
 @dataclass(frozen=True)
@@ -202,9 +215,32 @@ def _vms(client: ProxmoxClient, node: str) -> dict[int, Vm]:
             running=vm.get("status") == "running",
             memory_bytes=int(vm.get("maxmem") or 0),
             template=bool(vm.get("template", 0)),
+            counters=counters(vm),
         )
         for vm in client.get(api_path("nodes", node, "qemu"))
     }
+
+
+def counters(vm: Mapping[str, Any]) -> Counters | None:
+    """The counters in a VM's status, or in its entry of a node's list; None: it does not run.
+
+    Raises:
+        ValueError: they are no numbers.
+    """
+    if vm.get("status") != "running":
+        return None
+    pid = vm.get("pid")
+    return Counters(
+        pid=None if pid is None else int(pid),
+        uptime_seconds=int(vm.get("uptime") or 0),
+        in_bytes=_counted(vm.get("netin")),
+        out_bytes=_counted(vm.get("netout")),
+    )
+
+
+def _counted(value: Any) -> int:
+    """A counter that can be added to others: no node has moved more bytes since it began."""
+    return min(max(int(value or 0), 0), MAX_COUNTED)
 
 
 def _disks(client: ProxmoxClient, node: str, storage: str) -> list[Disk] | None:
