@@ -86,6 +86,30 @@ def _rate(value: str) -> str:
     return value
 
 
+_THRESHOLD = re.compile(r"([1-9][0-9]{0,2}|1000)=(notify|suspend|throttle:([1-9][0-9]{3,11}))")
+
+
+def _policy(value: str) -> str:
+    parts = [part for part in re.split(r"[,\s]+", value) if part]
+    keys = [part.partition(":")[0] for part in parts]
+    if not all(_THRESHOLD.fullmatch(part) for part in parts) or len(set(keys)) < len(keys):
+        raise ValueError(
+            "must be such as 80=notify, 100=throttle:1000000, 120=suspend: percent of the limit (1 to 1000), what follows,"
+            " and the bytes per second that servers are throttled to (1000 or more); none twice"
+        )
+    return ",".join(parts)
+
+
+def _time_zone(value: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be a time zone, for example UTC or Europe/Berlin") from None
+    return value
+
+
 def _network(value: Any) -> IPv4Network | IPv6Network:
     try:
         return ip_network(value)
@@ -100,6 +124,7 @@ def _proxy(value: Any) -> IPv4Network | IPv6Network:
     return network
 
 
+Policy = Annotated[str, AfterValidator(_policy)]
 Rate = Annotated[str, AfterValidator(_rate)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
@@ -211,6 +236,14 @@ class Settings(BaseModel):
     """For how long a webhook may fail until it is disabled."""
     webhook_days: int = Field(default=30, ge=1, le=3660)
     """How long events and the log of their deliveries are kept."""
+    traffic_counted: str = Field(default="both", pattern="^(in|out|both)$")
+    """Which traffic is held against `limits.traffic_bytes`: what servers receive, what they send, or both."""
+    traffic_policy: Policy = "80=notify,100=throttle:1000000"
+    """What follows when parts of that are used up, for servers that have no policy of their own; empty: nothing."""
+    traffic_timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    """Whose months are counted."""
+    traffic_months: int = Field(default=24, ge=1, le=1200)
+    """How long monthly totals are kept, also of servers that are gone."""
     audit_days: int = Field(default=365, ge=0, le=36_500)
     """How long entries of the audit log are kept; 0: for ever."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

@@ -68,7 +68,8 @@ def pve_config(
     Args:
         password: what cloud-init shall set.
         renew_password: set it whatever is set already; else only a clone that has none of its own gets it.
-        fields: only these fields of a `ServerChange`, and `onboot`; None: all that the server has.
+        fields: only these fields of a `ServerChange`, `onboot`, and `rate`, that of the network device; None: all that the
+            server has.
     """
 
     def wanted(*names: str) -> bool:
@@ -85,9 +86,13 @@ def pve_config(
         "pve_config_agent": server.agent if wanted("agent") else None,
         "pve_config_boot_order": server.boot_order if wanted("boot_order") else None,
         "pve_config_iso": (server.iso or "") if wanted("iso") else None,
-        "pve_config_networks": [_network(server, node, addresses)]
-        if wanted("network", "addresses")
-        else None,
+        "pve_config_networks": (
+            [_network(server, node, addresses)]
+            if wanted("network", "addresses")
+            else [{"index": 0, "rate_bytes_per_second": _rate(server)}]
+            if wanted("rate")
+            else None
+        ),
         "pve_config_disk": (
             {"size_bytes": server.disk_bytes} if wanted("disk_bytes") and server.disk_bytes else None
         ),
@@ -354,9 +359,14 @@ def _network(server: Server, node: Node, addresses: list[Address]) -> dict[str, 
     network |= server.network
     if server.needs_firewall:
         network["firewall"] = True
-    rates = (server.limits.get("rate_bytes_per_second"), network.get("rate_bytes_per_second"))
-    network["rate_bytes_per_second"] = min(filter(None, rates), default=0)
+    network["rate_bytes_per_second"] = _rate(server)
     return network
+
+
+def _rate(server: Server) -> int:
+    """What the first network device is held to, in bytes per second: the least of what there is; 0: to nothing."""
+    chosen = (server.limits.get("rate_bytes_per_second"), server.network.get("rate_bytes_per_second"))
+    return min(filter(None, (*chosen, server.throttle_bytes_per_second)), default=0)
 
 
 def _names(server: Server) -> tuple[str, str]:

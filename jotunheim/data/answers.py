@@ -27,6 +27,7 @@ from jotunheim.data.server.firewall import (
 )
 from jotunheim.data.server.importing import UnmanagedView
 from jotunheim.data.server.iso import ClientIsoView, IsoView
+from jotunheim.data.server.traffic import PeriodView
 from jotunheim.data.server.view import ClientServerView, ServerView, SnapshotView
 from jotunheim.data.ssh_key import SshKeyView, UserSshKeyView
 
@@ -92,6 +93,13 @@ class UsageList(View):
 
     usage: list[UsageView]
     resolution_seconds: int
+
+
+class PeriodList(View):
+    """A page of what servers have moved in a month."""
+
+    usage: list[PeriodView]
+    meta: Meta
 
 
 class TemplateGroupAnswer(View):

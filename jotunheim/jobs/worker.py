@@ -33,6 +33,7 @@ from jotunheim.services.audit import reading
 from jotunheim.services.backups import due
 from jotunheim.services.nodes import orphans, sync
 from jotunheim.services.servers import delete
+from jotunheim.services.traffic import enforcement, metering
 from jotunheim.services.webhooks import outgoing
 from jotunheim.settings import Settings
 
@@ -95,6 +96,7 @@ class Worker:
                 (self._settings.sweep_seconds, self.sweep),
                 (self._settings.sweep_seconds, self.sweep_expired),
                 (self._settings.sweep_seconds, self.sweep_backups),
+                (self._settings.sweep_seconds, self.sweep_quota),
                 (min(self._settings.drift_seconds, self._settings.sweep_seconds), self.sweep_nodes),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.sweep_orphans),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.prune),
@@ -135,6 +137,11 @@ class Worker:
         for job in (*due.back_up_what_is_due(self._settings), *due.prune_what_is_due()):
             self._queue.wake(job.id)
 
+    def sweep_quota(self) -> None:
+        """Queue what is to be done with servers that have used up their traffic, or have got more."""
+        for job in enforcement.enforce(self._settings):
+            self._queue.wake(job.id)
+
     def sweep_nodes(self) -> None:
         """Ask the nodes whose time has come what they have; stop suspended servers that run there."""
         for job in sync.sweep(self._keyring, self._settings):
@@ -146,8 +153,9 @@ class Worker:
             self._queue.wake(job.id)
 
     def prune(self) -> None:
-        """Delete entries of the audit log that are too old, and what webhooks were told long ago."""
+        """Delete entries of the audit log and sums of traffic that are too old, and what webhooks were told long ago."""
         reading.prune(self._settings.audit_days)
+        metering.prune(self._settings)
         outgoing.prune(self._settings)
 
     def work(self) -> None:

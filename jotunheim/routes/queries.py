@@ -17,6 +17,7 @@ from jotunheim.data.node.view import AddressState
 from jotunheim.data.paging import MAX_PER_PAGE
 from jotunheim.data.server.importing import GuestKind
 from jotunheim.data.server.status import Power, ServerStatus
+from jotunheim.data.server.traffic import PERIOD
 from jotunheim.data.webhook.kinds import DeliveryStatus, EventKind
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.routes.call import ListQuery, NoQuery
@@ -208,6 +209,18 @@ class BackupListQuery(ServerBackupListQuery):
     storage: str | None = _text()
     kept: bool | None = None
     """Whether their servers are gone."""
+
+
+class PeriodListQuery(ListQuery):
+    """The query of the list of what servers have moved in a month."""
+
+    sort: str | None = _sorted_by(
+        "server_id", "server_name", "owner_id", "in_bytes", "out_bytes", "updated_at"
+    )
+    period: str | None = Field(default=None, pattern=PERIOD)
+    """A month, e.g. `2026-11`; by default the current one."""
+    owner_id: Id | None = None
+    server_id: uuid.UUID | None = None
 
 
 class BackupScheduleListQuery(ListQuery):

@@ -40,12 +40,16 @@ ALL = frozenset(SETTINGS) - {"disk_bytes"} | {"onboot"}
 IMPORTED = frozenset({"cpu", "memory_bytes", "tags", "description", "iso"})
 """The same of an imported server, as long as it is what somebody else has made: nothing that its guest would notice."""
 
+SETS_RATE = frozenset({"rate", "network", "addresses"})
+"""Fields with which the rate of the network device is set."""
+
 
 def asserted(server: Server) -> frozenset[str]:
     """The fields that are asserted when nothing is named."""
     if not server.imported:
         return ALL
-    return IMPORTED | {"onboot"} if server.is_suspended else IMPORTED
+    held = {"onboot"} if server.is_suspended else set()
+    return IMPORTED | held | ({"rate"} if server.throttle_bytes_per_second else set())
 
 
 def configure(job: Job, context: ActionContext) -> None:
@@ -81,6 +85,8 @@ def configure(job: Job, context: ActionContext) -> None:
     def record_all() -> None:
         record(server, result, kept)
         rendered.record(server)
+        if fields & SETS_RATE:
+            server.note_throttle(server.throttle_bytes_per_second)
 
     succeed(job, record_all, outcome)
 

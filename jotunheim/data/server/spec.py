@@ -17,6 +17,7 @@ from jotunheim.data.fields import (
     ShortText,
     SshPublicKey,
 )
+from jotunheim.data.server.traffic import MAX_TRAFFIC_BYTES, TrafficPolicy
 
 MIB = 1024 * 1024
 DEFAULT_MEMORY_BYTES = 1024 * MIB
@@ -62,7 +63,10 @@ class Limits(Shape):
 
     snapshots: int | None = Field(default=2, ge=0, le=1000)
     backups: int | None = Field(default=2, ge=0, le=1000)
-    traffic_bytes: int | None = Field(default=None, ge=0, le=2**60)
+    traffic_bytes: int | None = Field(default=None, ge=0, le=MAX_TRAFFIC_BYTES)
+    """In a month, of the directions that `TRAFFIC_COUNTED` names."""
+    traffic_policy: TrafficPolicy | None = None
+    """What follows when parts of it are used up; None: the setting `TRAFFIC_POLICY`."""
     rate_bytes_per_second: int | None = Field(default=None, ge=1000, le=10**12)
 
 

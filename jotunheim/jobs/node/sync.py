@@ -26,7 +26,7 @@ def run(job: Job, context: ActionContext) -> None:
             sync.record_failure(node, error)
             raise
     with reading.step(job, "Record it"):
-        outcome = sync.record(node, seen)
+        outcome = sync.record(node, seen, context.settings)
     with transaction():
         job.mark_succeeded(outcome.summary(seen))
 

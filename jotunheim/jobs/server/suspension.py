@@ -13,18 +13,32 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.servers import live
 from jotunheim.services.servers.drift import SWEEP
+from jotunheim.services.traffic.enforcement import QUOTA
 
 
 def start(job: Job) -> None:
     """Record the suspension, which may have ended since the job was asked for.
 
     Raises:
-        ConflictError: it has, and it was the sweep that asked: that one only holds on to what a person wanted.
+        ConflictError: it has, and it was the sweep that asked: that one only holds on to what somebody wanted.
     """
     server = load(job)
-    if job.requested_by == SWEEP and not server.is_suspended:
-        raise ConflictError(f"Server {server.name} is no longer suspended.")
-    server.suspend(job.parameters["reason"])
+    if job.requested_by == SWEEP:
+        if not server.is_suspended:
+            raise ConflictError(f"Server {server.name} is no longer suspended.")
+        return
+    server.suspend(job.parameters["reason"], by_quota=job.requested_by == QUOTA)
+
+
+def start_unsuspending(job: Job) -> None:
+    """See to it that quota takes back only what it did.
+
+    Raises:
+        ConflictError: it was quota that asked, and by now a person wants the server to be suspended.
+    """
+    server = load(job)
+    if job.requested_by == QUOTA and not server.suspended_by_quota:
+        raise ConflictError(f"Server {server.name} is not suspended by quota.")
 
 
 def suspend(job: Job, context: ActionContext) -> None:
@@ -61,5 +75,5 @@ def fail(job: Job, error: JotunheimError) -> None:
 
 KINDS = (
     JobKind(JobType.SUSPEND, suspend, start, fail, cancel=cancel.take_back_suspension),
-    JobKind(JobType.UNSUSPEND, unsuspend, cancel=cancel.take_back_unsuspension),
+    JobKind(JobType.UNSUSPEND, unsuspend, start_unsuspending, cancel=cancel.take_back_unsuspension),
 )

@@ -162,6 +162,26 @@ class Job(Table):
         return found
 
     @classmethod
+    def live_of_requester(cls, requested_by: str) -> dict[int, int]:
+        """How many jobs that somebody has asked for are queued or running, by node id."""
+        query: Any = (
+            cls.select(cls.node, fn.COUNT(cls.id))
+            .where(cls.status.in_(LIVE) & (cls.requested_by == requested_by) & ~cls.check_only)
+            .group_by(cls.node)
+            .tuples()
+        )
+        return dict(query)
+
+    @classmethod
+    def failed_of(
+        cls, requested_by: str, server_ids: Iterable[uuid.UUID], *, since: datetime
+    ) -> set[uuid.UUID]:
+        """Those of these servers on which a job that somebody has asked for has failed, or was cancelled, since a time."""
+        ended = cls.status.in_((JobStatus.FAILED, JobStatus.CANCELLED)) & (cls.finished_at > since)
+        mine = cls.server.in_(list(server_ids)) & (cls.requested_by == requested_by)
+        return {job.server_id for job in cls.select(cls.server).where(mine & ended) if job.server_id}
+
+    @classmethod
     def abandoned_among(cls, job_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
         """Those of these jobs that run, and whose leases have expired."""
         return {job.id for job in cls.select(cls.id).where(cls.id.in_(list(job_ids)) & abandoned(now()))}

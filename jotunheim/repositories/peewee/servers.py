@@ -121,6 +121,12 @@ class Server(Versioned, Table):
     suspension_reason = CharField(null=True)
     suspended_from = JSONField(null=True)
     """While suspended: what it was before, `{"power": "running"}`; None until that has been read."""
+    suspended_by_quota = BooleanField(default=False)
+    """While suspended: only since it has used up its traffic, so that this ends by itself."""
+    throttle_bytes_per_second = BigIntegerField(null=True)
+    """What its network device shall be held to since it has used up its traffic; None: only to its own limit."""
+    throttle_set_bytes_per_second = BigIntegerField(null=True)
+    """The same, as a job has set it."""
     storage = CharField(null=True)
     """Where its disks are."""
     missing_since = UtcField(null=True)
@@ -162,6 +168,11 @@ class Server(Versioned, Table):
     def is_suspended(self) -> bool:
         """Whether its owner must not start it."""
         return self.suspended_at is not None
+
+    @property
+    def throttle_is_due(self) -> bool:
+        """Whether its network device is not yet held to what quota says."""
+        return bool(self.throttle_bytes_per_second != self.throttle_set_bytes_per_second)
 
     @property
     def is_expired(self) -> bool:
@@ -221,6 +232,18 @@ class Server(Versioned, Table):
     def on(cls, node: Node) -> "list[Server]":
         """The servers of a node."""
         return list(cls.select().where(cls.node == node))
+
+    @classmethod
+    def held_by_quota(cls, passed: Any) -> "list[Server]":
+        """Servers that quota holds to something, or should let go, with their nodes.
+
+        Args:
+            passed: a select of the ids of those that have passed a threshold.
+        """
+        wanted, is_set = cls.throttle_bytes_per_second, cls.throttle_set_bytes_per_second
+        throttled = wanted.is_null(False) | is_set.is_null(False)
+        held = throttled | cls.suspended_by_quota | cls.id.in_(passed)
+        return list(cls.select(cls, Node).join(Node).where(held).order_by(cls.updated_at, cls.id))
 
     @classmethod
     def reserved_on(cls, node_ids: Iterable[int]) -> list[Reserved]:
@@ -315,9 +338,15 @@ class Server(Versioned, Table):
         back = (cls.node == node) & cls.vmid.in_(list(vmids)) & cls.missing_since.is_null(False)
         cls.update(missing_since=None).where(back).execute()
 
-    def suspend(self, reason: str) -> None:
-        """From now on the owner cannot start it; what it was before is read by the job that stops it."""
-        self.change(suspended_at=self.suspended_at or now(), suspension_reason=reason)
+    def suspend(self, reason: str, *, by_quota: bool = False) -> None:
+        """From now on the owner cannot start it; what it was before is read by the job that stops it.
+
+        Args:
+            by_quota: nobody but quota wants it; a person's suspension does not become quota's.
+        """
+        by_quota = by_quota and (self.suspended_at is None or self.suspended_by_quota)
+        at = self.suspended_at or now()
+        self.change(suspended_at=at, suspension_reason=reason, suspended_by_quota=by_quota)
 
     def remember_before_suspension(self, power: Power) -> None:
         """Keep what unsuspending brings back; the first answer stands, for a repeated job finds it stopped."""
@@ -326,7 +355,15 @@ class Server(Versioned, Table):
 
     def unsuspend(self) -> None:
         """The owner may start it again."""
-        self.change(suspended_at=None, suspension_reason=None, suspended_from=None)
+        self.change(suspended_at=None, suspension_reason=None, suspended_from=None, suspended_by_quota=False)
+
+    def throttle(self, bytes_per_second: int | None) -> None:
+        """Let its network device be held to this rate from now on; a job sees to it."""
+        self._note(throttle_bytes_per_second=bytes_per_second)
+
+    def note_throttle(self, bytes_per_second: int | None) -> None:
+        """Its network device is held to this rate."""
+        self._note(throttle_set_bytes_per_second=bytes_per_second)
 
     @classmethod
     def names_where(cls, condition: Any, limit: int) -> tuple[list[str], int]:
@@ -337,6 +374,12 @@ class Server(Versioned, Table):
     def move_to_vmid(self, vmid: int) -> None:
         """Take another VMID, before a VM exists: the first one turned out to be in use on the node."""
         self.change(vmid=vmid)
+
+    def _note(self, **columns: object) -> None:
+        """Set columns that no caller sees: not `change`, for the version stays."""
+        Server.update(**columns).where(Server.id == self.id).execute()
+        for name, value in columns.items():
+            setattr(self, name, value)
 
     def _move(self, wanted: ServerStatus, **columns: object) -> None:
         current = ServerStatus(self.status)

@@ -15,6 +15,7 @@ from jotunheim.routes.api_admin import (
     servers,
     ssh_keys,
     templates,
+    usage,
     webhooks,
 )
 
@@ -27,6 +28,7 @@ operations = [
     *servers.operations.found,
     *requests.operations.found,
     *backups.operations.found,
+    *usage.operations.found,
     *imports.operations.found,
     *orphans.operations.found,
     *ssh_keys.operations.found,

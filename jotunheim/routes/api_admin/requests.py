@@ -23,6 +23,7 @@ from jotunheim.routes.call import Call, JobQuery, Reply
 from jotunheim.routes.isos import add_isos
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.requests import Module, add_requests
+from jotunheim.routes.usage import add_usage
 from jotunheim.services.servers import suspension
 from jotunheim.services.servers.requests import Asked, find
 
@@ -54,6 +55,7 @@ add_requests(MODULE)
 add_isos(MODULE, IsoList)
 add_backups(MODULE, BackupShapes(BackupSpec, _shown, BackupAnswer, BackupList, ServerBackupJob))
 add_schedules(MODULE, ScheduleShapes(ScheduleSpec, ScheduleChange, ScheduleAnswer, ScheduleList))
+add_usage(MODULE)
 
 
 @operations.job("/servers/{id:uuid}/suspend", JobType.SUSPEND, body=SuspendRequest, answer=ServerJob)

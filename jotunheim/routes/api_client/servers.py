@@ -34,6 +34,7 @@ from jotunheim.routes.isos import add_isos
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import ClientServerListQuery, ClientTemplateListQuery
 from jotunheim.routes.requests import Module, add_requests
+from jotunheim.routes.usage import add_usage
 from jotunheim.services import jobs
 from jotunheim.services.servers import configure, read, rebuild
 from jotunheim.services.servers.requests import Asked, assert_version, find
@@ -73,6 +74,7 @@ add_schedules(
     MODULE,
     ScheduleShapes(ClientScheduleSpec, ClientScheduleChange, ClientScheduleAnswer, ClientScheduleList),
 )
+add_usage(MODULE)
 
 
 @operations.get("/servers", scope="servers:read", answer=ClientServerList, query=ClientServerListQuery)

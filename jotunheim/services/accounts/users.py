@@ -19,6 +19,7 @@ from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.sessions import LoginTicket, Session
+from jotunheim.repositories.peewee.traffic import TrafficPeriod
 from jotunheim.repositories.peewee.webhooks import Webhook
 from jotunheim.services import resources
 from jotunheim.services.accounts import passwords, second_factor
@@ -159,6 +160,7 @@ def delete_user(user: User, actor: Actor) -> None:
         Secret.erase(reference)
     Job.disown(user.id)
     Webhook.forget_all_of(user.id)
+    TrafficPeriod.disown(user.id)
     with unused(f"Something is of user {user.email}."):
         user.delete_instance()
 

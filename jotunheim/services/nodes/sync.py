@@ -25,6 +25,7 @@ from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, facts
 from jotunheim.services.nodes import whereabouts
 from jotunheim.services.nodes.nodes import endpoint
 from jotunheim.services.servers import drift
+from jotunheim.services.traffic import metering, quota
 from jotunheim.settings import Settings
 
 MAX_ATTEMPTS = 3
@@ -97,7 +98,7 @@ def sweep(keyring: Keyring, settings: Settings) -> list[Job]:
             except ProxmoxRequestError as error:
                 record_failure(node, error)
                 continue
-            jobs += record(node, seen).jobs
+            jobs += record(node, seen, settings).jobs
     return jobs
 
 
@@ -106,7 +107,7 @@ def first(node: Node, keyring: Keyring, settings: Settings) -> None:
     if NodeState.of([node])[node.id].synced_at is not None:
         return
     try:
-        record(node, look(node, keyring, settings))
+        record(node, look(node, keyring, settings), settings)
     except ProxmoxRequestError as error:
         record_failure(node, error)
 
@@ -148,8 +149,8 @@ def relocate(job: Job, keyring: Keyring, settings: Settings) -> bool:
         return whereabouts.follow_one(server, place)
 
 
-def record(node: Node, seen: Seen) -> Outcome:
-    """Write down what a node told, let the records of servers that moved follow, and see to what drifted."""
+def record(node: Node, seen: Seen, settings: Settings) -> Outcome:
+    """Write down what a node told, let the records of servers that moved follow, count traffic, and see to what drifted."""
     told = seen.facts
     with transaction():
         if not Node.hold(node.id):  # else a job and a sweep that have asked it at once would write at once
@@ -168,6 +169,9 @@ def record(node: Node, seen: Seen) -> Outcome:
         Template.record_presence(node, present=told.vms, absent=seen.strays.templates)
         moved = whereabouts.follow(seen.strays, seen.asked_at)
         missing = whereabouts.record_missing(node, seen.strays, told, seen.asked_at)
+    counters = {vm.vmid: vm.counters for vm in told.vms.values() if vm.counters is not None}
+    metering.record(node, counters, seen.asked_at, settings)
+    quota.review_node(node, settings)
     powers = {vm.vmid: Power.RUNNING if vm.running else Power.STOPPED for vm in told.vms.values()}
     return Outcome(moved, missing, drift.settle(node, powers, seen.asked_at))
 

@@ -18,6 +18,7 @@ from jotunheim.repositories.peewee.database import now, previewed, transaction, 
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.traffic import TrafficMeter
 from jotunheim.services import ssh_keys
 from jotunheim.services.networks import addresses, claims, macs
 from jotunheim.services.proxmox import placement, vmids
@@ -168,6 +169,7 @@ def _insert(
         expires_at=None if lifetime is None else now() + timedelta(seconds=lifetime),
     )
     Label.attach(server, spec.labels)
+    TrafficMeter.begin(server)
     return server
 
 

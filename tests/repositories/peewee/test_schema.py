@@ -36,6 +36,7 @@ MIGRATIONS = [
     "0013_backups",
     "0014_backup_schedules",
     "0016_webhooks",
+    "0017_traffic",
     "0019_orphans",
 ]
 

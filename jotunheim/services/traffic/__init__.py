@@ -1,0 +1,1 @@
+"""Traffic of servers: what they move, and what follows when they have used up their share."""

@@ -1,0 +1,195 @@
+"""Traffic is counted whatever becomes of the VM's process, and what follows when it is used up comes about and ends."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.support.processes import wait_for
+from tests.support.sandbox import Sandbox
+from tests.support.service import Service
+
+GB = 10**9
+
+
+@pytest.fixture(scope="module")
+def service(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of this module's own; its node is asked when a test says so."""
+    with Service.start(tmp_path_factory.mktemp("quota")) as started:
+        started.add_infrastructure(sandbox)
+        yield started
+
+
+class Metered:
+    """A server whose traffic a test decides about."""
+
+    def __init__(self, service: Service, sandbox: Sandbox, name: str, **limits: Any) -> None:
+        self.service, self.sandbox = service, sandbox
+        self.id = service.built(f"quota-{name}", limits=limits)["id"]
+        self.move(0)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The server as the API shows it."""
+        return self.service.server(self.id)
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """Its traffic of this month."""
+        found: dict[str, Any] = self.service.read(f"servers/{self.id}/usage")["usage"]
+        return found
+
+    @property
+    def rate(self) -> str | None:
+        """The rate of its network device, in Proxmox VE's words."""
+        options = self.sandbox.config(self.shown["vmid"])["net0"].split(",")
+        return next((option.partition("=")[2] for option in options if option.startswith("rate=")), None)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its VM runs, as the hypervisor says."""
+        path = f"/nodes/pve1/qemu/{self.shown['vmid']}/status/current"
+        return bool(self.sandbox.get(path)["status"] == "running")
+
+    def move(self, netin: int, netout: int = 0) -> None:
+        """Let the VM's process have counted so much."""
+        counters = {"netin": netin, "netout": netout}
+        path = f"/vms/{self.shown['vmid']}"
+        self.sandbox.control.patch(path, json={"counters": counters}).raise_for_status()
+
+    def count(self, netin: int, netout: int = 0) -> None:
+        """Let the VM's process have counted so much, and the node be asked."""
+        self.move(netin, netout)
+        self.service.done(f"nodes/{self.service.ids['node']}/sync")
+
+    def settled(self) -> None:
+        """Wait until no job has it, and quota wants nothing more of it."""
+        wait_for(lambda: self.shown["job_id"] is None, f"server {self.id} to be free", seconds=60)
+
+    def told(self) -> list[str]:
+        """What quota has recorded of it, the oldest first."""
+        found = self.service.read(f"audit?resource_type=server&resource_id={self.id}&limit=200")
+        said = [entry for entry in found["audit_entries"] if entry["action"].startswith("quota.")]
+        return [entry["action"] for entry in sorted(said, key=lambda entry: entry["id"])]
+
+
+def test_traffic_is_counted_through_restarts_and_a_rebuild(service: Service, sandbox: Sandbox) -> None:
+    server = Metered(service, sandbox, "counted")
+    assert server.usage["limit_bytes"] is None
+    server.count(5 * GB, 2 * GB)
+    assert (server.usage["in_bytes"], server.usage["out_bytes"]) == (5 * GB, 2 * GB)
+    server.count(6 * GB, 2 * GB)
+    assert server.usage["in_bytes"] == 6 * GB
+    service.done(f"servers/{server.id}/power", {"action": "reboot"})
+    server.count(1 * GB)
+    assert server.usage["in_bytes"] == 7 * GB
+    service.done(f"servers/{server.id}/rebuild", {"template_id": service.ids["template"]})
+    server.count(9 * GB)  # more than before, of another process
+    assert server.usage["in_bytes"] == 16 * GB
+    answer = service.read(f"servers/{server.id}/usage?resolution_seconds=86400")
+    assert sum(point["in_bytes"] for point in answer["history"]) == 16 * GB
+    listed = service.read(f"usage?server_id={server.id}")["usage"]
+    assert [(row["server_name"], row["in_bytes"]) for row in listed] == [("quota-counted", 16 * GB)]
+    service.ask(f"servers/{server.id}", method="DELETE")
+    wait_for(lambda: not service.read("servers?name=quota-counted")["servers"], "the deletion", seconds=60)
+    assert service.read(f"usage?server_id={server.id}")["usage"] == listed
+
+
+POLICY = [
+    {"percent": 50, "action": "notify"},
+    {"percent": 80, "action": "throttle", "rate_bytes_per_second": 5 * 2**20},
+    {"percent": 100, "action": "suspend"},
+]
+
+
+def end_month(service: Service, server: Metered) -> None:
+    """Let what was counted of a server, and what it has passed, be of a month that is over."""
+    with closing(sqlite3.connect(service.state / "jotunheim.db", timeout=30)) as raw, raw:
+        for table in ("traffic_period", "traffic_threshold"):
+            id_ = server.id.replace("-", "")
+            raw.execute(f"UPDATE {table} SET period = '2020-01' WHERE server_id = ?", (id_,))
+
+
+def test_thresholds_are_told_of_then_throttle_then_suspend_until_the_month_ends(
+    service: Service, sandbox: Sandbox
+) -> None:
+    server = Metered(service, sandbox, "passes", traffic_bytes=10 * GB, traffic_policy=POLICY)
+    server.count(3 * GB, GB)
+    assert server.told() == []
+    server.count(4 * GB, GB)
+    assert server.told() == ["quota.warned"]
+    assert [bool(each["passed_at"]) for each in server.usage["thresholds"]] == [True, False, False]
+    server.count(7 * GB, GB)
+    wait_for(lambda: server.rate == "5", "the throttle", seconds=60)
+    server.settled()
+    assert (server.is_running, server.told()) == (True, ["quota.warned", "quota.exceeded"])
+    assert server.usage["throttle_bytes_per_second"] == 5 * 2**20
+    service.done(f"servers/{server.id}/rebuild", {"template_id": service.ids["template"]})
+    service.done(f"servers/{server.id}/configure", {})
+    assert server.rate == "5"
+    server.count(2 * GB, GB)
+    wait_for(lambda: server.shown["suspended"], "the suspension", seconds=60)
+    server.settled()
+    assert not server.is_running
+    assert "100 %" in server.shown["suspended"]["reason"]
+    assert server.usage["suspended"]
+    end_month(service, server)
+    wait_for(lambda: server.shown["suspended"] is None, "the end of the suspension", seconds=60)
+    wait_for(lambda: server.rate is None, "the end of the throttle", seconds=60)
+    server.settled()
+    assert server.is_running
+    assert server.told() == ["quota.warned", "quota.exceeded", "quota.exceeded", "quota.reset"]
+    assert server.usage["counted_bytes"] == 0
+
+
+def test_a_persons_suspension_is_not_lifted_by_more_traffic(service: Service, sandbox: Sandbox) -> None:
+    policy = [{"percent": 100, "action": "suspend"}]
+    server = Metered(service, sandbox, "person", traffic_bytes=10 * GB, traffic_policy=policy)
+    server.count(11 * GB)
+    wait_for(lambda: server.shown["suspended"], "the suspension", seconds=60)
+    server.settled()
+    service.done(f"servers/{server.id}/suspend", {"reason": "abuse"})
+    assert not server.usage["suspended"]
+    service.ask(f"servers/{server.id}", {"limits": {"traffic_bytes": None}}, "PATCH")
+    wait_for(lambda: server.told() == ["quota.exceeded", "quota.reset"], "the end of quota", seconds=60)
+    server.settled()
+    assert server.shown["suspended"]["reason"] == "abuse"
+    service.done(f"servers/{server.id}/unsuspend")
+    assert server.is_running
+
+
+def test_nothing_is_no_limit_and_zero_is_one(service: Service, sandbox: Sandbox) -> None:
+    policy = [{"percent": 1, "action": "notify"}, {"percent": 100, "action": "suspend"}]
+    free = Metered(service, sandbox, "free", traffic_bytes=None, traffic_policy=policy)
+    none = Metered(service, sandbox, "none", traffic_bytes=0, traffic_policy=policy)
+    none.count(0)
+    assert none.told() == []
+    free.count(10**15)
+    none.count(1)
+    wait_for(lambda: none.shown["suspended"], "the suspension", seconds=60)
+    none.settled()
+    assert none.told() == ["quota.warned", "quota.exceeded"]
+    assert (free.told(), free.usage["counted_bytes"]) == ([], 10**15)
+    credited = service.ask(f"servers/{none.id}/usage/credit", {})["usage"]
+    assert (credited["counted_bytes"], credited["credit_bytes"], credited["in_bytes"]) == (0, 1, 1)
+    wait_for(lambda: none.shown["suspended"] is None, "the end of the suspension", seconds=60)
+    none.settled()
+    assert none.is_running
+
+
+def test_more_traffic_lets_thresholds_be_passed_again(service: Service, sandbox: Sandbox) -> None:
+    policy = [{"percent": 100, "action": "throttle", "rate_bytes_per_second": 8 * 2**20}]
+    limits = {"traffic_bytes": GB, "rate_bytes_per_second": 2 * 2**20, "traffic_policy": policy}
+    server = Metered(service, sandbox, "again", **limits)
+    server.count(GB)
+    server.settled()
+    wait_for(lambda: server.usage["throttle_bytes_per_second"], "the throttle", seconds=60)
+    server.settled()
+    assert server.rate == "2"  # never above its own limit
+    service.ask(f"servers/{server.id}", {"limits": {"traffic_bytes": 2 * GB}}, "PATCH")
+    wait_for(lambda: server.usage["throttle_bytes_per_second"] is None, "the end of the throttle", seconds=60)
+    server.settled()
+    server.count(2 * GB)
+    assert server.told() == ["quota.exceeded", "quota.reset", "quota.exceeded"]
