@@ -1,11 +1,14 @@
 """What actions need of the running worker."""
 
 import threading
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
+from jotunheim.repositories.proxmox.facts import Counters
 from jotunheim.settings import Settings
 
 
@@ -17,6 +20,7 @@ class ActionContext:
         run_environment: environment variables for runs, so that their plugins find the store.
         stop: set when the run must end: the lease is lost, or the worker has to go.
         cancel: set when the run must end, because somebody wants the job cancelled.
+        count: what the process of a server's VM has counted, and when it was asked for that: by server id and node.
     """
 
     settings: Settings
@@ -24,6 +28,7 @@ class ActionContext:
     run_environment: Mapping[str, str]
     stop: threading.Event = field(default_factory=threading.Event)
     cancel: threading.Event = field(default_factory=threading.Event)
+    count: Callable[[uuid.UUID, Node, Counters, datetime], None] = lambda *_: None
 
     @property
     def interrupted(self) -> bool:

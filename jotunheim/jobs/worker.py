@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.cancel import TooLateError
@@ -165,7 +166,8 @@ class Worker:
             if job is None:
                 return
             self._remove_leftovers(job)
-            context = ActionContext(self._settings, self._keyring, self._run_environment)
+            count = partial(metering.record_one, settings=self._settings)
+            context = ActionContext(self._settings, self._keyring, self._run_environment, count=count)
             with self._leases.keep(job, context.stop, context.cancel):
                 self._carry_out(job, context)
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
@@ -18,6 +19,7 @@ from jotunheim.repositories.peewee.job_runs import JobRun
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.proxmox.facts import Counters
 from jotunheim.settings import Settings
 
 DELETE = "jotunheim.pve.vm_delete"
@@ -110,7 +112,18 @@ def run_playbook(
     result = runner.run(wanted)
     if recorder.lease_lost:
         raise LeaseLostError(f"Job {job.id} belongs to another worker now.")
+    if not job.check_only:
+        _count(server, node, result.hosts.get(name), context)
     return result.of(name)
+
+
+def _count(server: Server, node: Node, host: runner.HostResult | None, context: ActionContext) -> None:
+    """Tell what the tasks have seen the VM's process count: when they stop it, its counters go."""
+    for result in host.tasks.values() if host else ():
+        seen = result.get("counters")
+        if isinstance(seen, Mapping):
+            told = {name: value for name, value in seen.items() if name != "asked_at"}
+            context.count(server.id, node, Counters(**told), datetime.fromtimestamp(seen["asked_at"], UTC))
 
 
 def _record(job: Job, run: runner.Run) -> None:

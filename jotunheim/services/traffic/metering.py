@@ -6,7 +6,7 @@ nothing is counted twice, however many workers ask, and a worker that is killed 
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from jotunheim.data.server.status import ServerStatus
@@ -28,6 +28,8 @@ from jotunheim.settings import Settings
 UNBUILT = frozenset({ServerStatus.BUILDING, ServerStatus.BUILD_FAILED})
 """While a server is such, the VM under its VMID may be somebody else's."""
 TRIES = 3
+Told = tuple[Server, Counters]
+"""A server, and what its VM's process has counted."""
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +41,25 @@ def record(node: Node, told: Mapping[int, Counters], asked_at: datetime, setting
         told: the counters of VMs that run there, by VMID.
         asked_at: when it was asked for them.
     """
-    for left in reversed(range(TRIES)):
-        try:
-            transact(lambda: _record(node, told, asked_at, settings))
-        except InUseError:  # a server was deleted meanwhile
-            if not left:
-                raise
-        else:
-            return
+
+    def found() -> list[Told]:
+        there = [server for server in Server.on(node) if server.vmid in told]
+        return [(server, told[server.vmid]) for server in there if server.status not in UNBUILT]
+
+    if told:
+        _record(node, found, asked_at, settings)
+
+
+def record_one(
+    server_id: uuid.UUID, node: Node, told: Counters, asked_at: datetime, settings: Settings
+) -> None:
+    """Count what one server has moved, whose VM was seen to be ours. The rest as `record`."""
+
+    def found() -> list[Told]:
+        server: Server | None = Server.get_or_none(Server.id == server_id)
+        return [] if server is None else [(server, told)]
+
+    _record(node, found, asked_at, settings)
 
 
 def prune(settings: Settings) -> None:
@@ -57,57 +70,56 @@ def prune(settings: Settings) -> None:
         log.info("%s entries about old traffic are gone.", count)
 
 
-def _record(node: Node, told: Mapping[int, Counters], asked_at: datetime, settings: Settings) -> None:
-    if told and Node.hold(node.id):
-        with unique("Somebody counts the same."):
-            _count(node, told, asked_at, settings)
+def _record(node: Node, find: Callable[[], Sequence[Told]], asked_at: datetime, settings: Settings) -> None:
+    def work() -> None:
+        if Node.hold(node.id):
+            with unique("Somebody counts the same."):
+                _count(node, find(), asked_at, settings)
+
+    for _ in range(TRIES):
+        try:
+            transact(work)
+        except InUseError:  # a server was deleted meanwhile
+            continue
+        return
+    log.warning("Node %s is counted with its next reading.", node.name)
 
 
-def _count(node: Node, told: Mapping[int, Counters], asked_at: datetime, settings: Settings) -> None:
-    servers = {
-        server.id: server
-        for server in Server.on(node)
-        if server.vmid in told and server.status not in UNBUILT
-    }
-    meters, read_at = TrafficMeter.hold(servers.values()), now()
-    rows, gained = [], {}
-    for id_, server in servers.items():
-        current = _reading(node, told[server.vmid], asked_at, read_at)
-        meter = meters.get(id_)
+def _count(node: Node, told: Sequence[Told], asked_at: datetime, settings: Settings) -> None:
+    meters, read_at = TrafficMeter.hold(server for server, _ in told), now()
+    rows, gained = [], []
+    for server, counters in told:
+        current = _reading(node, counters, asked_at, read_at)
+        meter = meters.get(server.id)
         if meter is not None:
-            found = moved(_of(meter), current, read_at)
-            if found is None:
+            since = moved(_of(meter), current, read_at)
+            if since is None:
                 continue
-            gained[id_] = found
-        rows.append(_row(id_, current))
+            gained.append((server, since))
+        rows.append(_row(server, current))
     TrafficMeter.put(rows)
     _add(
-        {id_: found for id_, found in gained.items() if found.in_bytes or found.out_bytes},
-        servers,
-        read_at,
-        settings,
+        [(server, since) for server, since in gained if since.in_bytes or since.out_bytes], read_at, settings
     )
 
 
-def _add(
-    gained: Mapping[uuid.UUID, Moved], servers: Mapping[uuid.UUID, Server], at: datetime, settings: Settings
-) -> None:
+def _add(gained: Sequence[tuple[Server, Moved]], at: datetime, settings: Settings) -> None:
     period = period_at(at, settings.traffic_timezone).name
     TrafficPeriod.add(
         [
             {
-                "server_id": id_,
+                "server_id": server.id,
                 "period": period,
-                "server_name": servers[id_].name,
-                "owner_id": servers[id_].owner_id,
-                "in_bytes": found.in_bytes,
-                "out_bytes": found.out_bytes,
+                "server_name": server.name,
+                "owner_id": server.owner_id,
+                "in_bytes": since.in_bytes,
+                "out_bytes": since.out_bytes,
                 "updated_at": at,
             }
-            for id_, found in gained.items()
+            for server, since in gained
         ]
     )
-    TrafficHistory.add(at, {id_: (found.in_bytes, found.out_bytes) for id_, found in gained.items()})
+    TrafficHistory.add(at, {server.id: (since.in_bytes, since.out_bytes) for server, since in gained})
 
 
 def _reading(node: Node, told: Counters, asked_at: datetime, read_at: datetime) -> Reading:
@@ -120,9 +132,9 @@ def _of(meter: TrafficMeter) -> Reading:
     )
 
 
-def _row(server_id: uuid.UUID, reading: Reading) -> dict[str, object]:
+def _row(server: Server, reading: Reading) -> dict[str, object]:
     return {
-        "server": server_id,
+        "server": server,
         "node_id": reading.node_id,
         "pid": reading.pid,
         "uptime_seconds": reading.uptime_seconds,

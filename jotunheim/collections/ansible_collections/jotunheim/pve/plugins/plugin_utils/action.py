@@ -6,6 +6,7 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -65,7 +66,9 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
                 if journal is not None:
                     watch = rests.note if self.checking else rests.hold
                     watch(client, self.target.node, journal)
-                result.update(self.act(Vm(client, self.target), args))
+                vm = Vm(client, self.target)
+                result.update(self.act(vm, args))
+                result.update(self._counted(vm))
         except JotunheimError as error:
             result.update(_failure(error))
         except AnsibleActionFail as error:
@@ -177,6 +180,13 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
     def tell_predicted_status(self, status: str) -> dict[str, Any]:
         """The part of a check mode's result that says to later tasks whether the VM would run."""
         return self._tell(predicted_status=status)
+
+    def _counted(self, vm: Vm) -> dict[str, Any]:
+        """What our VM's process had counted when this task last saw it run: soon it may be gone, with its counters."""
+        if vm.counted is None or not (vm.is_proven or self.proven()):
+            return {}
+        counters, asked_at = vm.counted
+        return {"counters": {**asdict(counters), "asked_at": asked_at}}
 
     def _tell(self, **known: Any) -> dict[str, Any]:
         about = {"vmid": self.target.vmid, "node": self.target.node, "uuid": self.target.uuid}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Mapping
 from typing import Any, NoReturn, Self
 
@@ -13,6 +14,7 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.target import Target
 
 from jotunheim.exceptions.repository import ProxmoxLockedError, ProxmoxVmNotFoundError, VmNotOursError
 from jotunheim.repositories.proxmox import ProxmoxClient, api_path
+from jotunheim.repositories.proxmox.facts import Counters, counters
 
 Config = dict[str, Any]
 
@@ -27,11 +29,16 @@ class Vm:
         self.uuid = target.uuid
         self.may_be_unmarked = False
         """Whether a VM that says nothing of whose it is counts as ours: its last restore broke off."""
+        self.is_proven = False
+        """Whether it was seen to be ours."""
+        self.counted: tuple[Counters, float] | None = None
+        """What its process had counted when it was last seen to run, and when it was asked for that."""
 
     def beside(self, vmid: int, uuid: str) -> Self:
         """Another VM of the same node, through the same session."""
         other = copy.copy(self)
         other.vmid, other.uuid, other.may_be_unmarked = vmid, uuid, False
+        other.is_proven, other.counted = False, None
         return other
 
     def path(self, *parts: object) -> str:
@@ -61,6 +68,7 @@ class Vm:
     def prove_ours(self, config: Mapping[str, Any]) -> None:
         """Raise VmNotOursError when the configuration does not carry our UUID."""
         if is_ours(config, self.uuid) or (self.may_be_unmarked and says_nothing(config)):
+            self.is_proven = True
             return
         if config.get("lock") in {"clone", "create"}:  # hides everything else until it ends
             raise ProxmoxLockedError(
@@ -79,7 +87,12 @@ class Vm:
 
     def status(self) -> dict[str, Any]:
         """PVE's current status: `status`, `qmpstatus`, `uptime`, `lock`, …."""
-        return dict(self.client.get(self.path("status", "current")))
+        asked_at = time.time()
+        status = dict(self.client.get(self.path("status", "current")))
+        counted = counters(status)
+        if counted is not None:
+            self.counted = counted, asked_at
+        return status
 
     def write(self, plan: Plan, config: Mapping[str, Any], timeout_seconds: float) -> None:
         """Carry a plan out: one configuration write, which PVE refuses if `config` is outdated, then resizes."""
