@@ -43,6 +43,8 @@ POLL_FIRST_SECONDS = 0.05
 POLL_LAST_SECONDS = 0.25
 LOOK_SECONDS = 0.5
 """How soon a run learns that its job shall be cancelled."""
+SWEEPS_A_QUOTA = 3
+"""How often workers look for lost jobs until they look for what quota wants."""
 SWEEPS_A_PRUNING = 20
 """How often workers look for lost jobs until they look for what is too old."""
 
@@ -97,7 +99,7 @@ class Worker:
                 (self._settings.sweep_seconds, self.sweep),
                 (self._settings.sweep_seconds, self.sweep_expired),
                 (self._settings.sweep_seconds, self.sweep_backups),
-                (self._settings.sweep_seconds, self.sweep_quota),
+                (SWEEPS_A_QUOTA * self._settings.sweep_seconds, self.sweep_quota),
                 (min(self._settings.drift_seconds, self._settings.sweep_seconds), self.sweep_nodes),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.sweep_orphans),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.prune),

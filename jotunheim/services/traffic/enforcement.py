@@ -27,7 +27,7 @@ from jotunheim.settings import Settings
 
 QUOTA = "quota"
 """Who asks."""
-JOBS_PER_NODE = 10
+JOBS_PER_NODE = 20
 """How many jobs of quota a node has at once."""
 RETRY = timedelta(minutes=10)
 """How long a server is left alone when such a job has failed."""
@@ -44,9 +44,11 @@ JUST_RATE: Mapping[str, object] = {
 
 def enforce(settings: Settings) -> list[Job]:
     """Decide anew about the servers that quota holds to something, and queue what is still to be done; returns the jobs."""
-    review(Server.held_by_quota(TrafficThreshold.in_force()), settings)
     servers = Server.held_by_quota(TrafficThreshold.in_force())
     found = standings(servers, settings)
+    if review(servers, found, settings):
+        servers = Server.held_by_quota(TrafficThreshold.in_force())
+        found = standings(servers, settings)
     due = [
         server
         for server in servers

@@ -5,7 +5,7 @@ they come about. A threshold is passed once a month, whoever notices it first an
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -120,15 +120,20 @@ def countable(total: TrafficPeriod, settings: Settings) -> int:
 
 def review_node(node: Node, settings: Settings) -> None:
     """Decide about all servers of a node, after they were counted."""
-    review(Server.on(node), settings)
+    servers = Server.on(node)
+    review(servers, standings(servers, settings), settings)
 
 
-def review(servers: Sequence[Server], settings: Settings) -> None:
-    """Decide about servers, each in a transaction of its own, and only about those of which something is new."""
-    found = standings(servers, settings)
-    for server in servers:
-        if _is_news(server, found[server.id]):
-            transact(partial(_review_one, server.id, settings))
+def review(servers: Iterable[Server], found: Mapping[uuid.UUID, Standing], settings: Settings) -> bool:
+    """Decide about those of these servers of which something is new, each in a transaction of its own.
+
+    Returns:
+        Whether there was one.
+    """
+    news = [server.id for server in servers if _is_news(server, found[server.id])]
+    for id_ in news:
+        transact(partial(_review_one, id_, settings))
+    return bool(news)
 
 
 def hold(id_: uuid.UUID) -> Server | None:

@@ -1,0 +1,237 @@
+"""Counting and deciding in a store: at once, again and again, and for many."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jotunheim.data.job import JobType
+from jotunheim.repositories.peewee import database
+from jotunheim.repositories.peewee.accounts import User
+from jotunheim.repositories.peewee.audit import AuditEntry
+from jotunheim.repositories.peewee.infrastructure import Location, Node
+from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.node_state import NodeState
+from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.peewee.traffic import (
+    TrafficHistory,
+    TrafficMeter,
+    TrafficPeriod,
+    TrafficThreshold,
+)
+from jotunheim.repositories.proxmox.facts import Counters
+from jotunheim.services.traffic import enforcement, metering, quota
+from jotunheim.services.traffic.periods import months_before, period_at
+from jotunheim.settings import Settings
+
+MANY = 60
+POLICY = [
+    {"percent": 80, "action": "notify", "rate_bytes_per_second": None},
+    {"percent": 100, "action": "throttle", "rate_bytes_per_second": 5000},
+    {"percent": 120, "action": "suspend", "rate_bytes_per_second": None},
+]
+
+
+def add_node(name: str = "pve1") -> Node:
+    """A node that answers."""
+    location = Location.get_or_none() or Location.create(name="l", short_code="l")
+    made: Node = Node.create(
+        name=name, location=location, host="h", port=1, token_id="t", vm_storage="v", backup_storage="b",
+        iso_storage="i", bridge="v", memory_overcommit=1, disk_overcommit=1, max_concurrent_clones=1,
+    )  # fmt: skip
+    NodeState.create(node=made, status="online")
+    return made
+
+
+def add_servers(node: Node, count: int = 1, **limits: Any) -> list[Server]:
+    """Servers of a node that are ready and run; all that they move is counted."""
+    owner = User.get_or_none() or User.create(email="o@example.com", name="o", role="client")
+    first = Server.select().count()
+    limits = {"traffic_bytes": 1000, "traffic_policy": POLICY, **limits}
+    with database.transaction():
+        made = [
+            Server.create(
+                vmid=100 + number, name=f"s{number}", hostname="h", owner=owner, node=node, cpu=1,
+                memory_bytes=1, status="ready", power="running", limits=limits,
+            )
+            for number in range(first, first + count)
+        ]  # fmt: skip
+        for server in made:
+            TrafficMeter.begin(server)
+    return made
+
+
+def told(servers: Sequence[Server], in_bytes: int, *, pid: int = 1, uptime: int = 60) -> dict[int, Counters]:
+    """What a node tells when the processes of these servers have received so much."""
+    return {server.vmid: Counters(pid, uptime, in_bytes, 0) for server in servers}
+
+
+def counted(node: Node, servers: Sequence[Server], in_bytes: int, settings: Settings, **process: int) -> None:
+    """Count that, and decide what follows."""
+    metering.record(node, told(servers, in_bytes, **process), database.now(), settings)
+    quota.review_node(node, settings)
+
+
+def events() -> list[str]:
+    """What was told of all servers, the oldest first."""
+    entries = AuditEntry.select().where(AuditEntry.action.startswith("quota.")).order_by(AuditEntry.id)
+    return [entry.action for entry in entries]
+
+
+def at_once(times: int, work: Callable[[], object]) -> None:
+    """Do something in several threads, as several workers would."""
+
+    def within() -> None:
+        try:
+            work()
+        finally:
+            database.database.close()
+
+    with ThreadPoolExecutor(times) as pool:
+        for done in [pool.submit(within) for _ in range(times)]:
+            done.result()
+
+
+def totals() -> set[int]:
+    """What servers have received in all months."""
+    return {row.in_bytes for row in TrafficPeriod.select()}
+
+
+def test_many_servers_that_several_workers_count_at_once(either_store: Settings) -> None:
+    node, jobs = add_node(), []
+    servers = add_servers(node, MANY)
+    asked_at = database.now()
+    at_once(3, lambda: metering.record(node, told(servers, 900), asked_at, either_store))
+    at_once(3, lambda: quota.review_node(node, either_store))
+    assert totals() == {900}
+    assert {row.in_bytes for row in TrafficHistory.select()} == {900}
+    assert TrafficHistory.select().count() == 2 * MANY
+    counted(node, servers, 1300, either_store, uptime=61)
+    at_once(3, lambda: jobs.extend(enforcement.enforce(either_store)))
+    assert sorted(events()) == ["quota.exceeded"] * (2 * MANY) + ["quota.warned"] * MANY
+    assert enforcement.JOBS_PER_NODE <= len(jobs) <= 3 * enforcement.JOBS_PER_NODE
+    assert len({job.server_id for job in jobs}) == len(jobs)
+    assert enforcement.enforce(either_store) == []
+
+
+def test_who_is_locked_or_away_waits(store: Settings) -> None:
+    node = add_node()
+    (server,) = add_servers(node)
+    counted(node, [server], 1100, store)
+    assert events() == ["quota.warned", "quota.exceeded"]
+    other = Job.enqueue(
+        type=JobType.POWER, server=server, node=node, max_attempts=1, requested_by="p", request_id="r"
+    )
+    assert enforcement.enforce(store) == []
+    other.withdraw()
+    NodeState.update(status="offline").execute()
+    assert enforcement.enforce(store) == []
+    NodeState.update(status="online").execute()
+    (job,) = enforcement.enforce(store)
+    assert (job.type, job.requested_by, job.parameters["fields"]) == ("server.configure", "quota", ["rate"])
+    Job.update(status="failed", finished_at=database.now()).execute()
+    assert enforcement.enforce(store) == []  # not again at once
+    Job.update(finished_at=database.now() - timedelta(hours=1)).execute()
+    (again,) = enforcement.enforce(store)
+    assert again.parameters == job.parameters
+
+
+def test_what_has_ended_is_not_passed_again_by_a_clock_that_is_behind(
+    store: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = add_node()
+    (server,) = add_servers(node)
+    midnight = datetime(2026, 12, 1, tzinfo=UTC)
+
+    def at(moment: datetime) -> None:
+        monkeypatch.setattr(quota, "now", lambda: moment)
+        monkeypatch.setattr(metering, "now", lambda: moment)
+
+    at(midnight - timedelta(seconds=60))
+    counted(node, [server], 1300, store)
+    at(midnight + timedelta(seconds=1))
+    counted(node, [server], 1300, store)
+    at(midnight - timedelta(seconds=1))
+    counted(node, [server], 1400, store)
+    current: Server = Server.get()
+    assert events() == ["quota.warned", "quota.exceeded", "quota.exceeded", "quota.reset"]
+    assert current.throttle_bytes_per_second is None
+    assert [row.period for row in TrafficThreshold.select()] == ["2026-11"] * 3
+
+
+def test_a_suspension_by_quota_stays_a_persons_once_a_person_wants_it(store: Settings) -> None:
+    node = add_node()
+    (server,) = add_servers(node)
+    server.suspend("abuse")
+    counted(node, [server], 1300, store)
+    jobs = enforcement.enforce(store)
+    assert [job.type for job in jobs] == ["server.configure"]  # it is suspended already
+    Job.update(status="succeeded", finished_at=database.now()).execute()
+    current: Server = Server.get()
+    assert (current.suspension_reason, current.suspended_by_quota) == ("abuse", False)
+    current.suspend("traffic", by_quota=True)
+    assert not current.suspended_by_quota
+
+
+def test_a_server_that_was_there_before_is_counted_from_its_first_reading_on(store: Settings) -> None:
+    node = add_node()
+    (server,) = add_servers(node)
+    TrafficMeter.delete().execute()
+    counted(node, [server], 10**15, store)
+    assert (totals(), events()) == (set(), [])
+    counted(node, [server], 10**15 + 5, store, uptime=70)
+    assert totals() == {5}
+
+
+def test_a_server_that_moves_is_counted_on_where_it_comes_to(store: Settings) -> None:
+    node, other = add_node(), add_node("pve2")
+    (server,) = add_servers(node)
+    counted(node, [server], 100, store)
+    server.follow(other, server.vmid)
+    counted(node, [server], 300, store, uptime=90)  # an answer of before it was known to have moved
+    counted(other, [server], 20, store, pid=1, uptime=80)
+    assert totals() == {120}
+
+
+def test_history_months_and_what_was_passed_go_when_they_are_old(store: Settings) -> None:
+    node = add_node()
+    (server,) = add_servers(node)
+    counted(node, [server], 1300, store)
+    metering.prune(store)
+    assert (TrafficHistory.select().count(), TrafficPeriod.select().count()) == (2, 1)
+    TrafficHistory.update(at=database.now() - timedelta(days=500)).execute()
+    TrafficPeriod.update(period="2020-01").execute()
+    TrafficThreshold.update(period="2020-01", ended_at=database.now()).execute()
+    metering.prune(store)
+    assert [table.select().count() for table in (TrafficHistory, TrafficPeriod, TrafficThreshold)] == [
+        0,
+        0,
+        0,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at", "timezone", "name", "days"),
+    [
+        (datetime(2026, 11, 30, 23, 30, tzinfo=UTC), "UTC", "2026-11", 30),
+        (datetime(2026, 11, 30, 23, 30, tzinfo=UTC), "Europe/Berlin", "2026-12", 31),
+        (datetime(2028, 2, 1, tzinfo=UTC), "America/New_York", "2028-01", 31),
+        (datetime(2028, 2, 29, tzinfo=UTC), "UTC", "2028-02", 29),
+    ],
+)
+def test_months_are_those_of_the_time_zone(at: datetime, timezone: str, name: str, days: int) -> None:
+    period = period_at(at, timezone)
+    assert (period.name, (period.ends_at - period.begins_at).days) == (name, days)
+    assert period.begins_at <= at < period.ends_at
+
+
+def test_months_are_counted_back_over_the_year() -> None:
+    period = period_at(datetime(2026, 2, 3, tzinfo=UTC), "UTC")
+    assert [months_before(period, count) for count in (0, 1, 2, 26)] == [
+        "2026-02",
+        "2026-01",
+        "2025-12",
+        "2023-12",
+    ]
