@@ -35,6 +35,7 @@ from jotunheim.cli import (
     snapshots,
     template_groups,
     templates,
+    usage,
     webhooks,
 )
 from jotunheim.cli.asking import typed
@@ -62,6 +63,7 @@ for server_command in (configure, *server_requests.COMMANDS):
 for name, node_command in node_requests.COMMANDS.items():
     nodes.app.command(name)(node_command)
 servers.app.command("import")(imports.import_)
+servers.app.command()(usage.usage)
 nodes.app.command()(imports.unmanaged)
 for name, group in (
     ("db", database.app),
@@ -75,6 +77,7 @@ for name, group in (
     ("template-group", template_groups.app),
     ("pool", pools.app),
     ("server", servers.app),
+    ("usage", usage.app),
     ("iso", isos.app),
     ("snapshot", snapshots.app),
     ("backup", backups.app),

@@ -24,6 +24,7 @@ from jotunheim.cli.options import (
     parse_size,
 )
 from jotunheim.cli.output import Document, print_json, print_lines
+from jotunheim.cli.usage import parse_policy
 
 _OPTIONS = {
     "name": "--name",
@@ -56,6 +57,7 @@ _OPTIONS = {
     "limits.snapshots": "--snapshot-limit",
     "limits.backups": "--backup-limit",
     "limits.traffic_bytes": "--traffic-limit",
+    "limits.traffic_policy": "--traffic-policy",
     "limits.rate_bytes_per_second": "--rate-limit",
     "expires_in_seconds": "--expires-in",
     "protected": "--protected",
@@ -158,7 +160,13 @@ def configure(
         str | None, typer.Option(metavar="N|unlimited", help="Backups it may have.")
     ] = None,
     traffic_limit: Annotated[
-        str | None, typer.Option(metavar="SIZE|unlimited", help="Traffic it may cause.")
+        str | None, typer.Option(metavar="SIZE|unlimited", help="Traffic it may cause in a month.")
+    ] = None,
+    traffic_policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT=ACTION,…|default", help="What follows: 80=notify,100=throttle:1MiB,120=suspend."
+        ),
     ] = None,
     rate_limit: Annotated[
         str | None, typer.Option(metavar="SIZE|unlimited", help="Network rate a second that --rate may set.")
@@ -217,7 +225,11 @@ def configure(
             "agent": agent,
             "anti_spoofing": anti_spoofing,
             "labels": None if labels is None else parse_pairs("--label", labels),
-            "limits": _limits(snapshot_limit, backup_limit, traffic_limit, rate_limit) or None,
+            "limits": {
+                **_limits(snapshot_limit, backup_limit, traffic_limit, rate_limit),
+                **({} if traffic_policy is None else {"traffic_policy": parse_policy(traffic_policy)}),
+            }
+            or None,
             "protected": protected,
             "addresses": given(
                 {"ipv4": ipv4, "ipv6": ipv6, "ipv6_prefixes": ipv6_prefixes, "explicit": address or None}

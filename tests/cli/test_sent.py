@@ -90,6 +90,7 @@ def test_configure_sends_every_field_and_nothing_else(api: Recorder) -> None:
         *("--nameserver", "10.0.0.1", "--search-domain", "", "--boot-order", "scsi0,net0", "--no-agent"),
         *("--label", "env=ci", "--external-id", "e", "--snapshot-limit", "3", "--backup-limit", "unlimited"),
         *("--traffic-limit", "1TiB", "--rate-limit", "1GiB", "--expires-in", "2h", "--unprotected"),
+        *("--traffic-policy", "80=notify, 100=throttle:1MiB,120=suspend"),
         *("--restart", "if_needed", "--check"),
     )
     assert (method, path) == ("PATCH", f"{BASE}?check=true")
@@ -121,6 +122,11 @@ def test_configure_sends_every_field_and_nothing_else(api: Recorder) -> None:
             "backups": None,
             "traffic_bytes": 2**40,
             "rate_bytes_per_second": 2**30,
+            "traffic_policy": [
+                {"percent": 80, "action": "notify"},
+                {"percent": 100, "action": "throttle", "rate_bytes_per_second": 2**20},
+                {"percent": 120, "action": "suspend"},
+            ],
         },
         "expires_in_seconds": 7200,
         "protected": False,

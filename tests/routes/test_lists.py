@@ -19,6 +19,7 @@ from jotunheim.data.fields import View
 from jotunheim.data.job import JobStatus
 from jotunheim.data.server.iso import IsoView
 from jotunheim.data.server.status import ServerStatus
+from jotunheim.data.server.traffic import ServerUsage
 from jotunheim.data.server.view import SnapshotView
 from jotunheim.exceptions.model import DataValidationError
 from jotunheim.repositories.peewee.accounts import Role, Token, User
@@ -36,6 +37,7 @@ from jotunheim.repositories.peewee.pve_tasks import PveTask
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.repositories.peewee.sessions import Session
 from jotunheim.repositories.peewee.ssh_keys import SshKey
+from jotunheim.repositories.peewee.traffic import TrafficPeriod
 from jotunheim.repositories.peewee.webhooks import Webhook, WebhookDelivery, WebhookEvent
 from jotunheim.routes import api_admin, api_auth, api_client
 from jotunheim.routes.call import Call, Context, ListQuery
@@ -107,6 +109,7 @@ FILTERS: dict[str, dict[str, tuple[Any, int]]] = {
                        "owner_id": (2, 12), "node_id": (4, 1), "storage": ("st3", 1), "kept": (True, 0)},
     "/admin/orphans": {"node_id": (4, 1), "kind": ("disk", 1), "vmid": (903, 1), "storage": ("st3", 1),
                        "protected": (True, 1)},
+    "/admin/usage": {"period": ("2020-01", 0), "owner_id": (2, 12), "server_id": (uuid.UUID(int=4), 1)},
     "/admin/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1), "user_id": (1, 0), "mine": (True, 12)},
     "/client/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1)},
     "/admin/users": {"email": ("U3@example.com", 1), "role": ("r3", 1), "disabled": (True, 0)},
@@ -140,7 +143,7 @@ ASKED_FROM_NODES = {UnmanagedList}
 PAGED = [
     operation
     for operation in FOUND
-    if operation.query is not EventQuery and operation.answer not in (UsageList, AuditList)
+    if operation.query is not EventQuery and operation.answer not in (UsageList, ServerUsage, AuditList)
 ]
 LISTS = [operation for operation in PAGED if operation.answer not in ASKED_FROM_NODES]
 each_list = pytest.mark.parametrize("operation", LISTS, ids=lambda operation: operation.path)
@@ -195,6 +198,10 @@ class Store:
             id=uuid.UUID(int=number + 1), vmid=1000 + number, name=f"s{number}", hostname="h", owner=self.owner,
             node=node, template=template, cpu=1, memory_bytes=1, status=ServerStatus.READY, external_id=f"e{number}",
             expires_at=now(), network={"vlan": 1},
+        )  # fmt: skip
+        TrafficPeriod.create(
+            server_id=server.id, period=f"{now():%Y-%m}", server_name=server.name, owner_id=self.owner.id,
+            in_bytes=number, out_bytes=100 - number,
         )  # fmt: skip
         Ruleset.create(name=f"w{number}")
         Role.create(name=f"r{number}", admin=False, permissions=[])

@@ -28,6 +28,12 @@ from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.repositories.peewee.sessions import Session
 from jotunheim.repositories.peewee.ssh_keys import SshKey
+from jotunheim.repositories.peewee.traffic import (
+    TrafficHistory,
+    TrafficMeter,
+    TrafficPeriod,
+    TrafficThreshold,
+)
 from jotunheim.repositories.peewee.webhooks import Webhook, WebhookDelivery
 from jotunheim.routes.operation import Operation
 from jotunheim.services.accounts import login
@@ -78,7 +84,17 @@ class World:
             template=Template.get(), cpu=1, memory_bytes=2**30, disk_bytes=2**30, status="ready", external_id=f"{self._mark(user)}-{self.count}",
         )  # fmt: skip
         Label.attach(server, {"owned": self._mark(user)})
+        self._traffic(server)
         return server
+
+    @staticmethod
+    def _traffic(server: Server) -> None:
+        """What a server has moved, and a threshold that it has passed."""
+        month = f"{now():%Y-%m}"
+        TrafficMeter.begin(server)
+        TrafficPeriod.begin(server, month)
+        TrafficHistory.add(now(), {server.id: (5, 5)})
+        TrafficThreshold.create(server=server, period=month, percent=80, action="notify")
 
     def job(self, server: Server, **columns: Any) -> Job:
         """A failed job on a server that its owner asked for, or another one; with an event, a step and a task."""
