@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,3 +218,31 @@ def test_more_traffic_lets_thresholds_be_passed_again(service: Service, sandbox:
     assert (credited["credit_bytes"], credited["in_bytes"] // GB) == (2 * GB, 3)
     wait_for(lambda: server.told()[3:] == ["quota.reset"], "the end of the throttle", seconds=60)
     service.refused(f"servers/{server.id}/usage/credit", {"bytes": 0})
+
+
+def test_workers_that_count_at_once_and_die_tell_of_a_threshold_once(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    settings = {"JOTUNHEIM_DRIFT_SECONDS": "0.5"}
+    with Service.start(tmp_path / "state", settings=settings) as service:
+        service.add_infrastructure(sandbox)
+        policy = [
+            {"percent": 50, "action": "throttle", "rate_bytes_per_second": 3 * 2**20},
+            {"percent": 100, "action": "suspend"},
+        ]
+        server = Metered(service, sandbox, "workers", traffic_bytes=10 * GB, traffic_policy=policy)
+        service.start_worker()
+        server.move(6 * GB)
+        wait_for(lambda: server.told(), "the threshold", seconds=60)
+        for worker in list(service.workers):
+            service.kill_worker(worker)  # in the middle of whatever
+        server.move(12 * GB)
+        for _ in range(2):
+            service.start_worker()
+        wait_for(lambda: server.shown["suspended"], "the suspension", seconds=60)
+        wait_for(lambda: server.rate == "3", "the throttle", seconds=60)
+        wait_for(lambda: not server.is_running, "the stop", seconds=60)
+        assert server.in_gb == 12
+        assert server.told() == ["quota.exceeded"] * 2
+        jobs = service.read(f"jobs?server_id={server.id}&requested_by=quota")["jobs"]
+        assert sorted(job["type"] for job in jobs) == ["server.configure", "server.suspend"]

@@ -15,6 +15,8 @@ from jotunheim.repositories.proxmox.client import ProxmoxClient, api_path
 
 _UUID = re.compile(r"(?:^|,)uuid=([0-9A-Fa-f-]{36})(?:,|$)")
 _NOT_THERE = 500
+MAX_PID = 2**22
+"""Of Linux, see proc(5)."""
 MAX_COUNTED = 2**53
 Found = TypeVar("Found")
 
@@ -49,6 +51,7 @@ class Counters:
     """What a VM's process has counted since it began; it counts from 0."""
 
     pid: int | None
+    """None: it is not told."""
     uptime_seconds: int
     in_bytes: int
     out_bytes: int
@@ -64,7 +67,6 @@ class Vm:
     memory_bytes: int
     template: bool
     counters: Counters | None = None
-    """None: it does not run."""
 
 
 @dataclass(frozen=True)
@@ -222,24 +224,19 @@ def _vms(client: ProxmoxClient, node: str) -> dict[int, Vm]:
 
 
 def counters(vm: Mapping[str, Any]) -> Counters | None:
-    """The counters in a VM's status, or in its entry of a node's list; None: it does not run.
-
-    Raises:
-        ValueError: they are no numbers.
-    """
+    """The counters in a VM's status, or in its entry of a node's list; None: it does not run, or tells nonsense."""
     if vm.get("status") != "running":
         return None
-    pid = vm.get("pid")
-    return Counters(
-        pid=None if pid is None else int(pid),
-        uptime_seconds=int(vm.get("uptime") or 0),
-        in_bytes=_counted(vm.get("netin")),
-        out_bytes=_counted(vm.get("netout")),
-    )
+    try:
+        pid = int(vm.get("pid") or 0)
+        uptime, netin, netout = (_counted(vm.get(name)) for name in ("uptime", "netin", "netout"))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return Counters(pid if 0 < pid <= MAX_PID else None, uptime, netin, netout)
 
 
 def _counted(value: Any) -> int:
-    """A counter that can be added to others: no node has moved more bytes since it began."""
+    """A number that can be added to others: no node has moved more bytes since it began."""
     return min(max(int(value or 0), 0), MAX_COUNTED)
 
 

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from jotunheim.repositories.proxmox.facts import Counters, counters
 from jotunheim.services.traffic.counters import Moved, Reading, moved
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -171,3 +173,20 @@ def test_nothing_is_counted_twice_and_only_what_went_unread_is_missing(events: l
 def test_no_jump_of_our_clock_makes_or_loses_traffic(events: list[tuple[str, int]]) -> None:
     vm = happen(events)
     assert vm.true - vm.lost <= vm.recorded <= vm.true
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ({"status": "running", "pid": 7, "uptime": 60, "netin": 5, "netout": 6}, Counters(7, 60, 5, 6)),
+        ({"status": "running", "pid": "7", "uptime": 60.9, "netin": "5"}, Counters(7, 60, 5, 0)),
+        ({"status": "running", "pid": 10**12, "netin": 10**30, "netout": -5}, Counters(None, 0, 2**53, 0)),
+        ({"status": "running", "netin": "many"}, None),
+        ({"status": "running", "netin": float("inf")}, None),
+        ({"status": "running", "uptime": []}, Counters(None, 0, 0, 0)),
+        ({"status": "running", "uptime": [1]}, None),
+        ({"status": "stopped", "netin": 5}, None),
+    ],
+)
+def test_what_a_node_tells_is_read_or_left_alone(told: dict[str, Any], read: Counters | None) -> None:
+    assert counters(told) == read
