@@ -34,7 +34,9 @@ def test_everything_that_is_told(server: ScriptedServer) -> None:
     found = told(server, NODES, VMS, STATUS, STORAGE, BRIDGES, DISKS)
     assert found.peers == {"pve1", "pve2"}
     assert found.load == facts.Load("8.4.1", 8, 0.25, 64 * 2**30, 2**30)
-    assert found.vms[100] == facts.Vm(100, "a", running=True, memory_bytes=2**30, template=False)
+    seen = facts.Counters(None, 0, 0, 0)
+    assert found.vms[100] == facts.Vm(100, "a", True, 2**30, False, seen)
+    assert found.vms[101].counters is None
     assert found.vms[101].template
     assert found.storages == [facts.StorageFacts("s", "dir", ["images", "iso"], False, False, 100, 40)]
     assert found.bridges == ["vmbr0", "vmbr1"]
