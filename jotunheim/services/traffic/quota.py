@@ -147,10 +147,9 @@ def decide(server: Server, settings: Settings) -> Standing:
     standing = standings([server], settings)[server.id]
     if not _is_news(server, standing):
         return standing
-    told = [(RESET, _of_end(standing, row)) for row in standing.over[:1]]
-    for row in standing.over:
+    new, gone, over, throttle = standing.new, standing.gone, standing.over, standing.throttle
+    for row in over:
         row.end()
-    new, gone, throttle = standing.new, standing.gone, standing.throttle
     for row in gone:
         row.forget()
     for threshold in new:
@@ -159,13 +158,11 @@ def decide(server: Server, settings: Settings) -> Standing:
         )
     if throttle != server.throttle_bytes_per_second:
         server.throttle(throttle)
-    told += [(RESET, f"{row.percent} % of its traffic is not used up any more.") for row in gone[:1]]
-    told += [
-        (WARNED if each.action is ThresholdAction.NOTIFY else EXCEEDED, _of_threshold(standing, each))
-        for each in new
-    ]
-    for kind, message in told:
-        _tell(server, kind, message)
+    if over or gone:
+        _tell(server, standing, RESET, _of_end(standing, [*over, *gone]), {})
+    for threshold in new:
+        kind = WARNED if threshold.action is ThresholdAction.NOTIFY else EXCEEDED
+        _tell(server, standing, kind, _of_threshold(standing, threshold), threshold.model_dump(mode="json"))
     return standings([server], settings)[server.id]
 
 
@@ -182,11 +179,24 @@ def _is_news(server: Server, standing: Standing) -> bool:
     return bool(differs or standing.new or standing.gone or standing.over)
 
 
-def _tell(server: Server, kind: str, message: str) -> None:
+def _tell(
+    server: Server, standing: Standing, kind: str, message: str, threshold: Mapping[str, object]
+) -> None:
     """Record an event about a server's traffic, in the transaction of what it tells of."""
+    data = {
+        "period": standing.period.name,
+        "counted_bytes": standing.counted_bytes,
+        "limit_bytes": standing.limit_bytes,
+        **threshold,
+    }
     records.record(
         records.Event(
-            kind, source=records.WORKER, resource_type="server", resource_id=server.id, message=message
+            kind,
+            source=records.WORKER,
+            resource_type="server",
+            resource_id=server.id,
+            message=message,
+            after=data,
         )
     )
 
@@ -202,8 +212,11 @@ def _of_threshold(standing: Standing, threshold: Threshold) -> str:
             return f"{used}: it is suspended."
 
 
-def _of_end(standing: Standing, row: TrafficThreshold) -> str:
-    return f"{standing.period.name} has begun: what {row.period} brought about ends."
+def _of_end(standing: Standing, ended: Sequence[TrafficThreshold]) -> str:
+    months = sorted({row.period for row in ended} - {standing.period.name})
+    if months:
+        return f"{standing.period.name} has begun: what {', '.join(months)} brought about ends."
+    return f"{min(row.percent for row in ended)} % of its traffic is not used up any more."
 
 
 def _default(settings: Settings) -> list[Threshold]:
