@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import Run, remote
+from tests.cli.conftest import run as run  # a fixture
 from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -218,6 +220,58 @@ def test_more_traffic_lets_thresholds_be_passed_again(service: Service, sandbox:
     assert (credited["credit_bytes"], credited["in_bytes"] // GB) == (2 * GB, 3)
     wait_for(lambda: server.told()[3:] == ["quota.reset"], "the end of the throttle", seconds=60)
     service.refused(f"servers/{server.id}/usage/credit", {"bytes": 0})
+
+
+@pytest.mark.parametrize(
+    ("policy", "field"),
+    [
+        ([{"percent": 0, "action": "notify"}], "limits.traffic_policy.0.percent"),
+        ([{"percent": 80, "action": "shout"}], "limits.traffic_policy.0.action"),
+        ([{"percent": 80, "action": "throttle"}], "limits.traffic_policy.0.rate_bytes_per_second"),
+        (
+            [{"percent": 80, "action": "notify", "rate_bytes_per_second": 5000}],
+            "limits.traffic_policy.0.rate_bytes_per_second",
+        ),
+        ([{"percent": 80, "action": "notify"}] * 2, "limits.traffic_policy"),
+        ([{"percent": n, "action": "notify"} for n in range(1, 18)], "limits.traffic_policy"),
+        ("80=notify", "limits.traffic_policy"),
+    ],
+)
+def test_a_bad_policy_is_refused_and_named(service: Service, policy: Any, field: str) -> None:
+    asked = {
+        "name": "quota-bad",
+        "template_id": service.ids["template"],
+        "limits": {"traffic_policy": policy},
+    }
+    status, error = service.refused("servers", asked)
+    assert (status, [problem["field"] for problem in error["details"]]) == (422, [field])
+
+
+def test_traffic_is_shown_and_credited_on_the_command_line(
+    service: Service, sandbox: Sandbox, run: Run
+) -> None:
+    server = Metered(service, sandbox, "typed")
+    ask = remote(service)
+    policy = ("--traffic-limit", "4GiB", "--traffic-policy", "80=notify,120=throttle:2MiB")
+    assert run("server", "configure", "quota-typed", *policy, **ask).status == 0
+    server.count(3 * 2**30, 2**29)
+    shown = run("server", "usage", "quota-typed", **ask).out
+    for part in ("3 GiB", "512 MiB", "4 GiB", "80 %: notify, since", "120 %: throttle to 2 MiB/s"):
+        assert part in shown
+    document = run("server", "usage", "quota-typed", "--by-days", "--json", **ask).document
+    assert (document["resolution_seconds"], len(document["history"])) == (86_400, 1)
+    assert "3 GiB" in run("server", "usage", "quota-typed", "--by-hours", **ask).out
+    assert run("server", "usage", "quota-typed", "--by-hours", "--by-days", **ask).status == 2
+    listed = run("usage", "list", "--sort", "-in_bytes", "--json", **ask).document["usage"]
+    assert {"quota-typed"} <= {row["server_name"] for row in listed}
+    assert run("usage", "list", "--month", "2020-01", "--json", **ask).document == {"usage": []}
+    assert run("usage", "list", "--month", "2020", **ask).status == 1
+    credited = run("usage", "credit", "quota-typed", "1GiB", "--json", **ask).document["usage"]
+    assert credited["credit_bytes"] == 2**30
+    everything = run("usage", "credit", "quota-typed", "--json", **ask).document["usage"]
+    assert everything["counted_bytes"] == 0
+    run("server", "configure", "quota-typed", "--traffic-policy", "default", **ask)
+    assert server.shown["limits"]["traffic_policy"] is None
 
 
 def test_workers_that_count_at_once_and_die_tell_of_a_threshold_once(

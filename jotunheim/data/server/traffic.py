@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from jotunheim.data.fields import Shape, View
 
@@ -37,14 +37,16 @@ class Threshold(Shape):
     percent: int = Field(ge=1, le=1000)
     """Of `limits.traffic_bytes`."""
     action: Annotated[ThresholdAction, Field(strict=False)]
-    rate_bytes_per_second: int | None = Field(default=None, ge=1000, le=10**12)
+    rate_bytes_per_second: int | None = Field(default=None, ge=1000, le=10**12, validate_default=True)
     """Of `throttle`: what the network device is held to, in each direction."""
 
-    @model_validator(mode="after")
-    def _rate_of_throttle(self) -> "Threshold":
-        if (self.action is ThresholdAction.THROTTLE) != (self.rate_bytes_per_second is not None):
-            raise ValueError("rate_bytes_per_second belongs to the action throttle, and to no other")
-        return self
+    @field_validator("rate_bytes_per_second")
+    @classmethod
+    def _belongs_to_throttle(cls, value: int | None, info: ValidationInfo) -> int | None:
+        action = info.data.get("action")
+        if action is not None and (action is ThresholdAction.THROTTLE) != (value is not None):
+            raise ValueError("belongs to the action throttle, and to no other")
+        return value
 
     @property
     def key(self) -> tuple[int, ThresholdAction]:

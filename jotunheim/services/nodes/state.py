@@ -1,16 +1,15 @@
 """Shows what nodes told: their state, how much of them is given away, their storages, and how they were used."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from jotunheim.data.node.state import NodeStateView, NodeStatus, StorageView, SyncError, UsageView
 from jotunheim.data.paging import Page, Paged
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.node_state import RESOLUTIONS, NodeState, NodeStorage, NodeUsage
 from jotunheim.repositories.peewee.paging import narrowed, paginate
+from jotunheim.services.history import span
 from jotunheim.services.proxmox import capacity
 from jotunheim.services.proxmox.capacity import Room
 
@@ -40,23 +39,8 @@ def list_storages(node: Node, page: Page, wanted: Mapping[str, Any]) -> Paged[St
 def usage(
     node: Node, resolution_seconds: int, since: datetime | None, until: datetime | None
 ) -> list[UsageView]:
-    """How a node was used.
-
-    Args:
-        resolution_seconds: what one entry stands for; one of `RESOLUTIONS`.
-        since, until: the time that is wanted; None: as far back as it is kept, and up to now.
-
-    Raises:
-        DataValidationError: there is no such resolution, or the time ends before it begins.
-    """
-    kept = RESOLUTIONS.get(resolution_seconds)
-    if kept is None:
-        said = f"must be one of {', '.join(map(str, RESOLUTIONS))}"
-        raise DataValidationError([FieldProblem("resolution_seconds", said)])
-    until = until or now() + timedelta(seconds=1)
-    since = since or until - kept
-    if since >= until:
-        raise DataValidationError([FieldProblem("since", "must be before until")])
+    """How a node was used; arguments and errors as of `history.span`."""
+    since, until = span(RESOLUTIONS, resolution_seconds, since, until)
     return [
         UsageView(
             at=entry.at,

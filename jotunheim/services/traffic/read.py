@@ -13,11 +13,11 @@ from jotunheim.data.server.traffic import (
     TrafficPoint,
     UsageView,
 )
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.peewee.database import now, previewed
 from jotunheim.repositories.peewee.paging import narrowed, paginate
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.traffic import RESOLUTIONS, TrafficHistory, TrafficMeter, TrafficPeriod
+from jotunheim.services.history import span
 from jotunheim.services.traffic import quota
 from jotunheim.services.traffic.periods import period_at
 from jotunheim.settings import Settings
@@ -70,23 +70,8 @@ def usage(server: Server, settings: Settings) -> UsageView:
 def history(
     server: Server, resolution_seconds: int, since: datetime | None, until: datetime | None
 ) -> list[TrafficPoint]:
-    """What a server has moved, the oldest first.
-
-    Args:
-        resolution_seconds: what one entry stands for; one of `RESOLUTIONS`.
-        since, until: the time that is wanted; None: as far back as it is kept, and up to now.
-
-    Raises:
-        DataValidationError: there is no such resolution, or the time ends before it begins.
-    """
-    kept = RESOLUTIONS.get(resolution_seconds)
-    if kept is None:
-        said = f"must be one of {', '.join(map(str, RESOLUTIONS))}"
-        raise DataValidationError([FieldProblem("resolution_seconds", said)])
-    until = until or now()
-    since = since or until - kept
-    if since >= until:
-        raise DataValidationError([FieldProblem("since", "must be before until")])
+    """What a server has moved, the oldest first; arguments and errors as of `history.span`."""
+    since, until = span(RESOLUTIONS, resolution_seconds, since, until)
     return [
         TrafficPoint(at=entry.at, in_bytes=entry.in_bytes, out_bytes=entry.out_bytes)
         for entry in TrafficHistory.between(server, resolution_seconds, since, until)
