@@ -39,6 +39,10 @@ class TrafficMeter(Table):
     out_bytes = BigIntegerField(default=0)
     read_at = UtcField(null=True)
     """When the answer was there."""
+    ended_node_id = IntegerField(null=True)
+    """Of the process before, to know late readings of it; None: there was none."""
+    ended_pid = IntegerField(null=True)
+    ended_uptime_seconds = BigIntegerField(default=0)
 
     class Meta:
         table_name = "traffic_meter"
@@ -58,8 +62,8 @@ class TrafficMeter(Table):
     def put(cls, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write down how far counters were read; rows with all columns."""
         if rows:
-            kept = [cls.node_id, cls.pid, cls.uptime_seconds, cls.in_bytes, cls.out_bytes, cls.read_at]
-            cls.insert_many(rows).on_conflict(conflict_target=[cls.server], preserve=kept).execute()
+            told = [field for field in cls._meta.sorted_fields if field is not cls.server]
+            cls.insert_many(rows).on_conflict(conflict_target=[cls.server], preserve=told).execute()
 
     @classmethod
     def read_when(cls, server: Server) -> datetime | None:

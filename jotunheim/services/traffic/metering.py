@@ -21,7 +21,7 @@ from jotunheim.repositories.peewee.traffic import (
     TrafficThreshold,
 )
 from jotunheim.repositories.proxmox.facts import Counters
-from jotunheim.services.traffic.counters import Moved, Reading, moved
+from jotunheim.services.traffic.counters import Moved, Process, Reading, grown, moved
 from jotunheim.services.traffic.periods import months_before, period_at
 from jotunheim.settings import Settings
 
@@ -30,6 +30,8 @@ UNBUILT = frozenset({ServerStatus.BUILDING, ServerStatus.BUILD_FAILED})
 TRIES = 3
 Told = tuple[Server, Counters]
 """A server, and what its VM's process has counted."""
+Difference = Callable[[Reading, Reading, datetime, Process | None], Moved | None]
+"""What is counted between two readings: see `counters.moved`."""
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +49,22 @@ def record(node: Node, told: Mapping[int, Counters], asked_at: datetime, setting
         return [(server, told[server.vmid]) for server in there if server.status not in UNBUILT]
 
     if told:
-        _record(node, found, asked_at, settings)
+        _record(node, found, moved, asked_at, settings)
 
 
 def record_one(
     server_id: uuid.UUID, node: Node, told: Counters, asked_at: datetime, settings: Settings
 ) -> None:
-    """Count what one server has moved, whose VM was seen to be ours. The rest as `record`."""
+    """Count what one server has moved, as a job has seen it, whose VM is proved to be ours. The rest as `record`.
+
+    It may be told long after it was seen. So it counts only if it is of the process that is known, or of the first one.
+    """
 
     def found() -> list[Told]:
         server: Server | None = Server.get_or_none(Server.id == server_id)
         return [] if server is None else [(server, told)]
 
-    _record(node, found, asked_at, settings)
+    _record(node, found, _goes_on, asked_at, settings)
 
 
 def prune(settings: Settings) -> None:
@@ -70,11 +75,17 @@ def prune(settings: Settings) -> None:
         log.info("%s entries about old traffic are gone.", count)
 
 
-def _record(node: Node, find: Callable[[], Sequence[Told]], asked_at: datetime, settings: Settings) -> None:
+def _record(
+    node: Node,
+    find: Callable[[], Sequence[Told]],
+    difference: Difference,
+    asked_at: datetime,
+    settings: Settings,
+) -> None:
     def work() -> None:
         if Node.hold(node.id):
             with unique("Somebody counts the same."):
-                _count(node, find(), asked_at, settings)
+                _count(node, find(), difference, asked_at, settings)
 
     for _ in range(TRIES):
         try:
@@ -85,18 +96,26 @@ def _record(node: Node, find: Callable[[], Sequence[Told]], asked_at: datetime, 
     log.warning("Node %s is counted with its next reading.", node.name)
 
 
-def _count(node: Node, told: Sequence[Told], asked_at: datetime, settings: Settings) -> None:
+def _goes_on(before: Reading, current: Reading, _clock: datetime, _ended: Process | None) -> Moved | None:
+    if before.node_id is None:
+        return Moved(current.in_bytes, current.out_bytes)
+    return grown(before, current)
+
+
+def _count(
+    node: Node, told: Sequence[Told], difference: Difference, asked_at: datetime, settings: Settings
+) -> None:
     meters, read_at = TrafficMeter.hold(server for server, _ in told), now()
     rows, gained = [], []
     for server, counters in told:
         current = _reading(node, counters, asked_at, read_at)
         meter = meters.get(server.id)
         if meter is not None:
-            since = moved(_of(meter), current, read_at)
+            since = difference(_of(meter), current, read_at, _ended(meter))
             if since is None:
                 continue
             gained.append((server, since))
-        rows.append(_row(server, current))
+        rows.append(_row(server, current, meter))
     TrafficMeter.put(rows)
     _add(
         [(server, since) for server, since in gained if since.in_bytes or since.out_bytes], read_at, settings
@@ -132,7 +151,16 @@ def _of(meter: TrafficMeter) -> Reading:
     )
 
 
-def _row(server: Server, reading: Reading) -> dict[str, object]:
+def _ended(meter: TrafficMeter) -> Process | None:
+    if meter.ended_node_id is None:
+        return None
+    return Process(meter.ended_node_id, meter.ended_pid, meter.ended_uptime_seconds)
+
+
+def _row(server: Server, reading: Reading, meter: TrafficMeter | None) -> dict[str, object]:
+    ended = _ended(meter) if meter else None
+    if meter is not None and (meter.node_id, meter.pid) != (reading.node_id, reading.pid):
+        ended = Process(meter.node_id, meter.pid, meter.uptime_seconds)
     return {
         "server": server,
         "node_id": reading.node_id,
@@ -141,4 +169,7 @@ def _row(server: Server, reading: Reading) -> dict[str, object]:
         "in_bytes": reading.in_bytes,
         "out_bytes": reading.out_bytes,
         "read_at": reading.read_at,
+        "ended_node_id": ended.node_id if ended else None,
+        "ended_pid": ended.pid if ended else None,
+        "ended_uptime_seconds": ended.uptime_seconds if ended else 0,
     }

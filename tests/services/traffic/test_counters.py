@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from jotunheim.repositories.proxmox.facts import Counters, counters
-from jotunheim.services.traffic.counters import Moved, Reading, moved
+from jotunheim.services.traffic.counters import Moved, Process, Reading, moved
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 UNREAD = Reading(None, None, 0, 0, 0, None, None)
@@ -62,6 +62,21 @@ def test_what_is_counted_since_the_last_reading(current: Reading, counted: tuple
 
 def test_all_that_a_new_server_has_moved_is_counted() -> None:
     assert gained(UNREAD, reading(300, 40)) == (300, 40)
+
+
+ENDED = Process(1, 6, 5000)
+
+
+@pytest.mark.parametrize(
+    ("current", "counted"),
+    [
+        pytest.param(reading(9000, pid=6, uptime=5003, at=5), None, id="a clock that is ahead"),
+        pytest.param(reading(9000, pid=6, uptime=30, at=60), Moved(9000, 0), id="the number is used again"),
+        pytest.param(reading(9000, pid=6, uptime=9999, at=700), Moved(9000, 0), id="and that is seen late"),
+    ],
+)
+def test_late_readings_of_the_process_before_are_left_out(current: Reading, counted: Moved | None) -> None:
+    assert moved(BEFORE, current, NOON + timedelta(seconds=701), ENDED) == counted
 
 
 def test_after_our_clock_was_set_back_another_process_is_counted_at_once() -> None:

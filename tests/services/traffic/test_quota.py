@@ -175,6 +175,24 @@ def test_a_suspension_by_quota_stays_a_persons_once_a_person_wants_it(store: Set
     assert not current.suspended_by_quota
 
 
+def test_what_a_job_has_seen_counts_only_of_the_process_that_is_known(store: Settings) -> None:
+    node = add_node()
+    (server,) = add_servers(node)
+
+    def seen(in_bytes: int, pid: int, uptime: int) -> None:
+        later = database.now() + timedelta(seconds=30)  # by a clock that is ahead
+        metering.record_one(server.id, node, Counters(pid, uptime, in_bytes, 0), later, store)
+
+    seen(100, pid=1, uptime=10)
+    counted(node, [server], 150, store, pid=1, uptime=60)
+    seen(170, pid=1, uptime=70)
+    counted(node, [server], 5, store, pid=2, uptime=10)
+    seen(180, pid=1, uptime=75)  # told too late
+    seen(9, pid=3, uptime=5)  # not known yet
+    counted(node, [server], 8, store, pid=2, uptime=70)
+    assert totals() == {178}
+
+
 def test_a_server_that_was_there_before_is_counted_from_its_first_reading_on(store: Settings) -> None:
     node = add_node()
     (server,) = add_servers(node)

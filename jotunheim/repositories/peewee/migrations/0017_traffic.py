@@ -32,6 +32,9 @@ def up(migrator: Any, db: Any) -> None:
         in_bytes = BigIntegerField()
         out_bytes = BigIntegerField()
         read_at = BigIntegerField(null=True)
+        ended_node_id = IntegerField(null=True)
+        ended_pid = IntegerField(null=True)
+        ended_uptime_seconds = BigIntegerField()
 
         class Meta:
             database = db
