@@ -11,6 +11,8 @@ from functools import partial
 
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.data.server.traffic import Counted, Threshold, ThresholdAction
+from jotunheim.data.webhook.kinds import EventKind
+from jotunheim.repositories.peewee.announcements import announce
 from jotunheim.repositories.peewee.database import locking, now, transact
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
@@ -19,7 +21,8 @@ from jotunheim.services.audit import records
 from jotunheim.services.traffic.periods import Period, period_at
 from jotunheim.settings import Settings
 
-WARNED, EXCEEDED, RESET = "quota.warned", "quota.exceeded", "quota.reset"
+Told = tuple[EventKind, str, Threshold | None]
+"""An event, in words, and the threshold that it is about."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +161,8 @@ def decide(server: Server, settings: Settings) -> Standing:
         )
     if throttle != server.throttle_bytes_per_second:
         server.throttle(throttle)
-    if over or gone:
-        _tell(server, standing, RESET, _of_end(standing, [*over, *gone]), {})
-    for threshold in new:
-        kind = WARNED if threshold.action is ThresholdAction.NOTIFY else EXCEEDED
-        _tell(server, standing, kind, _of_threshold(standing, threshold), threshold.model_dump(mode="json"))
+    ended = [(EventKind.QUOTA_RESET, _of_end(standing, [*over, *gone]), None)] if over or gone else []
+    _tell(server, standing, [*ended, *((_kind(each), _of_threshold(standing, each), each) for each in new)])
     return standings([server], settings)[server.id]
 
 
@@ -179,26 +179,37 @@ def _is_news(server: Server, standing: Standing) -> bool:
     return bool(differs or standing.new or standing.gone or standing.over)
 
 
-def _tell(
-    server: Server, standing: Standing, kind: str, message: str, threshold: Mapping[str, object]
-) -> None:
-    """Record an event about a server's traffic, in the transaction of what it tells of."""
-    data = {
+def _tell(server: Server, standing: Standing, told: Sequence[Told]) -> None:
+    """Announce and record events about a server's traffic, in the transaction of what they tell of."""
+    about = {
         "period": standing.period.name,
         "counted_bytes": standing.counted_bytes,
         "limit_bytes": standing.limit_bytes,
-        **threshold,
     }
-    records.record(
-        records.Event(
-            kind,
-            source=records.WORKER,
-            resource_type="server",
-            resource_id=server.id,
-            message=message,
-            after=data,
+    events = [
+        (kind, message, about | (threshold.model_dump(mode="json") if threshold else {}))
+        for kind, message, threshold in told
+    ]
+    named = {"id": str(server.id), "name": server.name}
+    for kind, message, data in events:
+        announced = {"server": named, "message": message, **data}
+        announce(kind, owner_id=server.owner_id, resource=("server", server.id), data=announced)
+    for kind, message, data in events:  # last, for it locks the log
+        records.record(
+            records.Event(
+                kind,
+                source=records.WORKER,
+                resource_type="server",
+                resource_id=server.id,
+                message=message,
+                after=data,
+            )
         )
-    )
+
+
+def _kind(threshold: Threshold) -> EventKind:
+    is_warning = threshold.action is ThresholdAction.NOTIFY
+    return EventKind.QUOTA_WARNED if is_warning else EventKind.QUOTA_EXCEEDED
 
 
 def _of_threshold(standing: Standing, threshold: Threshold) -> str:

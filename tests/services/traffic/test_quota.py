@@ -1,5 +1,6 @@
 """Counting and deciding in a store: at once, again and again, and for many."""
 
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from jotunheim.repositories.peewee.traffic import (
     TrafficPeriod,
     TrafficThreshold,
 )
+from jotunheim.repositories.peewee.webhooks import Webhook, WebhookEvent
 from jotunheim.repositories.proxmox.facts import Counters
 from jotunheim.services.traffic import enforcement, metering, quota
 from jotunheim.services.traffic.periods import months_before, period_at
@@ -114,6 +116,22 @@ def test_many_servers_that_several_workers_count_at_once(either_store: Settings)
     assert enforcement.JOBS_PER_NODE <= len(jobs) <= 3 * enforcement.JOBS_PER_NODE
     assert len({job.server_id for job in jobs}) == len(jobs)
     assert enforcement.enforce(either_store) == []
+
+
+def test_webhooks_are_told_of_each_threshold_once_and_of_its_end(store: Settings) -> None:
+    node = add_node()
+    (server,) = add_servers(node)
+    Webhook.create(owner=server.owner_id, events=["*"], target="https://x")
+    counted(node, [server], 1100, store)
+    counted(node, [server], 1110, store, uptime=61)
+    server.change(limits={**server.limits, "traffic_bytes": None})
+    quota.review_node(node, store)
+    bodies = [
+        json.loads(event.owners_body) for event in WebhookEvent.select().order_by(WebhookEvent.created_at)
+    ]
+    assert [body["type"] for body in bodies] == ["quota.warned", "quota.exceeded", "quota.reset"]
+    assert [body["data"].get("percent") for body in bodies] == [80, 100, None]
+    assert {body["data"]["server"]["name"] for body in bodies} == {server.name}
 
 
 def test_who_is_locked_or_away_waits(store: Settings) -> None:
