@@ -3,6 +3,7 @@
 `roles/*/meta/argument_specs.yml` is the other side of each; a test holds the two against each other.
 """
 
+import uuid
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
@@ -263,12 +264,26 @@ def pve_restore(
     }
 
 
+def pve_restore_new(
+    server: Server, node: Node, volume: str, original_uuid: uuid.UUID, timeout_seconds: int
+) -> dict[str, Any]:
+    """Which backup the VM is made from; its disks go to the node's `vm_storage`."""
+    return {
+        "pve_restore_new_volume": volume,
+        "pve_restore_new_original_uuid": str(original_uuid),
+        "pve_restore_new_name": _names(server)[0],
+        "pve_restore_new_storage": node.vm_storage,
+        "pve_restore_new_timeout_seconds": timeout_seconds,
+    }
+
+
 def pve_delete(
     server: Server,
     node: Node,
     *,
     purge: bool,
     backups: bool,
+    kept_backups: Iterable[str] = (),
     is_elsewhere: bool = False,
     is_unmarked: bool = False,
 ) -> dict[str, Any]:
@@ -276,6 +291,7 @@ def pve_delete(
 
     Args:
         backups: they go as well.
+        kept_backups: volumes of those that stay nevertheless.
         is_elsewhere: some are on other storages than the node's `backup_storage`; then all are looked at.
         is_unmarked: a restore broke off, and may have left a VM without a mark.
     """
@@ -283,6 +299,7 @@ def pve_delete(
         {
             "pve_delete_purge": purge,
             "pve_delete_backups": backups,
+            "pve_delete_kept_backups": list(kept_backups),
             "pve_delete_backup_storage": None if is_elsewhere else node.backup_storage,
             "pve_delete_scratch_vmid": server.scratch_vmid,
             "pve_delete_is_unmarked": is_unmarked,
@@ -354,6 +371,8 @@ def _network(server: Server, node: Node, addresses: list[Address]) -> dict[str, 
     vlans = {address.pool.vlan for address in addresses if address.pool.vlan}
     if vlans:
         network["vlan"] = min(vlans)
+    elif server.restored_from:
+        network["vlan"] = 0  # the other server's need not be this one's
     if server.mac:
         network["mac"] = server.mac
     network |= server.network

@@ -60,6 +60,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "pve_restore": variables.pve_restore(
         "local:backup/x", "1", stop=True, destroy_snapshots=True, is_unmarked=False, timeout_seconds=60
     ),
+    "pve_restore_new": variables.pve_restore_new(SERVER, NODE, "local:backup/x", uuid.uuid4(), 60),
     "pve_delete": variables.pve_delete(SERVER, NODE, purge=True, backups=True),
     "pve_settle": variables.pve_settle(["UPID:pve1:0:0:0:qmstop:1000:root@pam:"], stop=True),
     "pve_adopt": variables.pve_adopt("", ""),

@@ -88,6 +88,12 @@ def _build(world: World, servers: Servers) -> str:
     return _job(world.service.create_server("new", **spec))
 
 
+def _build_from_kept(world: World, servers: Servers) -> str:
+    [backup] = world.service.read("backups?kept=true")["backups"]
+    spec = {"backup_id": backup["id"], "disk_bytes": 6 * GIB, "ssh_keys": [KEY], "addresses": {"ipv4": 2}}
+    return _job(world.service.ask("servers", {"name": "new", "password": "some-Passw0rd", **spec}))
+
+
 def _make_vm(world: World, servers: Servers) -> None:
     """A VM of somebody else, with an address of the pool."""
     vm = {
@@ -193,6 +199,12 @@ STRICT_WALL = {
 
 CASES = (
     Case("build", "server.build", _build),
+    Case(
+        "build from a backup",
+        "server.build",
+        _build_from_kept,
+        _done(_on("running", "/backups"), _on("running", "", None, "DELETE")),
+    ),
     Case("configure", "server.configure", _on("running", "", CHANGE, "PATCH")),
     Case("configure, guest", "server.configure", _on("running", "", FOR_THE_GUEST, "PATCH")),
     Case("configure, as recorded", "server.configure", _on("stopped", "/configure")),

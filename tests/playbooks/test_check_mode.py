@@ -66,6 +66,20 @@ def with_backup(sandbox: Sandbox, number: int) -> dict[str, Any]:
     return {"pve_restore_volume": made["volid"]}
 
 
+def others_backup(sandbox: Sandbox, number: int) -> dict[str, Any]:
+    """No server, and the backup of another one, which has more network devices."""
+    vmid = sandbox.own_server(50 + number, ipconfig1="ip=192.0.2.7/24", onboot="1")
+    with sandbox.client() as pve:
+        told = {"vmid": vmid, "storage": "local"}
+        pve.run("backup", "POST", "nodes/pve1/vzdump", timeout_seconds=10, **told)
+        [made] = pve.get("nodes/pve1/storage/local/content", content="backup", vmid=vmid)
+    return {
+        "pve_restore_new_volume": made["volid"],
+        "pve_restore_new_original_uuid": str(UUID(int=50 + number)),
+        "pve_restore_new_name": f"web-{number}",
+    }
+
+
 def with_locked_backup(sandbox: Sandbox, number: int) -> None:
     """One with a backup that is locked."""
     volume = with_backup(sandbox, number)["pve_restore_volume"]
@@ -235,6 +249,10 @@ CASES = {
     "backup_lock.yml": [Case(with_backup, BACKUP)],
     "backup_unlock.yml": [Case(with_locked_backup, BACKUP)],
     "backup_delete.yml": [Case(with_backup, BACKUP)],
+    "server_build_from_backup.yml": [
+        Case(others_backup),
+        Case(others_backup, CHANGE | {"pve_restore_new_storage": "vmstore", "pve_power_state": "stopped"}),
+    ],
     "backup_restore.yml": [
         Case(with_backup, NOTHING | {"pve_restore_id": "1", "pve_restore_stop": True}),
         Case(

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from jotunheim.exceptions.repository import ProxmoxRequestError
+from jotunheim.repositories.proxmox.configuration import archived_config
 from tests.playbooks.pve_playbooks import Playbooks, Sandbox
 from tests.playbooks.pve_plugins import MARK, UUID, Plugins
 from tests.support.processes import wait_for
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import destroy  # isort: skip
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.backups import archived_config  # isort: skip
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import scratch_uuid  # isort: skip
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm  # isort: skip
 

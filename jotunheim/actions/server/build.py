@@ -1,5 +1,8 @@
-"""Builds a server: clones its template, configures and starts the VM, and reads it back."""
+"""Builds a server: clones its template or restores a backup, configures and starts the VM, and reads it back."""
 
+from typing import Any
+
+from jotunheim.actions.backup.subject import run_seconds
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server import firewall
 from jotunheim.actions.server.playbook import (
@@ -12,13 +15,16 @@ from jotunheim.actions.server.playbook import (
 )
 from jotunheim.ansible import runner, variables
 from jotunheim.data.server.status import Power
+from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.addresses import Address
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
 
 PLAYBOOK = "server_build.yml"
+FROM_BACKUP = "server_build_from_backup.yml"
 
 
 def build(job: Job, context: ActionContext) -> None:
@@ -54,17 +60,40 @@ def preview(job: Job, context: ActionContext) -> None:
 
 
 def _run(job: Job, server: Server, addresses: list[Address], context: ActionContext) -> runner.HostResult:
+    restored = server.restored_from is not None
     given = {
         **variables.delegated_prefixes(addresses),  # a preview's are not recorded
         **firewall.render(server, addresses).variables,
-        **variables.pve_clone(server, server.node),
-        **variables.pve_config(server, server.node, addresses, password=password_of(job, server)),
+        **(_restored(server, context) if restored else variables.pve_clone(server, server.node)),
+        **variables.pve_config(
+            server,
+            server.node,
+            addresses,
+            password=password_of(job, server),
+            renew_password=restored,  # the backup has one of its own
+        ),
         **variables.pve_power("started" if server.start_after_build else "stopped"),
         **variables.pve_info(context.settings),
     }
     try:
-        return run_playbook(PLAYBOOK, job, server, context, given)
+        return run_playbook(
+            FROM_BACKUP if restored else PLAYBOOK,
+            job,
+            server,
+            context,
+            given,
+            timeout_seconds=run_seconds(context) if restored else None,
+        )
     except runner.TaskFailedError as error:
         if "taken_vmids" in error.result:
             raise VmidTakenError(server.vmid, error.result["taken_vmids"]) from None
         raise
+
+
+def _restored(server: Server, context: ActionContext) -> dict[str, Any]:
+    """The variables that make it from its backup."""
+    backup = Backup.with_node().where(Backup.id == server.restored_from).first()
+    if backup is None or backup.volume is None:
+        raise ServerDeploymentError("backup_not_found", "The backup that the server is made from is gone.")
+    timeout = context.settings.backup_timeout_seconds
+    return variables.pve_restore_new(server, server.node, backup.volume, backup.server_uuid, timeout)

@@ -19,6 +19,7 @@ from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.departure import forget
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.pve_tasks import PveTask
+from jotunheim.repositories.peewee.restores import has_broken_off
 from jotunheim.repositories.peewee.secrets import Secret
 from jotunheim.repositories.peewee.servers import Server
 
@@ -53,7 +54,9 @@ def take_back_build(job: Job, context: ActionContext) -> None:
         return
     given = {
         **_tasks(job, stop=True),
-        **variables.pve_delete(server, server.node, purge=True, backups=False),
+        **variables.pve_delete(
+            server, server.node, purge=True, backups=False, is_unmarked=has_broken_off(server)
+        ),
     }
     try:
         told = run_playbook(BUILD, job, server, context, given).results

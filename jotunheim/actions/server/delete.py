@@ -34,6 +34,7 @@ def delete(job: Job, context: ActionContext) -> None:
         purge=job.parameters["purge"],
         backups=job.parameters["backups"] == Backups.DELETE,
         is_unmarked=has_broken_off(server),
+        kept_backups=Backup.volumes_in_use(server),
         is_elsewhere=bool(Backup.storages_of(server) - {server.node.backup_storage}),
     )
     results = run_playbook(PLAYBOOK, job, server, context, given).results

@@ -1,6 +1,7 @@
 """What a caller asks for when creating a server."""
 
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
@@ -86,13 +87,16 @@ class ServerSpec(Shape):
     """Only nodes that have all of these labels."""
     template_group_id: Id | None = None
     """Instead of a template: whichever of the group is on the chosen node."""
+    backup_id: UUID | None = None
+    """Instead of a template: a backup of another server, which may be gone. The owner is then by default that one's."""
     template_id: Annotated[Id | None, Field(validate_default=True)] = None
     """One that belongs to a group stands for the group, unless `node_id` says which."""
-    cpu: Annotated[int, Field(ge=1, le=512)] = 1
-    """Cores."""
-    memory_bytes: Annotated[MebiBytes, Field(ge=16 * MIB)] = DEFAULT_MEMORY_BYTES
+    cpu: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Cores; None: 1, or as many as the backup says."""
+    memory_bytes: Annotated[MebiBytes, Field(ge=16 * MIB)] | None = None
+    """None: 1 GiB, or as much as the backup says."""
     disk_bytes: MebiBytes | None = None
-    """Size of the system disk; None: as large as the template's."""
+    """Size of the system disk; None: as large as the template's or the backup's."""
     addresses: AddressCounts = AddressCounts()
     ssh_keys: Annotated[list[SshPublicKey], Field(max_length=100)] | None = None
     ssh_key_ids: KeyIds | None = None
@@ -116,10 +120,11 @@ class ServerSpec(Shape):
 
     @field_validator("template_id")
     @classmethod
-    def _one_template(cls, value: int | None, info: ValidationInfo) -> int | None:
-        group_id = info.data.get("template_group_id")
-        if value is None and group_id is None:
-            raise ValueError("is missing; give it or template_group_id")
-        if value is not None and group_id is not None:
-            raise ValueError("must not be given together with template_group_id")
+    def _one_origin(cls, value: int | None, info: ValidationInfo) -> int | None:
+        others = ("template_group_id", "backup_id")
+        given = [name for name in others if info.data.get(name) is not None]
+        if value is None and not given:
+            raise ValueError(f"is missing; give it, {' or '.join(others)}")
+        if len(given) + (value is not None) > 1:
+            raise ValueError(f"must be the only one of template_id, {' and '.join(others)}")
         return value

@@ -73,7 +73,7 @@ class ServerView(View):
     node: NodeSummary
     location: LocationSummary
     template: TemplateSummary | None
-    """None: it was imported."""
+    """None: it was imported, or made from a backup."""
     imported: bool
     """Its VM was made by somebody else, and was not rebuilt since."""
     cpu: int

@@ -7,17 +7,20 @@ from jotunheim.exceptions.repository import BackupProtectedError
 from jotunheim.exceptions.service import ProtectedError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.services.backups import sources
 
 
 def start(job: Job) -> None:
-    """Record that the backup is being removed, unless it was locked while the job waited.
+    """Record that the backup is being removed, unless it was locked while the job waited, or is needed.
 
     Raises:
-        ProtectedError: it was.
+        ProtectedError: it was locked.
+        ConflictError: a server is being made from it.
     """
     backup = subject.load(job)
     if backup.locked:
         raise ProtectedError("The backup was locked meanwhile.", hint="Unlock it first.")
+    sources.assert_unread(backup)
     backup.mark_deleting()
 
 

@@ -10,6 +10,7 @@ from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.server.free_vmid import with_free_vmid
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.backups import sources
 from jotunheim.services.proxmox import vmids
 
 
@@ -22,8 +23,15 @@ def run(job: Job, context: ActionContext) -> None:
 
 
 def start(job: Job) -> None:
-    """Record that the server is being built, also when that is tried again."""
-    load(job).mark_building()
+    """Record that the server is being built, also when that is tried again; its backup has to stay until then.
+
+    Raises:
+        JotunheimError: the backup is gone, or about to go.
+    """
+    server = load(job)
+    if server.restored_from is not None:
+        sources.hold(server.restored_from)
+    server.mark_building()
 
 
 def fail(job: Job, error: JotunheimError) -> None:

@@ -128,6 +128,13 @@ class Backup(Versioned, Table):
         return {backup.storage for backup in query}
 
     @classmethod
+    def volumes_in_use(cls, server: Server) -> list[str]:
+        """The volumes of a server's backups that other servers are being made from."""
+        backups = list(cls.select().where(cls.server == server))
+        needed = {made.restored_from for made in Server.being_made_from(backup.id for backup in backups)}
+        return sorted(str(backup.volume) for backup in backups if backup.id in needed)
+
+    @classmethod
     def names_where(cls, condition: Any, limit: int) -> tuple[list[str], int]:
         """Ids of some backups that meet a condition, and how many there are."""
         query = cls.select(cls.id).where(condition).order_by(cls.created_at)

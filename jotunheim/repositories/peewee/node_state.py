@@ -171,6 +171,13 @@ class NodeStorage(Table):
         query = cls.select().join(Node).where(cls.node.in_(wanted) & (cls.name == Node.vm_storage))
         return {storage.node_id: storage for storage in query}
 
+    @classmethod
+    def sharing(cls, name: str, node_ids: Iterable[int]) -> list[Node]:
+        """Those of these nodes that have a storage of this name for backups, which nodes share."""
+        query: Any = cls.select(cls, Node).join(Node).where(cls.node.in_(list(node_ids)) & (cls.name == name))
+        rows = query.where(cls.shared & cls.active).order_by(Node.id)
+        return [row.node for row in rows if "backup" in row.content]
+
 
 class NodeUsage(Table):
     """How a node was used in one stretch of time: means over the syncs in it."""

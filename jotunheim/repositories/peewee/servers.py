@@ -87,7 +87,7 @@ class Server(Versioned, Table):
     node = ForeignKeyField(Node, backref="servers", on_delete="RESTRICT")
     node_id: int
     template = ForeignKeyField(Template, backref="servers", null=True, on_delete="RESTRICT")
-    """What it is rebuilt from; None: it was imported, and nobody has said."""
+    """What it is rebuilt from; None: it was imported or made from a backup, and nobody has said."""
     template_id: int | None
     imported = BooleanField(default=False)
     """Its VM was made by somebody else, and was not rebuilt since."""
@@ -131,6 +131,8 @@ class Server(Versioned, Table):
     """Where its disks are."""
     missing_since = UtcField(null=True)
     """Since when no node of its cluster has its VM, as far as syncs have seen."""
+    restored_from = UUIDField(null=True, index=True)
+    """Until it is built: the backup that it is made from."""
     scratch_vmid = IntegerField(null=True, unique=True)
     """While it is rebuilt: the VMID under which the new disk is made."""
     created_at = UtcField(default=now)
@@ -229,6 +231,12 @@ class Server(Versioned, Table):
         return {server.id for server in cls.select(cls.id).where(cls.id.in_(list(ids)))}
 
     @classmethod
+    def being_made_from(cls, backups: Iterable[uuid.UUID]) -> "list[Server]":
+        """The servers that are being made from these backups."""
+        being_made = cls.status == ServerStatus.BUILDING
+        return list(cls.select().where(cls.restored_from.in_(list(backups)) & being_made))
+
+    @classmethod
     def on(cls, node: Node) -> "list[Server]":
         """The servers of a node."""
         return list(cls.select().where(cls.node == node))
@@ -277,7 +285,7 @@ class Server(Versioned, Table):
 
     def mark_ready(self, power: Power, disk_bytes: int | None) -> None:
         """Build or rebuild are done; this is what was read back."""
-        self._move(ServerStatus.READY, power=power, disk_bytes=disk_bytes)
+        self._move(ServerStatus.READY, power=power, disk_bytes=disk_bytes, restored_from=None)
 
     def mark_build_failed(self) -> None:
         """The build ended without a server."""

@@ -68,8 +68,27 @@ def scratch_uuid(server_id: uuid.UUID) -> uuid.UUID:
     return uuid.uuid5(server_id, "jotunheim:rebuild")
 
 
+def archived_config(text: str) -> dict[str, Any]:
+    """The configuration in a backup, from the text of PVE's file; without snapshots.
+
+    Description lines are comments, in which PVE encodes colons and what is not ASCII.
+    """
+    config: dict[str, Any] = {}
+    notes = []
+    for line in text.splitlines():
+        if line.startswith("["):
+            break
+        if line.startswith("#"):
+            notes.append(unquote(line[1:]))
+        else:
+            key, colon, value = line.partition(":")
+            if colon:
+                config[key.strip()] = value.strip()
+    return config | {"description": "\n".join(notes)}
+
+
 def parse(config: Mapping[str, Any]) -> Configuration:
-    """What the answer of `GET …/config` says."""
+    """What the answer of `GET …/config`, or the configuration in a backup, says."""
     description = str(config.get("description", "")).rstrip()
     first, *rest = description.split("\n")
     marked = first.startswith(MARK)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from jotunheim.exceptions.repository import ProxmoxPermissionError
 from jotunheim.repositories.proxmox.client import ProxmoxClient, api_path
-from jotunheim.repositories.proxmox.configuration import Configuration, parse
+from jotunheim.repositories.proxmox.configuration import Configuration, archived_config, parse
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,12 @@ def guests(client: ProxmoxClient, node: str) -> list[Guest]:
         for entry in client.get(api_path("nodes", node, kind))
     ]
     return sorted(found, key=lambda guest: guest.vmid)
+
+
+def archived_configuration(client: ProxmoxClient, node: str, volume: str) -> Configuration:
+    """What the configuration in a backup says."""
+    text = client.get(api_path("nodes", node, "vzdump", "extractconfig"), volume=volume)
+    return parse(archived_config(str(text)))
 
 
 def vm_configuration(client: ProxmoxClient, node: str, vmid: int) -> Configuration:

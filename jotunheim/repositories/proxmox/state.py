@@ -21,6 +21,7 @@ def read(
     template_vmid: int | None = None,
     scratch_vmid: int | None = None,
     backup_storage: str | None = None,
+    backup_volume: str | None = None,
     firewall: bool = False,
 ) -> State:
     """What there is right now, by what it is called in errors.
@@ -32,6 +33,7 @@ def read(
         scratch_vmid: the VM beside which a rebuild makes the new disk.
         firewall: the VM's firewall is of matter too.
         backup_storage: where backups are that would go.
+        backup_volume: what the server is made from.
 
     Raises:
         ProxmoxRequestError: the node gives no usable answer.
@@ -47,6 +49,8 @@ def read(
         path = api_path("nodes", node, "storage", backup_storage, "content")
         listed = client.get(path, content="backup", vmid=vmid)
         found["backups"] = sorted([str(backup["volid"]), bool(backup.get("protected"))] for backup in listed)
+    if backup_volume is not None:
+        found["backup"] = _archived(client, node, backup_volume)
     return found
 
 
@@ -96,6 +100,15 @@ def _digest(client: ProxmoxClient, node: str, vmid: int) -> str | None:
         return str(client.get(api_path("nodes", node, "qemu", vmid, "config"))["digest"])
     except ProxmoxVmNotFoundError:
         return None
+
+
+def _archived(client: ProxmoxClient, node: str, volume: str) -> str | None:
+    """A digest of our own over the configuration in a backup; None: there is no such backup."""
+    try:
+        text = client.get(api_path("nodes", node, "vzdump", "extractconfig"), volume=volume)
+    except ProxmoxNotFoundError:
+        return None
+    return hashlib.sha256(str(text).encode()).hexdigest()
 
 
 def _in_use(client: ProxmoxClient, node: str, vmid: int) -> bool:

@@ -7,10 +7,12 @@ from jotunheim.data.job import JobType
 from jotunheim.data.server.change import ServerChange
 from jotunheim.data.server.requests import DeleteRequest, ProtectionRequest
 from jotunheim.data.server.spec import ServerSpec
+from jotunheim.repositories.proxmox.configuration import Configuration
 from jotunheim.routes.call import Call, CheckQuery, JobQuery, NoQuery, Reply
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import ServerListQuery
 from jotunheim.services import jobs
+from jotunheim.services.backups import sources
 from jotunheim.services.servers import configure, create, delete, read
 from jotunheim.services.servers.requests import Asked, find
 
@@ -30,11 +32,19 @@ def list_servers(call: Call[None, ServerListQuery]) -> Reply:
     return Reply(ServerList.model_validate({"servers": found.items, "meta": found.meta()}))
 
 
-@operations.job("/servers", JobType.BUILD, body=ServerSpec, answer=ServerCreated)
+def _archived(call: Call[ServerSpec, JobQuery]) -> Configuration | None:
+    if call.body.backup_id is None:
+        return None
+    return sources.look(call.body.backup_id, call.context.keyring, call.context.settings)
+
+
+@operations.job("/servers", JobType.BUILD, body=ServerSpec, answer=ServerCreated, prepare=_archived)
 def create_server(call: Call[ServerSpec, JobQuery]) -> Reply:
-    """Create a server: reserve what it needs and queue its build."""
+    """Create a server from a template or a backup: reserve what it needs and queue its build."""
     context = call.context
-    created = create.create_server(call.body, call.actor, context.settings, context.keyring, call.manner)
+    created = create.create_server(
+        call.body, call.actor, context.settings, context.keyring, call.manner, call.prepared
+    )
     answer = ServerCreated(
         server=created.view, job=jobs.view(created.job), root_password=created.root_password
     )

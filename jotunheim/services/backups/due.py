@@ -110,7 +110,8 @@ def _prune(found: BackupSchedule) -> Job | None:
             Keep.model_validate(schedule.keep),
             schedule.timezone,
         )
-        leaving = [backup for backup in backups if backup.taken_at not in staying]
+        needed = {server.restored_from for server in Server.being_made_from(backup.id for backup in backups)}
+        leaving = [backup for backup in backups if backup.taken_at not in staying and backup.id not in needed]
         if not leaving:
             schedule.note_pruning(None)
             return None

@@ -29,6 +29,7 @@ from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeStorage
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.services.backups import sources
 from jotunheim.services.servers import plans
 from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import (
@@ -162,10 +163,10 @@ def delete_backup(server: Server, backup: Backup, actor: Actor, manner: Manner) 
     Raises:
         LockedError: a job has the server.
         ProtectedError: the backup is locked.
-        ConflictError: the server is not ready.
+        ConflictError: the server is not ready, or another one is being made from the backup.
     """
     assert_free(server, RESTORABLE)
-    _assert_unlocked(backup)
+    _assert_removable(backup)
     job = enqueue(server, JobType.BACKUP_DELETE, actor, {"backup_id": str(backup.id)}, manner)
     return AskedOfBackup(server, job, backup=backup)
 
@@ -187,8 +188,9 @@ def delete_kept(backup: Backup, actor: Actor, manner: Manner) -> KeptBackup:
     Raises:
         LockedError: a job has the backup.
         ProtectedError: it is locked.
+        ConflictError: a server is being made from it.
     """
-    _assert_unlocked(backup)
+    _assert_removable(backup)
     return _enqueue(backup, JobType.BACKUP_DELETE, actor, manner)
 
 
@@ -217,9 +219,10 @@ def _enqueue(backup: Backup, type_: JobType, actor: Actor, manner: Manner) -> Ke
     return KeptBackup(backup, job)
 
 
-def _assert_unlocked(backup: Backup) -> None:
+def _assert_removable(backup: Backup) -> None:
     if backup.locked:
         raise ProtectedError("This backup is locked.", hint="Unlock it first.")
+    sources.assert_unread(backup)
 
 
 def _assert_ready(backup: Backup) -> None:

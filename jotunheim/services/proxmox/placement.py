@@ -24,40 +24,54 @@ SHOWN_NODES = 50
 
 @dataclass(frozen=True)
 class Place:
-    """A node that can take a server, and the template that it would be made from there."""
+    """A node that could take a server, and what it would be made from there.
+
+    Attributes:
+        template: what it would be rebuilt from; None: nobody has said.
+        least_disk_bytes, least_memory_bytes: what it cannot be smaller than; None: not known.
+        made_from: `template` or `backup`.
+    """
 
     node: Node
-    template: Template
+    template: Template | None
+    least_disk_bytes: int | None = None
+    least_memory_bytes: int | None = None
+    made_from: str = "template"
+
+    def disk_bytes(self, spec: ServerSpec) -> int | None:
+        """The size of the system disk; None: nobody knows that of the template."""
+        return spec.disk_bytes or self.least_disk_bytes
 
 
-def places(spec: ServerSpec, settings: Settings) -> list[Place]:
-    """The nodes that can take a server, the best one first.
+def places(
+    spec: ServerSpec, memory_bytes: int, candidates: Sequence[Place], settings: Settings
+) -> list[Place]:
+    """Those that can take a server, the best one first.
 
-    A template that belongs to a group stands for all of the group, unless the spec names a node.
+    Args:
+        memory_bytes: what the server gets.
 
     Raises:
-        DataValidationError: the spec names what does not exist or does not fit together.
+        DataValidationError: the server is too small for all of them.
         PlacementError: no node can take it; the details say of each why not.
     """
-    templates = _templates(spec)
-    _assert_sizes(spec, templates)
+    _assert_sizes(spec, memory_bytes, candidates)
     serialize("placement")
-    rooms = capacity.rooms([template.node for template in templates])
+    rooms = capacity.rooms([place.node for place in candidates])
     fitting, reasons = [], {}
-    for template in templates:
-        node = template.node
-        reason = next(_obstacles(spec, template, rooms[node.id]), None)
+    for place in candidates:
+        reason = next(_obstacles(spec, memory_bytes, place, rooms[place.node.id]), None)
         if reason is None:
-            fitting.append(Place(node, template))
+            fitting.append(place)
         else:
-            reasons[node.name] = reason
+            reasons[place.node.name] = reason
     if not fitting:
         raise none_left(reasons)
     fullest_first = _policy(fitting, settings) is PlacementPolicy.PACK
 
     def rank(place: Place) -> tuple[float, int, int]:
         room, sign = rooms[place.node.id], -1 if fullest_first else 1
-        load = room.load_with(spec.memory_bytes, disk_bytes(spec, place.template) or 0)
+        load = room.load_with(memory_bytes, place.disk_bytes(spec) or 0)
         return sign * load, sign * room.servers, place.node.id
 
     return sorted(fitting, key=rank)
@@ -76,13 +90,8 @@ def none_left(reasons: dict[str, str]) -> PlacementError:
     return PlacementError(
         f"None of {len(reasons)} nodes can take the server.",
         details=details,
-        hint="Ask for less, or make room on a node, or add one with this template.",
+        hint="Ask for less, or make room on a node, or add one with this template or storage.",
     )
-
-
-def disk_bytes(spec: ServerSpec, template: Template) -> int | None:
-    """The size of the system disk; None: nobody knows that of the template."""
-    return spec.disk_bytes or template.least_disk_bytes
 
 
 def assert_growth(node: Node, *, memory_bytes: int, disk_bytes: int) -> None:
@@ -100,8 +109,37 @@ def assert_growth(node: Node, *, memory_bytes: int, disk_bytes: int) -> None:
         raise none_left({node.name: reason})
 
 
+def of_templates(spec: ServerSpec) -> list[Place]:
+    """Where a server could be made from a template.
+
+    A template that belongs to a group stands for all of the group, unless the spec names a node.
+
+    Raises:
+        DataValidationError: the spec names what does not exist or does not fit together.
+    """
+    return [
+        Place(template.node, template, template.least_disk_bytes, template.least_memory_bytes)
+        for template in _templates(spec)
+    ]
+
+
+def assert_named(spec: ServerSpec) -> None:
+    """Raise DataValidationError when the spec names a node or a location that does not exist."""
+    problems = _unknown_places(spec)
+    if problems:
+        raise DataValidationError(problems)
+
+
+def _unknown_places(spec: ServerSpec) -> list[FieldProblem]:
+    problems = []
+    if spec.node_id is not None and not Node.exists(spec.node_id):
+        problems.append(FieldProblem("node_id", f"there is no node {spec.node_id}"))
+    if spec.location_id is not None and not Location.exists(spec.location_id):
+        problems.append(FieldProblem("location_id", f"there is no location {spec.location_id}"))
+    return problems
+
+
 def _templates(spec: ServerSpec) -> list[Template]:
-    """The templates that the server could be made from, with their nodes."""
     problems = []
     template = Template.with_node(spec.template_id) if spec.template_id is not None else None
     if spec.template_id is not None and template is None:
@@ -110,10 +148,7 @@ def _templates(spec: ServerSpec) -> list[Template]:
         problems.append(
             FieldProblem("template_group_id", f"there is no template group {spec.template_group_id}")
         )
-    if spec.node_id is not None and not Node.exists(spec.node_id):
-        problems.append(FieldProblem("node_id", f"there is no node {spec.node_id}"))
-    if spec.location_id is not None and not Location.exists(spec.location_id):
-        problems.append(FieldProblem("location_id", f"there is no location {spec.location_id}"))
+    problems += _unknown_places(spec)
     if problems:
         raise DataValidationError(problems)
     group_id = template.group_id if template is not None else spec.template_group_id
@@ -147,24 +182,23 @@ def _not_there(spec: ServerSpec, what: str, found: Sequence[Template]) -> Iterat
         yield FieldProblem("location_id", f"node {spec.node_id} is not in location {spec.location_id}")
 
 
-def _assert_sizes(spec: ServerSpec, templates: Sequence[Template]) -> None:
-    """Raise DataValidationError when the server is too small for all of its templates."""
+def _assert_sizes(spec: ServerSpec, memory_bytes: int, candidates: Sequence[Place]) -> None:
+    """Raise DataValidationError when the server is too small for all that it could be made from."""
     problems = []
-    disk = min(template.least_disk_bytes or 0 for template in templates)
+    disk = min(place.least_disk_bytes or 0 for place in candidates)
     if spec.disk_bytes is not None and spec.disk_bytes < disk:
-        problems.append(
-            FieldProblem("disk_bytes", f"must be at least {disk}, the size of the template's disk")
-        )
-    memory = min(template.least_memory_bytes or 0 for template in templates)
-    if spec.memory_bytes < memory:
+        what = candidates[0].made_from
+        problems.append(FieldProblem("disk_bytes", f"must be at least {disk}, the size of the {what}'s disk"))
+    memory = min(place.least_memory_bytes or 0 for place in candidates)
+    if memory_bytes < memory:
         problems.append(FieldProblem("memory_bytes", f"must be at least {memory}, as the template says"))
     if problems:
         raise DataValidationError(problems)
 
 
-def _obstacles(spec: ServerSpec, template: Template, room: Room) -> Iterator[str]:
+def _obstacles(spec: ServerSpec, memory_bytes: int, place: Place, room: Room) -> Iterator[str]:
     """Why a node cannot take the server, in words that follow its name."""
-    node = template.node
+    node, template = place.node, place.template
     lacking = [f"{key}={value}" for key, value in spec.node_labels.items() if node.labels.get(key) != value]
     if lacking:
         yield f"has not the labels {', '.join(lacking)}"
@@ -172,18 +206,18 @@ def _obstacles(spec: ServerSpec, template: Template, room: Room) -> Iterator[str
         yield "is drained: it takes no new servers"
     if room.state.status == NodeStatus.OFFLINE:
         yield f"is offline since {room.state.status_since:%Y-%m-%d %H:%M:%S} UTC"
-    if template.missing_since is not None:
+    if template is not None and template.missing_since is not None and place.made_from == "template":
         yield f"has no template {template.vmid} any more"
     if room.state.synced_at is not None and not room.state.lacking:
         if room.storage is None:
             yield f"has no storage {node.vm_storage}"
         elif not room.storage.active or "images" not in room.storage.content:
             yield f"cannot put disks on its storage {node.vm_storage}"
-    if spec.memory_bytes < (template.least_memory_bytes or 0):
-        yield f"has a template that needs {template.least_memory_bytes} bytes of memory"
-    if spec.disk_bytes is not None and spec.disk_bytes < (template.least_disk_bytes or 0):
-        yield f"has a template that needs a disk of {template.least_disk_bytes} bytes"
-    yield from _shortages(room, spec.memory_bytes, disk_bytes(spec, template) or 0)
+    if memory_bytes < (place.least_memory_bytes or 0):
+        yield f"has a template that needs {place.least_memory_bytes} bytes of memory"
+    if spec.disk_bytes is not None and spec.disk_bytes < (place.least_disk_bytes or 0):
+        yield f"has a template that needs a disk of {place.least_disk_bytes} bytes"
+    yield from _shortages(room, memory_bytes, place.disk_bytes(spec) or 0)
 
 
 def _shortages(room: Room, memory_bytes: int, disk_bytes: int) -> Iterator[str]:

@@ -8,18 +8,21 @@ from typing import Any
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
-from jotunheim.data.server.spec import ServerSpec
+from jotunheim.data.server.spec import DEFAULT_MEMORY_BYTES, ServerSpec
 from jotunheim.data.server.view import ServerView
 from jotunheim.exceptions.model import DataValidationError, FieldProblem, all_problems
 from jotunheim.exceptions.service import PlacementError
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.addresses import Address
+from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import now, previewed, transaction, unique
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.repositories.peewee.traffic import TrafficMeter
+from jotunheim.repositories.proxmox.configuration import Configuration
 from jotunheim.services import ssh_keys
+from jotunheim.services.backups import sources
 from jotunheim.services.networks import addresses, claims, macs
 from jotunheim.services.proxmox import placement, vmids
 from jotunheim.services.servers import password, plans, read
@@ -40,8 +43,31 @@ class Created:
     root_password: str | None = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The backup that a server is made from, and the configuration in it."""
+
+    backup: Backup
+    archived: Configuration
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What the server has from it, beside its size."""
+        user = self.archived.user
+        return {
+            "restored_from": self.backup.id,
+            "agent": self.archived.agent,
+            "cloud_init": {"user": user} if user else {},
+        }
+
+
 def create_server(
-    spec: ServerSpec, actor: Actor, settings: Settings, keyring: Keyring, manner: Manner = AT_ONCE
+    spec: ServerSpec,
+    actor: Actor,
+    settings: Settings,
+    keyring: Keyring,
+    manner: Manner = AT_ONCE,
+    archived: Configuration | None = None,
 ) -> Created:
     """Reserve node, VMID, addresses and MAC address for a server, record it and queue its build.
 
@@ -49,18 +75,24 @@ def create_server(
     A preview undoes it all: only its job is kept, with what the server would have been. A plan makes just that
     server, under the id, the VMID and the addresses that were shown.
 
+    Args:
+        archived: the configuration in the spec's backup.
+
     Raises:
         DataValidationError: the spec names what does not exist or does not fit together.
         UniquenessError: the owner has a server with this name or external id.
         PlacementError: no node can take it, or no VMID, address or MAC address is free.
-        ConflictError: the server would not be the one that the plan has shown.
+        ConflictError: the server would not be the one that the plan has shown, or the backup cannot be used now.
+        LockedError: the backup is about to be removed.
     """
     with unique(
         f"There is a server {spec.name} of this owner already.",
         external_id=f"There is a server with the external id {spec.external_id} of this owner already.",
     ):
         with previewed(manner.check):
-            server = _record(spec, actor, settings, manner.planned)
+            backup = sources.hold(spec.backup_id) if spec.backup_id is not None else None
+            origin = None if backup is None or archived is None else Origin(backup, archived)
+            server = _record(spec, origin, actor, settings, manner.planned)
             generated = password.generate() if _needs_password(spec, server, manner.planned) else None
             secret = spec.password.get_secret_value() if spec.password else generated
             parameters = as_parameters(server, with_password=secret is not None)
@@ -79,8 +111,15 @@ def create_server(
             parameters=parameters,
             check_only=True,
         )
-        plans.settle(manner, job, None, vmid=server.vmid, new=True, template_vmid=server.made_from.vmid)
+        plans.settle(manner, job, None, vmid=server.vmid, new=True, **_watched(server, backup))
         return Created(shown, job, None)
+
+
+def _watched(server: Server, backup: Backup | None) -> dict[str, Any]:
+    """What of the node's state a creation rests on beside its VMID: the template, or the backup."""
+    if backup is None:
+        return {"template_vmid": server.made_from.vmid}
+    return {"backup_volume": backup.volume}
 
 
 def _enqueue(server: Server, actor: Actor, parameters: Mapping[str, Any], manner: Manner) -> Job:
@@ -102,11 +141,18 @@ def _needs_password(spec: ServerSpec, server: Server, planned: Mapping[str, Any]
     if planned is not None:
         return bool(planned["with_password"])
     keys_are_chosen = spec.ssh_keys is not None or spec.ssh_key_ids is not None
-    return not server.ssh_keys or (server.made_from.os_family == "windows" and not keys_are_chosen)
+    is_windows = server.template is not None and server.template.os_family == "windows"
+    return not server.ssh_keys or (is_windows and not keys_are_chosen)
 
 
-def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping[str, Any] | None) -> Server:
-    owner_id = spec.owner_id or actor.user_id
+def _record(
+    spec: ServerSpec,
+    origin: Origin | None,
+    actor: Actor,
+    settings: Settings,
+    planned: Mapping[str, Any] | None,
+) -> Server:
+    owner_id = spec.owner_id or (origin.backup.owner_id if origin else actor.user_id)
     shown: Mapping[str, Any] = planned["server"] if planned is not None else {}
     if shown:
         owner_id = shown["owner"]  # whoever applies the plan
@@ -115,13 +161,13 @@ def _record(spec: ServerSpec, actor: Actor, settings: Settings, planned: Mapping
     with all_problems() as collect:
         collect(_assert_owner, owner_id)
         keys = collect(ssh_keys.chosen, owner_id, spec.ssh_keys, spec.ssh_key_ids, ssh_keys.kept_by(owner_id))
-        places = collect(placement.places, spec, settings)
+        places = collect(_places, spec, origin, settings)
     vmid = _vmid(shown, settings)
     reasons: dict[str, PlacementError | DataValidationError] = {}
     for place in places:
         try:
             with transaction():
-                server = _insert(spec, place, owner_id, vmid, keys, shown)
+                server = _insert(spec, origin, place, owner_id, vmid, keys, shown)
                 _give_addresses(server, spec, planned)
                 return server
         except (PlacementError, DataValidationError) as error:  # each node has pools of its own
@@ -137,8 +183,22 @@ def _said(error: PlacementError | DataValidationError) -> str:
     return "; ".join(f"{problem.field} {problem.message}" for problem in error.problems)
 
 
+def _places(spec: ServerSpec, origin: Origin | None, settings: Settings) -> list[placement.Place]:
+    if origin is None:
+        candidates = placement.of_templates(spec)
+    else:
+        placement.assert_named(spec)
+        candidates = sources.candidates(spec, origin.backup, origin.archived)
+    return placement.places(spec, _memory_bytes(spec, origin), candidates, settings)
+
+
+def _memory_bytes(spec: ServerSpec, origin: Origin | None) -> int:
+    return spec.memory_bytes or (origin.archived.memory_bytes if origin else DEFAULT_MEMORY_BYTES)
+
+
 def _insert(
     spec: ServerSpec,
+    origin: Origin | None,
     place: placement.Place,
     owner_id: int,
     vmid: int,
@@ -156,9 +216,10 @@ def _insert(
         node=place.node,
         template=place.template,
         storage=place.node.vm_storage,
-        cpu=spec.cpu,
-        memory_bytes=spec.memory_bytes,
-        disk_bytes=placement.disk_bytes(spec, place.template),
+        cpu=spec.cpu or (origin.archived.cores if origin else 1),
+        memory_bytes=_memory_bytes(spec, origin),
+        disk_bytes=place.disk_bytes(spec),
+        **(origin.columns if origin else {}),
         ssh_keys=keys,
         tags=list(dict.fromkeys(spec.tags)),
         limits=spec.limits.model_dump(),

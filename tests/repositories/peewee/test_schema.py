@@ -35,6 +35,7 @@ MIGRATIONS = [
     "0012_audit",
     "0013_backups",
     "0014_backup_schedules",
+    "0015_restored_from",
     "0016_webhooks",
     "0017_traffic",
     "0019_orphans",

@@ -19,6 +19,7 @@ class ActionModule(PveAction):
     ARGUMENTS = {
         "purge": {"type": "bool", "default": True},
         "backups": {"type": "bool", "default": False},
+        "kept_backups": {"type": "list", "elements": "str", "default": []},
         "backup_storage": {"type": "str"},
         "scratch_vmid": {"type": "int"},
         "is_unmarked": {"type": "bool", "default": False},
@@ -36,7 +37,7 @@ class ActionModule(PveAction):
             left = _left_over(scratch, timeout)
         archives = backups.Backups([], [], [])
         if args["backups"]:
-            archives = backups.find(vm, args["backup_storage"])
+            archives = backups.find(vm, args["backup_storage"], args["kept_backups"])
         plan = Plan()
         if found is not None:
             plan.changes.append(Change("exists", True, False))

@@ -26,6 +26,11 @@ options:
         server are removed; protected, unreadable and other VMs' ones are kept.
     type: bool
     default: false
+  kept_backups:
+    description: Backups that are not removed, as Proxmox VE calls them.
+    type: list
+    elements: str
+    default: []
   backup_storage:
     description: Where the backups are. Default is all storages of the node that hold backups.
     type: str

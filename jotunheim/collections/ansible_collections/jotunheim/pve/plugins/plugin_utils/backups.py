@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
 from jotunheim.exceptions.repository import (
     ProxmoxPermissionError,
@@ -16,6 +15,7 @@ from jotunheim.exceptions.repository import (
     ProxmoxUnavailableError,
 )
 from jotunheim.repositories.proxmox import api_path
+from jotunheim.repositories.proxmox.configuration import archived_config
 
 REMOVED = "backups removed"
 """What a job notes the backups under that it is about to remove."""
@@ -26,7 +26,7 @@ class Backups(NamedTuple):
 
     Attributes:
         ours: they carry the server's UUID, and PVE lets them go.
-        others: those of other VMs that had the VMID, unreadable and protected ones.
+        others: those of other VMs that had the VMID, unreadable and protected ones, and those that are needed.
         storages: where was looked.
     """
 
@@ -35,18 +35,20 @@ class Backups(NamedTuple):
     storages: list[str]
 
 
-def find(vm: Vm, storage: str | None) -> Backups:
+def find(vm: Vm, storage: str | None, needed: Collection[str] = ()) -> Backups:
     """The backups under the VM's VMID.
 
     Args:
         storage: where to look; None: on all storages of the node that hold backups.
+        needed: volumes that stay in any case.
     """
     found = Backups([], [], [storage] if storage else sorted(_storages(vm)))
     for name in found.storages:
         path = api_path("nodes", vm.node, "storage", name, "content")
         for volume in vm.client.get(path, content="backup", vmid=vm.vmid):
             volid = str(volume["volid"])
-            ours = not int(volume.get("protected", 0)) and _carries_uuid(vm, volid)
+            stays = volid in needed or int(volume.get("protected", 0))
+            ours = not stays and _carries_uuid(vm, volid)
             (found.ours if ours else found.others).append(volid)
     return Backups(sorted(found.ours), sorted(found.others), found.storages)
 
@@ -59,25 +61,6 @@ def remove(vm: Vm, volid: str, timeout_seconds: float) -> None:
         api_path("nodes", vm.node, "storage", volid.partition(":")[0], "content", volid),
         timeout_seconds=timeout_seconds,
     )
-
-
-def archived_config(text: str) -> Config:
-    """The configuration in a backup, from the text of PVE's file; without snapshots.
-
-    Description lines are comments, in which PVE encodes colons and what is not ASCII.
-    """
-    config: Config = {}
-    notes = []
-    for line in text.splitlines():
-        if line.startswith("["):
-            break
-        if line.startswith("#"):
-            notes.append(unquote(line[1:]))
-        else:
-            key, colon, value = line.partition(":")
-            if colon:
-                config[key.strip()] = value.strip()
-    return config | {"description": "\n".join(notes)}
 
 
 def _carries_uuid(vm: Vm, volid: str) -> bool:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import archive, clone, destroy, power, settle
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.backups import archived_config
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import (
     described,
     is_ours,
@@ -30,6 +29,7 @@ from jotunheim.exceptions.repository import (
     VmRunningError,
 )
 from jotunheim.repositories.proxmox import api_path
+from jotunheim.repositories.proxmox.configuration import archived_config
 
 OPERATION = "restore"
 TASK_TYPE = "qmrestore"

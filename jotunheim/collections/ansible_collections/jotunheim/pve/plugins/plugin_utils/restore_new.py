@@ -1,0 +1,177 @@
+"""Making a new VM from a backup exactly once, also after a crash at any moment.
+
+The backup is another VM's. Our mark, a name and no autostart are sent with the request itself, and `unique` gives every network device
+another MAC address: so no moment exists in which the VM is ready and is taken for the one that the backup was made of. A restore that
+breaks off leaves a VM that says nothing of whose it is; that it is ours, the caller's journal says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import archive, clone, settle
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import described, is_ours, says_nothing
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, Plan
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.restore import OPERATION, TASK_TYPE
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
+
+from jotunheim.exceptions.repository import VmidTakenError, VmNotOursError
+from jotunheim.repositories.proxmox import api_path
+from jotunheim.repositories.proxmox.configuration import archived_config
+from jotunheim.repositories.proxmox.reads import used_vmids
+
+BEGUN = "new restore begun"
+"""What a job notes its VMID under, right before the request that makes the VM."""
+_OTHER_ADDRESSES = re.compile(r"ipconfig[1-9]\d*")
+
+
+@dataclass(frozen=True)
+class NewRestore:
+    """A wanted VM.
+
+    Attributes:
+        volume: the backup.
+        original_uuid: whose backup it must be.
+        storage: where the disks go; None: where the backup has them.
+    """
+
+    volume: str
+    original_uuid: str
+    name: str
+    storage: str | None = None
+    timeout_seconds: int = 21_600
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier attempts have left.
+
+    Attributes:
+        config: of the VM; None: there is none.
+        is_done: it is whole; otherwise it is what a restore of ours left that broke off.
+    """
+
+    config: Config | None
+    is_done: bool
+
+
+def settled(vm: Vm, wanted: NewRestore) -> Earlier:
+    """What there is, once no earlier restore works on it any more.
+
+    Raises:
+        VmidTakenError: the VMID belongs to another VM.
+    """
+    timeout = wanted.timeout_seconds
+    has_failed = vm.client.settle(OPERATION, timeout) is not None and not vm.client.finished(
+        OPERATION, timeout
+    )
+    settle.wait_for_active(vm, {vm.vmid}, {TASK_TYPE}, timeout)
+    config = clone.settled(vm, timeout)
+    if config is None:
+        return Earlier(None, is_done=False)
+    if is_ours(config, vm.uuid):
+        return Earlier(config, is_done=not has_failed)
+    if says_nothing(config) and _has_begun(vm):
+        return Earlier(config, is_done=False)
+    raise VmidTakenError(
+        f"VMID {vm.vmid} belongs to a VM that does not carry the UUID {vm.uuid}.",
+        taken_vmids=used_vmids(vm.client) | {vm.vmid},
+        hint="Choose another VMID.",
+    )
+
+
+def _has_begun(vm: Vm) -> bool:
+    return any(str(vm.vmid) in vmids for _, vmids in vm.client.noted(BEGUN))
+
+
+def archived(vm: Vm, wanted: NewRestore) -> Config:
+    """The configuration in the backup.
+
+    Raises:
+        BackupNotFoundError: there is no such backup.
+        VmNotOursError: it is another VM's.
+    """
+    config = archived_config(archive.readable(vm, wanted.volume))
+    if not is_ours(config, wanted.original_uuid):
+        raise VmNotOursError(
+            f"Backup {wanted.volume} is not of the VM with the UUID {wanted.original_uuid}; nothing was made."
+        )
+    return config
+
+
+def plan(wanted: NewRestore) -> Plan:
+    """What would change."""
+    return Plan(
+        changes=[
+            Change("exists", False, True),
+            Change("name", None, wanted.name),
+            Change("restored_from", None, wanted.volume),
+        ]
+    )
+
+
+def perform(vm: Vm, found: Config, earlier: Earlier, wanted: NewRestore) -> None:
+    """Make the VM, over what an attempt of ours has left.
+
+    Args:
+        found: the configuration in the backup.
+
+    Raises:
+        VmidTakenError: someone else took the VMID in the meantime.
+    """
+    try:
+        _restore(vm, found, earlier, wanted)
+    except VmidTakenError as error:
+        # Perhaps by a request of our own that arrived late, after the process that sent it was killed.
+        late = settled(vm, wanted)
+        if late.config is None:
+            taken = used_vmids(vm.client) | {vm.vmid}
+            raise VmidTakenError(error.message, taken_vmids=taken, hint=error.hint) from error
+        if not late.is_done:
+            _restore(vm, found, late, wanted)
+
+
+def _restore(vm: Vm, found: Config, earlier: Earlier, wanted: NewRestore) -> None:
+    vm.client.note(BEGUN, [str(vm.vmid)])
+    vm.client.run(
+        OPERATION,
+        "POST",
+        api_path("nodes", vm.node, "qemu"),
+        timeout_seconds=wanted.timeout_seconds,
+        vmid=vm.vmid,
+        archive=wanted.volume,
+        storage=wanted.storage,
+        unique=True,
+        force=True if earlier.config is not None else None,
+        **_identity(vm, found, wanted),
+    )
+
+
+def forget_addresses(vm: Vm, timeout_seconds: float) -> None:
+    """Take away what the backup says of the addresses of further interfaces; the first one's are configured."""
+    config = vm.owned_config()
+    outdated = Plan()
+    for key in filter(_OTHER_ADDRESSES.fullmatch, config):
+        outdated.remove(key, config[key])
+    vm.write(outdated, config, timeout_seconds)
+
+
+def predicted(vm: Vm, found: Config, wanted: NewRestore) -> Config:
+    """The configuration that the VM will have, for check mode."""
+    kept = {key: value for key, value in found.items() if not _OTHER_ADDRESSES.fullmatch(key)}
+    return kept | _identity(vm, found, wanted)
+
+
+def _identity(vm: Vm, found: Config, wanted: NewRestore) -> dict[str, str]:
+    """What is sent with the restore itself, whatever the backup says."""
+    smbios = Properties(str(found.get("smbios1", "")))
+    smbios["uuid"] = vm.uuid.lower()
+    return {
+        "name": wanted.name,
+        "description": described(vm.uuid, ""),
+        "smbios1": str(smbios),
+        "onboot": "0",
+        "protection": "0",
+    }
