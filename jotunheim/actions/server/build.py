@@ -65,13 +65,7 @@ def _run(job: Job, server: Server, addresses: list[Address], context: ActionCont
         **variables.delegated_prefixes(addresses),  # a preview's are not recorded
         **firewall.render(server, addresses).variables,
         **(_restored(server, context) if restored else variables.pve_clone(server, server.node)),
-        **variables.pve_config(
-            server,
-            server.node,
-            addresses,
-            password=password_of(job, server),
-            renew_password=restored,  # the backup has one of its own
-        ),
+        **variables.pve_config(server, server.node, addresses, password=password_of(job, server)),
         **variables.pve_power("started" if server.start_after_build else "stopped"),
         **variables.pve_info(context.settings),
     }

@@ -36,5 +36,5 @@ class ActionModule(PveAction):
                 return self.outcome(plan, **told)
             restore_new.perform(vm, found, earlier, wanted)
         if not self.checking:
-            restore_new.forget_addresses(vm, wanted.timeout_seconds)
+            restore_new.part(vm, wanted.timeout_seconds)
         return self.outcome(plan, **self.tell_proven(guest_changes=[]))

@@ -9,8 +9,9 @@ short_description: Make the VM of this host from the backup of another one
 description:
   - The VM gets the disks and the configuration of the backup, network devices with other MAC addresses, and the mark of this host's
     server in place of the other one's. It is stopped, does not start with its node, and Proxmox VE's own protection is off.
-  - Its name is another one, and addresses of further interfaces, which are the other VM's, are taken away. Everything else that tells one
-    from the other, such as the address of the first interface, is left to M(jotunheim.pve.vm_config); run that before the VM starts.
+  - Its name is another one. Cloud-init's password and the addresses of further interfaces, which are the other VM's, are taken away.
+    Everything else that tells one from the other, such as the address of the first interface, is left to M(jotunheim.pve.vm_config);
+    run that before the VM starts.
   - A VM that carries the mark of this host's server is not made again. A restore that an interrupted run started is waited for, and what
     one has left that broke off is overwritten.
   - The backup, and the VM that it was made of, are only read.

@@ -1,8 +1,8 @@
 """Making a new VM from a backup exactly once, also after a crash at any moment.
 
 The backup is another VM's. Our mark, a name and no autostart are sent with the request itself, and `unique` gives every network device
-another MAC address: so no moment exists in which the VM is ready and is taken for the one that the backup was made of. A restore that
-breaks off leaves a VM that says nothing of whose it is; that it is ours, the caller's journal says.
+another MAC address: so no moment exists in which the VM is ready and is taken for the one that the backup was made of. A line in its
+description says that it still has what is the other one's, until one write takes both away. A restore that breaks off leaves a VM that says nothing of whose it is; that it is ours, the caller's journal says.
 """
 
 from __future__ import annotations
@@ -11,7 +11,12 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import archive, clone, settle
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import described, is_ours, says_nothing
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import (
+    described,
+    is_ours,
+    says_nothing,
+    service_lines,
+)
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.restore import OPERATION, TASK_TYPE
@@ -24,7 +29,9 @@ from jotunheim.repositories.proxmox.reads import used_vmids
 
 BEGUN = "new restore begun"
 """What a job notes its VMID under, right before the request that makes the VM."""
-_OTHER_ADDRESSES = re.compile(r"ipconfig[1-9]\d*")
+_LINE = "jotunheim:restored=new"
+_THEIRS = re.compile(r"ipconfig[1-9]\d*|cipassword")
+"""Of the VM that the backup was made of, and set by nobody who configures the first interface. A password cannot be compared."""
 
 
 @dataclass(frozen=True)
@@ -149,19 +156,20 @@ def _restore(vm: Vm, found: Config, earlier: Earlier, wanted: NewRestore) -> Non
     )
 
 
-def forget_addresses(vm: Vm, timeout_seconds: float) -> None:
-    """Take away what the backup says of the addresses of further interfaces; the first one's are configured."""
+def part(vm: Vm, timeout_seconds: float) -> None:
+    """Take away the other one's password and the addresses of further interfaces, once."""
     config = vm.owned_config()
-    outdated = Plan()
-    for key in filter(_OTHER_ADDRESSES.fullmatch, config):
-        outdated.remove(key, config[key])
+    if _LINE not in service_lines(config):
+        return
+    outdated = Plan(writes={"description": described(vm.uuid, "")})
+    outdated.deletes += filter(_THEIRS.fullmatch, config)
     vm.write(outdated, config, timeout_seconds)
 
 
 def predicted(vm: Vm, found: Config, wanted: NewRestore) -> Config:
     """The configuration that the VM will have, for check mode."""
-    kept = {key: value for key, value in found.items() if not _OTHER_ADDRESSES.fullmatch(key)}
-    return kept | _identity(vm, found, wanted)
+    kept = {key: value for key, value in found.items() if not _THEIRS.fullmatch(key)}
+    return kept | _identity(vm, found, wanted) | {"description": described(vm.uuid, "")}
 
 
 def _identity(vm: Vm, found: Config, wanted: NewRestore) -> dict[str, str]:
@@ -170,7 +178,7 @@ def _identity(vm: Vm, found: Config, wanted: NewRestore) -> dict[str, str]:
     smbios["uuid"] = vm.uuid.lower()
     return {
         "name": wanted.name,
-        "description": described(vm.uuid, ""),
+        "description": described(vm.uuid, "", [_LINE]),
         "smbios1": str(smbios),
         "onboot": "0",
         "protection": "0",
