@@ -25,6 +25,20 @@ Backup = Annotated[
     ),
 ]
 Kept = Annotated[str, typer.Argument(metavar="BACKUP", help="Id of the backup.")]
+AsNew = Annotated[
+    str | None,
+    typer.Option(
+        "--as-new",
+        metavar="NAME",
+        help="Make a new server of it; `jotunheim server create --backup` says more of what that shall be.",
+    ),
+]
+Ipv4 = Annotated[
+    int | None, typer.Option("--ipv4", metavar="N", help="IPv4 addresses of the new server, from the pools.")
+]
+Ipv6 = Annotated[
+    int | None, typer.Option("--ipv6", metavar="N", help="IPv6 addresses of the new server, from the pools.")
+]
 COLUMNS: Columns = {
     "id": lambda backup: backup["id"],
     "status": lambda backup: backup["status"],
@@ -104,14 +118,24 @@ def restore(
     destroy_snapshots: Annotated[
         bool, typer.Option("--destroy-snapshots", help="Let the server's snapshots go with its disks.")
     ] = False,
+    as_new: AsNew = None,
+    ipv4: Ipv4 = None,
+    ipv6: Ipv6 = None,
     wait: Wait = False,
     timeout: Timeout = None,
     check: Check = False,
     plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
-    """Put a server back to a backup; what was written since is lost."""
+    """Put a server back to a backup, and lose what was written since; or make a new server of it, and leave this one alone."""
     manner = Manner(wait, timeout, check, plan, as_json)
+    if as_new is not None:
+        if stop or destroy_snapshots:
+            raise typer.BadParameter("leaves the server alone.", param_hint="--as-new")
+        _build(_backup_id(server, backup), as_new, ipv4, ipv6, manner)
+        return
+    if ipv4 is not None or ipv6 is not None:
+        raise typer.BadParameter("is needed.", param_hint="--as-new")
     body = {"stop": stop, "destroy_snapshots": destroy_snapshots}
     options = {"stop": "--stop", "destroy_snapshots": "--destroy-snapshots"}
     what = f"backups/{_backup_id(server, backup)}/restore"
@@ -127,6 +151,31 @@ def list_kept(as_json: Json = False) -> None:
         found = api.all("/backups", "backups", kept="true")
     columns = {"server": lambda backup: backup["server_name"], **COLUMNS}
     print_rows("backups", found, columns, as_json=as_json)
+
+
+@kept.command("restore")
+def restore_kept(
+    backup: Kept,
+    as_new: Annotated[str, typer.Option("--as-new", metavar="NAME", help="Name of the new server.")],
+    ipv4: Ipv4 = None,
+    ipv6: Ipv6 = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    check: Check = False,
+    plan: PlanOption = None,
+    as_json: Json = False,
+) -> None:
+    """Make a new server of a backup. `jotunheim server create --backup` says more of what it shall be."""
+    _build(backup, as_new, ipv4, ipv6, Manner(wait, timeout, check, plan, as_json))
+
+
+def _build(backup_id: str, name: str, ipv4: int | None, ipv6: int | None, manner: Manner) -> None:
+    from jotunheim.cli.client import Api
+    from jotunheim.cli.servers import create_one
+
+    addresses = given({"ipv4": ipv4, "ipv6": ipv6})
+    with Api.from_environment() as api:
+        create_one(api, {"name": name, "backup_id": backup_id, "addresses": addresses}, manner)
 
 
 def _command(kind: Kind) -> Callable[..., None]:

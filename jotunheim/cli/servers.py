@@ -3,7 +3,7 @@
 What can be done to one that exists stands in `server_changes` and `server_requests`.
 """
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,9 @@ from jotunheim.cli.options import (
 from jotunheim.cli.output import Columns, Document, local_time, print_record, print_rows, size
 from jotunheim.data.server.status import Power, ServerStatus
 
+if TYPE_CHECKING:
+    from jotunheim.cli.client import Api
+
 app = typer.Typer(no_args_is_help=True, help="Servers: creating, changing and deleting them.")
 
 
@@ -46,6 +49,12 @@ def _key(line: str) -> str:
     type_, _, rest = line.strip().partition(" ")
     blob, _, comment = rest.strip().partition(" ")
     return f"{type_} …{blob[-8:]} {comment}".rstrip()
+
+
+def _template(server: Document) -> str:
+    if server["template"]:
+        return str(server["template"]["name"])
+    return "none: imported" if server["imported"] else "none"
 
 
 def addresses(server: Document) -> list[str]:
@@ -72,7 +81,7 @@ RECORD: Columns = {
     "running job": lambda server: server["job_id"],
     "node": lambda server: f"{server['node']['name']}, {server['location']['name']}",
     "vmid": lambda server: server["vmid"],
-    "template": lambda server: server["template"]["name"] if server["template"] else "none: imported",
+    "template": lambda server: _template(server),
     "cores": lambda server: server["cpu"],
     "memory": lambda server: size(server["memory_bytes"]),
     "disk": lambda server: size(server["disk_bytes"]),
@@ -97,7 +106,7 @@ RECORD: Columns = {
     "expires": lambda server: local_time(server["expires_at"]),
     "created": lambda server: local_time(server["created_at"]),
 }
-_OPTIONS = {
+OPTIONS = {
     "name": "--name",
     "hostname": "--hostname",
     "owner_id": "--owner",
@@ -106,6 +115,7 @@ _OPTIONS = {
     "node_labels": "--node-label",
     "template_id": "--template",
     "template_group_id": "--template-group",
+    "backup_id": "--backup",
     "cpu": "--cpu",
     "memory_bytes": "--memory",
     "disk_bytes": "--disk",
@@ -134,8 +144,14 @@ def create(
     template_group: Annotated[
         str | None, typer.Option(metavar="ID|NAME", help="Whichever template of it is on the chosen node.")
     ] = None,
+    backup: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The backup of another server, in place of a template."),
+    ] = None,
     hostname: Annotated[str | None, typer.Option(help="Host name inside; by default the name.")] = None,
-    owner: Annotated[int | None, typer.Option(metavar="ID", help="Whose it is; by default yours.")] = None,
+    owner: Annotated[
+        int | None, typer.Option(metavar="ID", help="Whose it is; by default yours, or the backup's.")
+    ] = None,
     node: Annotated[str | None, typer.Option(metavar="ID|NAME", help="By default one is chosen.")] = None,
     location: Annotated[str | None, typer.Option(metavar="ID|CODE", help="Where it shall be.")] = None,
     node_label: Annotated[
@@ -146,7 +162,8 @@ def create(
         int | None, typer.Option(parser=parse_size, metavar="SIZE", help="For example 2GiB.")
     ] = None,
     disk: Annotated[
-        int | None, typer.Option(parser=parse_size, metavar="SIZE", help="By default as the template.")
+        int | None,
+        typer.Option(parser=parse_size, metavar="SIZE", help="By default as the template or the backup."),
     ] = None,
     ipv4: Annotated[int | None, typer.Option(metavar="N", help="IPv4 addresses from the pools.")] = None,
     ipv6: Annotated[int | None, typer.Option(metavar="N", help="IPv6 addresses from the pools.")] = None,
@@ -189,14 +206,14 @@ def create(
     plan: PlanOption = None,
     as_json: Json = False,
 ) -> None:
-    """Create a server. It gets the keys that its owner keeps, or else a password, shown once."""
+    """Create a server from a template or a backup. It gets the keys that its owner keeps, or else a password, shown once."""
     from jotunheim.cli import keys
     from jotunheim.cli.client import Api
     from jotunheim.cli.references import location_id, node_id, template_group_id, template_id
 
     manner = Manner(wait, timeout, check, plan, as_json)
-    if (template is None) == (template_group is None):
-        raise typer.BadParameter("give it or --template-group.", param_hint="--template")
+    if sum(origin is not None for origin in (template, template_group, backup)) != 1:
+        raise typer.BadParameter("give it, --template-group or --backup.", param_hint="--template")
     labels = parse_pairs("--label", label or [])
     node_labels = parse_pairs("--node-label", node_label or [])
     without = either([*(ssh_key or ()), *(key or ())], "--ssh-key", no_ssh_keys, "--no-ssh-keys") == []
@@ -212,6 +229,7 @@ def create(
             "node_labels": node_labels,
             "template_id": template_id(api, template, on_node) if template else None,
             "template_group_id": template_group_id(api, template_group) if template_group else None,
+            "backup_id": backup,
             "cpu": cpu,
             "memory_bytes": memory,
             "disk_bytes": disk,
@@ -229,23 +247,32 @@ def create(
             "expires_in_seconds": expires_in,
             "limits": given({"snapshots": snapshot_limit, "backups": backup_limit}),
         }
-        answer = api.post("/servers", given(wishes), _OPTIONS, query=manner.query)
-        job_id = answer["job"]["id"]
-        conclude(
-            api,
-            answer,
-            f"Building {name}",
-            manner,
-            told=(
-                f"Server {name} would be VM {answer['server']['vmid']} on {answer['server']['node']['name']}; "
-                f"job {job_id} finds out."
-                if check
-                else f"Server {name} is {answer['server']['id']}, its job {job_id}."
-            ),
-            show=None
-            if check
-            else lambda built: print_record("server", built["server"], RECORD, as_json=False),
-        )
+        create_one(api, given(wishes), manner)
+
+
+def create_one(api: "Api", wishes: Document, manner: Manner) -> None:
+    """Ask for a server, and tell what becomes of it.
+
+    Args:
+        wishes: the request's body.
+    """
+    name = wishes["name"]
+    answer = api.post("/servers", wishes, OPTIONS, query=manner.query)
+    job_id, server = answer["job"]["id"], answer["server"]
+    conclude(
+        api,
+        answer,
+        f"Building {name}",
+        manner,
+        told=(
+            f"Server {name} would be VM {server['vmid']} on {server['node']['name']}; job {job_id} finds out."
+            if manner.check
+            else f"Server {name} is {server['id']}, its job {job_id}."
+        ),
+        show=None
+        if manner.check
+        else lambda built: print_record("server", built["server"], RECORD, as_json=False),
+    )
 
 
 @app.command("list")

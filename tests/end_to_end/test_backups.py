@@ -303,6 +303,7 @@ def test_backups_are_asked_for_on_the_command_line(service: Service, sandbox: Sa
         ["lock", "by-command", backup[:8]],
         ["unlock", "by-command", "latest"],
         ["restore", "by-command", "latest", "--stop"],
+        ["restore", "by-command", "latest", "--as-new", "by-command-2", "--check"],
     ):
         ran = run("backup", *arguments, "--wait", **ask)
         assert ran.status == 0, ran.err
@@ -310,6 +311,21 @@ def test_backups_are_asked_for_on_the_command_line(service: Service, sandbox: Sa
     assert (missing.status, "There is no backup ffff" in missing.err) == (1, True)
     service.done(f"servers/{server['id']}", method="DELETE")
     assert "by-command" in run("backup", "kept", "list", **ask).out
+    again = (
+        "backup",
+        "kept",
+        "restore",
+        backup,
+        "--as-new",
+        "by-command-2",
+        "--ipv4",
+        "1",
+        "--wait",
+        "--json",
+    )
+    ran = run(*again, **ask)
+    assert ran.status == 0, ran.err
+    assert (ran.document["server"]["status"], len(ran.document["server"]["addresses"])) == ("ready", 1)
     assert run("backup", "kept", "delete", backup, "--wait", **ask).status == 0
     assert listed(sandbox, server) == {}
 

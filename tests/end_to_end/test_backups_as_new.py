@@ -1,7 +1,9 @@
 """Backups that become new servers."""
 
+from pathlib import Path
 from typing import Any
 
+from tests.end_to_end.cluster import Cluster
 from tests.end_to_end.test_backups import made
 from tests.end_to_end.test_previews import differences
 from tests.support.sandbox import Sandbox
@@ -100,8 +102,22 @@ def test_a_kept_backup_becomes_a_server_again_also_after_a_failure(
     # A server like any other: it is backed up, and rebuilt from a template that somebody names.
     made(service, server)
     service.done(f"servers/{server['id']}/rebuild", {"template_id": service.ids["template"]})
-    # Nothing needs the backup any more.
+    # Nothing needs the backup any more, and whoever would have needed it says so.
+    fault = {
+        "method": "POST",
+        "path": "/qemu$",
+        "status": 403,
+        "message": "Permission check failed",
+        "count": 1,
+    }
+    sandbox.control.post("/faults", json=fault).raise_for_status()
+    late = asked_anew(service, "as-new-too-late", backup)
+    job = service.finished(late["job"]["id"])
+    assert (job["status"], job["error"]["code"]) == ("failed", "node_permission"), job
     service.done(f"backups/{backup['id']}", method="DELETE")
+    job = service.finished(service.ask(f"jobs/{job['id']}/retry")["job"]["id"])
+    assert (job["status"], job["error"]["code"]) == ("failed", "backup_not_found"), job
+    service.done(f"servers/{late['server']['id']}", method="DELETE")
 
 
 def test_a_backup_stays_until_the_server_is_built_or_cancelled(service: Service, sandbox: Sandbox) -> None:
@@ -142,3 +158,24 @@ def test_what_does_not_fit_is_refused_by_name(service: Service) -> None:
         body = {"name": "as-new-misfit", "backup_id": backup["id"], **spec}
         status, error = service.refused("servers", body)
         assert (status, [detail["field"] for detail in error["details"]]) == (422, [field]), error
+
+
+def test_a_new_server_goes_where_its_backup_can_be_read(tmp_path: Path) -> None:
+    with Cluster.start(tmp_path) as cluster:
+        service, first = cluster.service, cluster.nodes["pve1"]
+        server = cluster.built("as-new-here", node_id=first)
+        local, shared = made(service, server), made(service, server, storage="shared")
+        service.ask(f"nodes/{first}/drain", {})
+        status, error = service.refused("servers", {"name": "no", "backup_id": local["id"]})
+        assert (status, error["code"], error["details"][0]["field"]) == (409, "placement_error", "pve1")
+        elsewhere = {"name": "no", "backup_id": local["id"], "node_id": cluster.nodes["pve2"]}
+        status, error = service.refused("servers", elsewhere)
+        assert (status, error["details"][0]["field"]) == (422, "node_id")
+
+        asked = asked_anew(service, "as-new-there", shared)
+        job = service.finished(asked["job"]["id"])
+        assert job["status"] == "succeeded", job
+        there = service.server(asked["server"]["id"])
+        assert (there["node"]["name"], there["template"]["name"]) == ("pve2", "debian-pve2")
+        config = cluster.sandbox.config(there["vmid"], "pve2")
+        assert config["smbios1"] == f"uuid={there['id']}"

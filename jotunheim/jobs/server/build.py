@@ -6,6 +6,8 @@ from jotunheim.actions.server.playbook import load
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions import JotunheimError
+from jotunheim.exceptions.model import DataValidationError
+from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.server.free_vmid import with_free_vmid
 from jotunheim.repositories.peewee.jobs import Job
@@ -23,14 +25,20 @@ def run(job: Job, context: ActionContext) -> None:
 
 
 def start(job: Job) -> None:
-    """Record that the server is being built, also when that is tried again; its backup has to stay until then.
+    """Record that the server is being built, also when that is tried again; from then on its backup has to stay.
 
     Raises:
-        JotunheimError: the backup is gone, or about to go.
+        ServerDeploymentError: the backup is gone.
+        ConflictError, LockedError: it is about to go.
     """
     server = load(job)
-    if server.restored_from is not None:
-        sources.hold(server.restored_from)
+    if server.restored_from is not None and server.status != ServerStatus.BUILDING:
+        try:
+            sources.hold(server.restored_from)
+        except DataValidationError:
+            raise ServerDeploymentError(
+                "backup_not_found", "The backup that the server was to be made from is gone."
+            ) from None
     server.mark_building()
 
 

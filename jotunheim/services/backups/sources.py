@@ -16,7 +16,7 @@ from jotunheim.exceptions.repository import (
 from jotunheim.exceptions.service import ConflictError, LockedError, NodeUnavailableError
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import locking
-from jotunheim.repositories.peewee.infrastructure import Node
+from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeState, NodeStorage
 from jotunheim.repositories.peewee.secrets import Keyring
@@ -129,17 +129,21 @@ def candidates(spec: ServerSpec, backup: Backup, archived: Configuration) -> lis
     ]
     if not fitting:
         raise DataValidationError(list(_not_there(spec, nodes)))
-    server: Server | None = Server.with_places({}).where(Server.id == backup.server_id).first()
-    template = server.template if server is not None else None
+    templates = _templates(backup)
     return [
-        Place(
-            node,
-            template if template is not None and template.node_id == node.id else None,
-            least_disk_bytes=archived.disk_bytes,
-            made_from="backup",
-        )
+        Place(node, templates.get(node.id), least_disk_bytes=archived.disk_bytes, made_from="backup")
         for node in fitting
     ]
+
+
+def _templates(backup: Backup) -> dict[int, Template]:
+    """What the backup's server is rebuilt from, by the node on which that is; nothing if nobody knows."""
+    server: Server | None = Server.with_places({}).where(Server.id == backup.server_id).first()
+    if server is None or server.template is None:
+        return {}
+    group_id = server.template.group_id
+    alike = [server.template] if group_id is None else Template.of_group(group_id)
+    return {template.node_id: template for template in alike}
 
 
 def _not_there(spec: ServerSpec, nodes: list[Node]) -> Iterable[FieldProblem]:

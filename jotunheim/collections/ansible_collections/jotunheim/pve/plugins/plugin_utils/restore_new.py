@@ -2,7 +2,8 @@
 
 The backup is another VM's. Our mark, a name and no autostart are sent with the request itself, and `unique` gives every network device
 another MAC address: so no moment exists in which the VM is ready and is taken for the one that the backup was made of. A line in its
-description says that it still has what is the other one's, until one write takes both away. A restore that breaks off leaves a VM that says nothing of whose it is; that it is ours, the caller's journal says.
+description says that it still has what is the other one's, until one write takes both away. A restore that breaks off leaves a VM
+that says nothing of whose it is; that it is ours, the caller's journal says.
 """
 
 from __future__ import annotations
