@@ -9,10 +9,7 @@ from jotunheim.data.server.requests import Backups
 from jotunheim.data.server.spec import ServerSpec
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.exceptions.repository import (
-    ProxmoxNotFoundError,
-    ProxmoxUnavailableError,
-)
+from jotunheim.exceptions.repository import ProxmoxNotFoundError
 from jotunheim.exceptions.service import ConflictError, LockedError, NodeUnavailableError
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import locking
@@ -29,18 +26,15 @@ from jotunheim.services.servers import live
 from jotunheim.settings import Settings
 
 
-def look(id_: uuid.UUID, keyring: Keyring, settings: Settings, owner_id: int | None = None) -> Configuration:
+def look(id_: uuid.UUID, keyring: Keyring, settings: Settings) -> Configuration:
     """The configuration in a backup. Call it outside of a transaction: a node is asked, the first one that answers.
-
-    Args:
-        owner_id: only a backup of this user.
 
     Raises:
         DataValidationError: there is no such backup.
         ConflictError: it is not ready, or its storage does not have it any more.
         NodeUnavailableError: no node that could read it gives a usable answer.
     """
-    backup = _found(id_, owner_id)
+    backup = _found(id_)
     _assert_ready(backup)
     error: NodeUnavailableError | None = None
     for node in readers(backup):
@@ -56,28 +50,23 @@ def _read(backup: Backup, node: Node, keyring: Keyring, settings: Settings) -> C
     with live.asking(node, endpoint(node, keyring, settings)) as client:
         try:
             return reads.archived_configuration(client, node.name, str(backup.volume))
-        except ProxmoxUnavailableError:
-            raise
         except ProxmoxNotFoundError as error:
             raise ConflictError(
                 f"The storage of backup {backup.id} does not have it any more: {error.message}"
             ) from None
 
 
-def hold(id_: uuid.UUID, owner_id: int | None = None) -> Backup:
+def hold(id_: uuid.UUID) -> Backup:
     """A backup that a server can be made from. Call it within the transaction that records that server as building.
 
     Until the transaction ends nobody removes the backup, and afterwards not as long as the server is building.
-
-    Args:
-        owner_id: only a backup of this user.
 
     Raises:
         DataValidationError: there is no such backup.
         ConflictError: it is not ready, or goes with its server.
         LockedError: it is about to be removed.
     """
-    original = _found(id_, owner_id).server_id
+    original = _found(id_).server_id
     # The server's row comes first, as in all requests about its backups.
     server: Server | None = locking(Server.select().where(Server.id == original), Server).first()
     backup: Backup | None = locking(Backup.with_node().where(Backup.id == id_), Backup).first()
@@ -111,8 +100,8 @@ def readers(backup: Backup) -> list[Node]:
     if there is None or not there.shared:
         return [node]
     peers = NodeState.peers_by_name(NodeState.of([node])[node.id].peers)
-    names = {peer.node_id for peer in peers.values() if node.name in peer.peers}
-    return [node, *NodeStorage.sharing(backup.storage, names - {node.id})]
+    ids = {peer.node_id for peer in peers.values() if node.name in peer.peers}
+    return [node, *NodeStorage.sharing(backup.storage, ids - {node.id})]
 
 
 def candidates(spec: ServerSpec, backup: Backup, archived: Configuration) -> list[Place]:
@@ -155,11 +144,8 @@ def _not_there(spec: ServerSpec, nodes: list[Node]) -> Iterable[FieldProblem]:
         yield FieldProblem("location_id", f"cannot read the backup; it is in location {locations}")
 
 
-def _found(id_: uuid.UUID, owner_id: int | None) -> Backup:
-    query = Backup.with_node().where(Backup.id == id_)
-    if owner_id is not None:
-        query = query.where(Backup.owner == owner_id)
-    backup: Backup | None = query.first()
+def _found(id_: uuid.UUID) -> Backup:
+    backup: Backup | None = Backup.with_node().where(Backup.id == id_).first()
     if backup is None:
         raise _missing(id_)
     return backup

@@ -80,7 +80,8 @@ def settled(vm: Vm, wanted: NewRestore) -> Earlier:
     if config is None:
         return Earlier(None, is_done=False)
     if is_ours(config, vm.uuid):
-        return Earlier(config, is_done=not has_failed)
+        # One that is parted was whole, whatever a node says that has forgotten its task.
+        return Earlier(config, is_done=not has_failed or _LINE not in service_lines(config))
     if says_nothing(config) and _has_begun(vm):
         return Earlier(config, is_done=False)
     raise VmidTakenError(
