@@ -116,6 +116,11 @@ def pve_config(
     return _given(settings) | ({"pve_cloudinit_password": password} if password else {})
 
 
+def pve_drift(server: Server) -> dict[str, Any]:
+    """What the VM should be besides its settings: a suspended server is stopped."""
+    return {"pve_drift_power": "stopped"} if server.is_suspended else {}
+
+
 def pve_firewall(
     server: Server,
     addresses: list[Address],

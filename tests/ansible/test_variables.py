@@ -14,6 +14,7 @@ from jotunheim.data.server.firewall import FirewallRule
 from jotunheim.data.server.spec import Limits
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.backups import Backup
+from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.orphans import Orphan
 from jotunheim.repositories.peewee.servers import Server
@@ -43,6 +44,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "pve_config": variables.pve_config(
         SERVER, NODE, [Address(address="10.0.0.5", pool=POOL)], password=SecretReference("server/1/password")
     ),
+    "pve_drift": variables.pve_drift(Server(suspended_at=now())),
     "pve_firewall": variables.pve_firewall(
         SERVER,
         [Address(address="10.0.0.5", pool=POOL)],

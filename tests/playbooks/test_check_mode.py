@@ -220,6 +220,12 @@ CASES = {
     "server_import_cancel.yml": [
         Case(running, {"pve_adopt_replaces": "9e60e40f-a6f6-4eca-b680-8f3b1f089265"}),
     ],
+    "server_drift.yml": [
+        Case(running, CHANGE | WALL, command=True),
+        Case(stopped, NOTHING | {"pve_drift_power": "running"}, command=True),
+        Case(strangers, command=True),
+        Case(nothing, command=True),
+    ],
     "server_firewall.yml": [
         Case(stopped, NOTHING | WALL),
         Case(running, NOTHING | WALL | {"pve_firewall_ip_filter": False, "pve_firewall_addresses": None}),
@@ -315,3 +321,23 @@ def test_check_mode_changes_nothing_and_predicts_the_run(
     assert again.code == 0, again.output
     assert changed(again) == {f"web-{n}" for n, case in enumerate(cases, start=1) if case.command}
     assert "canary" not in check.output + real.output + repr(check.results + real.results)
+
+
+def test_a_look_for_drift_changes_nothing_without_check_mode_either(
+    playbooks: Playbooks, sandbox: Sandbox
+) -> None:
+    sandbox.own_server(1)
+    strangers(sandbox, 2)
+    given = WALL | CHANGE | {"pve_config_description": Unsafe("{{ lookup('pipe', 'id') }}")}
+    inventory = playbooks.inventory(web_1=playbooks.server(1, **given), web_2=playbooks.server(2, **given))
+    before = sandbox.state()
+    run = playbooks.run("server_drift.yml", inventory)
+    assert run.code == 0, run.output
+    assert sandbox.state() == before
+    assert {request.split()[0] for request in sandbox.requests()} == {"GET"}
+    told = {result.host: result.result["drift"] for result in run.results if "drift" in result.result}
+    found = {entry["setting"]: entry for entry in told["web-1"]["differences"]}
+    assert found["description"]["recorded"] == "{{ lookup('pipe', 'id') }}"
+    assert {"cores", "net0.tag", "net1.model", "boot_order", "firewall.rules"} <= found.keys()
+    assert [entry["setting"] for entry in told["web-2"]["differences"]] == ["owner"]
+    assert told["web-2"]["settings"] is None

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import options
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.cloudinit import cloudinit
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.configuring import ConfiguringAction
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.general import boot_order, general
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.iso import iso
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.network import network
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.sections import sections
 
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 
@@ -27,7 +22,7 @@ class ActionModule(ConfiguringAction):
         """All sections that are given. What is wrong in several of them is said at once."""
         plan = Plan()
         problems: list[FieldProblem] = []
-        for section in self._sections(config, args, plan):
+        for section in sections(config, args, plan, uuid=self.target.uuid, password=self.password()):
             try:
                 plan += section()
             except DataValidationError as error:
@@ -35,21 +30,3 @@ class ActionModule(ConfiguringAction):
         if problems:
             raise DataValidationError(problems)
         return plan
-
-    def _sections(
-        self, config: Mapping[str, Any], args: dict[str, Any], plan: Plan
-    ) -> Iterator[Callable[[], Plan]]:
-        yield lambda: general(config, options.general_of(args))
-        for device in args["networks"] or ():
-            yield partial(network, config, options.network_of(device))
-        if args["cloudinit"] is not None:
-            wanted = options.cloudinit_of(args["cloudinit"], self.password())
-            yield lambda: cloudinit(config, wanted, self.target.uuid)
-        if args["disk"] is not None:
-            yield lambda: disk(config, options.disk_of(args["disk"]))
-        if args["boot_order"] is not None:
-            # With the devices that this request adds; the other sections stand in the plan by now.
-            yield lambda: boot_order(plan.applied_to(config), args["boot_order"])
-        if args["iso"] is not None:
-            # Behind what the others plan: it takes a place that is still free, and the end of the new boot order.
-            yield lambda: iso(plan.applied_to(config), args["iso"])

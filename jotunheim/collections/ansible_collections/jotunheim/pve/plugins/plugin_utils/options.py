@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.jotunheim.pve.plugins.plugin_utils import passwords
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import firewall, passwords, rules
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.cloudinit import CloudInit, IpConfig
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import Disk
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.general import General
@@ -72,6 +72,31 @@ CONFIG: Spec = {
     **TIMEOUT,
 }
 
+FIREWALL: Spec = {
+    "enabled": {"type": "bool"},
+    "mac_filter": {"type": "bool"},
+    "ip_filter": {"type": "bool"},
+    "addresses": {"type": "list", "elements": "str"},
+    "policy_in": {"type": "str"},
+    "policy_out": {"type": "str"},
+    "rules": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "direction": {"type": "str", "required": True, "choices": ["in", "out"]},
+            "action": {"type": "str", "required": True, "choices": list(firewall.POLICIES)},
+            "macro": {"type": "str"},
+            "protocol": {"type": "str"},
+            "source": {"type": "str"},
+            "destination": {"type": "str"},
+            "source_port": {"type": "str"},
+            "destination_port": {"type": "str"},
+            "comment": {"type": "str"},
+            "enabled": {"type": "bool", "default": True},
+        },
+    },
+}
+
 
 def general_of(args: Mapping[str, Any]) -> General:
     """The general section; `description` belongs to the mark, see `ownership`."""
@@ -95,6 +120,18 @@ def cloudinit_of(args: Mapping[str, Any], password: str | None) -> CloudInit:
         names = CLOUDINIT["ip_configs"]["options"]
         values["ip_configs"] = [IpConfig(**_pick(entry, names)) for entry in values["ip_configs"]]
     return CloudInit(**values, password=passwords.sent(password).text if password else None)
+
+
+def firewall_of(args: Mapping[str, Any]) -> firewall.Wanted:
+    """The firewall. Raises DataValidationError when an address, a policy or a rule is none."""
+    given = _pick(args, ("enabled", "mac_filter", "ip_filter"))
+    given |= {name: firewall.policy_of(name, args[name]) for name in ("policy_in", "policy_out")}
+    listed = args["rules"]
+    return firewall.Wanted(
+        addresses=firewall.addresses_of(args["addresses"]),
+        rules=None if listed is None else tuple(rules.wanted_rule(rule) for rule in listed),
+        **given,
+    )
 
 
 def _pick(args: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
