@@ -168,6 +168,12 @@ class Settings(BaseModel):
     """How often a worker asks each node what it has and which servers run, and stops suspended ones that do."""
     orphan_scan_seconds: float = Field(default=86_400.0, ge=0, allow_inf_nan=False)
     """How often workers look on each node for what is in no record; 0: only when somebody asks."""
+    drift_sweep_seconds: float = Field(default=3600.0, ge=0, allow_inf_nan=False)
+    """How often the VMs of all servers are compared with what is recorded; 0: only when somebody asks for it."""
+    drift_batch_servers: int = Field(default=100, ge=1, le=1000)
+    """How many servers one run looks at; between two runs, other jobs go first."""
+    drift_reassert: bool = True
+    """Whether suspension, firewall and ownership mark of a server are put right by themselves when a look finds them changed."""
     drain_seconds: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """How long a worker that was told to stop lets its runs finish."""
     job_timeout_seconds: int = Field(default=3600, ge=10)

@@ -32,6 +32,7 @@ class JobType(StrEnum):
     NODE_SYNC = "node.sync"
     NODE_SCAN = "node.scan"
     ORPHAN_PRUNE = "orphan.prune"
+    NODE_DRIFT = "node.drift"
 
 
 BACKUP_JOBS = frozenset(

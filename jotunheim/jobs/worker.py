@@ -33,7 +33,7 @@ from jotunheim.repositories.peewee.turns import Budgets
 from jotunheim.services.audit import reading
 from jotunheim.services.backups import due
 from jotunheim.services.nodes import orphans, sync
-from jotunheim.services.servers import delete
+from jotunheim.services.servers import delete, drift
 from jotunheim.services.traffic import enforcement, metering
 from jotunheim.services.webhooks import outgoing
 from jotunheim.settings import Settings
@@ -102,6 +102,7 @@ class Worker:
                 (SWEEPS_A_QUOTA * self._settings.sweep_seconds, self.sweep_quota),
                 (min(self._settings.drift_seconds, self._settings.sweep_seconds), self.sweep_nodes),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.sweep_orphans),
+                (self._settings.sweep_seconds, self.sweep_drift),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.prune),
             )
         ]
@@ -153,6 +154,11 @@ class Worker:
     def sweep_orphans(self) -> None:
         """Queue a look for orphans on the nodes that had none for long."""
         for job in orphans.scan_what_is_due(self._settings):
+            self._queue.wake(job.id)
+
+    def sweep_drift(self) -> None:
+        """Queue the looks for drift that are due."""
+        for job in drift.sweep(self._settings):
             self._queue.wake(job.id)
 
     def prune(self) -> None:

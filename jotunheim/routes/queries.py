@@ -15,6 +15,7 @@ from jotunheim.data.node.orphan import OrphanKind
 from jotunheim.data.node.spec import OsFamily
 from jotunheim.data.node.view import AddressState
 from jotunheim.data.paging import MAX_PER_PAGE
+from jotunheim.data.server.drift import DriftStatus
 from jotunheim.data.server.importing import GuestKind
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.data.server.traffic import PERIOD
@@ -221,6 +222,14 @@ class PeriodListQuery(ListQuery):
     """A month, e.g. `2026-11`; by default the current one."""
     owner_id: Id | None = None
     server_id: uuid.UUID | None = None
+class DriftListQuery(ListQuery):
+    """The query of the list of what differs between servers and their VMs."""
+
+    sort: str | None = _sorted_by("server_name", "checked_at", "found_at", "status")
+    status: DriftStatus | None = None
+    server_id: uuid.UUID | None = None
+    owner_id: Id | None = None
+    node_id: Id | None = None
 
 
 class BackupScheduleListQuery(ListQuery):

@@ -77,7 +77,7 @@ def test_every_type_of_job_can_be_planned() -> None:
         JobType.IMPORT,
         JobType.ORPHAN_PRUNE,
     }  # in test_planned_creations.py, test_import.py, test_orphans.py
-    changes = set(JobType) - {JobType.NODE_SYNC, JobType.NODE_SCAN}
+    changes = set(JobType) - {JobType.NODE_SYNC, JobType.NODE_SCAN, JobType.NODE_DRIFT}
     assert {change.type for change in ON_ITS_OWN.values()} | elsewhere == changes
 
 

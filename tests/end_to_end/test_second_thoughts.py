@@ -134,7 +134,7 @@ from jotunheim import settings
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.servers import delete, requests
-from jotunheim.services.servers.drift import SWEEP
+from jotunheim.repositories.peewee.turns import SWEEP
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 database.connect(settings.load())

@@ -221,6 +221,7 @@ CASES = (
     Case("scan", "node.scan", _scan, _orphan),
     Case("prune a VM", "orphan.prune", _prune, _orphan),
     Case("prune a backup", "orphan.prune", _prune, _orphaned_backup),
+    Case("look for drift", "node.drift", _on("running", "/drift/check")),
     Case("delete, running", "server.delete", _on("running", "", {"backups": "delete"}, "DELETE"), _back_up),
     Case("delete, stopped", "server.delete", _on("stopped", "", None, "DELETE")),
     Case("password, now", "server.password", _on("running", "/password"), anew=True),

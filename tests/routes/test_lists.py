@@ -27,6 +27,7 @@ from jotunheim.repositories.peewee.addresses import AddressPool
 from jotunheim.repositories.peewee.backup_schedules import BackupSchedule
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import database, now
+from jotunheim.repositories.peewee.drifts import Drift
 from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template, TemplateGroup
 from jotunheim.repositories.peewee.job_steps import JobStep
@@ -110,6 +111,7 @@ FILTERS: dict[str, dict[str, tuple[Any, int]]] = {
     "/admin/orphans": {"node_id": (4, 1), "kind": ("disk", 1), "vmid": (903, 1), "storage": ("st3", 1),
                        "protected": (True, 1)},
     "/admin/usage": {"period": ("2020-01", 0), "owner_id": (2, 12), "server_id": (uuid.UUID(int=4), 1)},
+    "/admin/drift": {"status": ("in_sync", 12), "server_id": (uuid.UUID(int=4), 1), "owner_id": (2, 12), "node_id": (4, 1)},
     "/admin/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1), "user_id": (1, 0), "mine": (True, 12)},
     "/client/ssh-keys": {"name": ("k3", 1), "fingerprint": ("f3", 1)},
     "/admin/users": {"email": ("U3@example.com", 1), "role": ("r3", 1), "disabled": (True, 0)},
@@ -203,6 +205,7 @@ class Store:
             server_id=server.id, period=f"{now():%Y-%m}", server_name=server.name, owner_id=self.owner.id,
             in_bytes=number, out_bytes=100 - number,
         )  # fmt: skip
+        Drift.create(server=server, status="in_sync", found_at=now())
         Ruleset.create(name=f"w{number}")
         Role.create(name=f"r{number}", admin=False, permissions=[])
         User.create(email=f"u{number}@example.com", name="U", role=f"r{number}")

@@ -56,6 +56,7 @@ OWNED_TABLES = (
     "traffic_period",
     "traffic_history",
     "traffic_threshold",
+    "drift",
 )
 """Tables whose rows belong to somebody, or to a row that does."""
 HOW_MANY_WAIT = 'SELECT COUNT(1) FROM (SELECT 1 FROM "job" AS "t1" WHERE (("t1"."status" = ?) AND ("t1"."run_after" IS NULL)))'

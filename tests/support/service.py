@@ -25,6 +25,7 @@ QUICK = {
     "JOTUNHEIM_DRAIN_SECONDS": "10",
     "JOTUNHEIM_DRIFT_SECONDS": "3600",  # so that a node hears only what a test asks for; those of syncs set it
     "JOTUNHEIM_ORPHAN_SCAN_SECONDS": "0",
+    "JOTUNHEIM_DRIFT_SWEEP_SECONDS": "0",  # likewise
     "JOTUNHEIM_RETRY_BASE_SECONDS": "0",  # tests of failures want to see them; others set it
     **dict.fromkeys(  # tests ask often, and wrongly on purpose; those of limits set them
         (

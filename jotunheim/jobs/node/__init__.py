@@ -1,5 +1,5 @@
 """Jobs about nodes."""
 
-from jotunheim.jobs.node import orphans, sync
+from jotunheim.jobs.node import drift, orphans, sync
 
-KINDS = (sync.KIND, *orphans.KINDS)
+KINDS = (drift.KIND, sync.KIND, *orphans.KINDS)

@@ -11,8 +11,8 @@ from jotunheim.jobs.kind import JobKind
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.peewee.turns import SWEEP
 from jotunheim.services.servers import live
-from jotunheim.services.servers.drift import SWEEP
 from jotunheim.services.traffic.enforcement import QUOTA
 
 

@@ -20,6 +20,8 @@ from jotunheim.repositories.peewee.database import now, serialize, transaction
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import LIVE, Job, abandoned, waiting
 
+SWEEP = "drift sweep"
+"""Who asks for what nobody has asked for."""
 REMEMBERED = timedelta(hours=1)
 """How long it counts whose turn it was."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -27,6 +29,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 # Clones write whole disks; previews write none.
 _CLONES = Job.type.in_(list(CLONING)) & ~Job.check_only
 _BACKS_UP = (Job.type == JobType.BACKUP_CREATE) & ~Job.check_only
+_SWEEPS = (Job.type == JobType.NODE_DRIFT) & (Job.requested_by == SWEEP)
 _IS_SCHEDULED = Job.run_after.is_null(False)
 
 
@@ -63,6 +66,8 @@ class Group:
     since: datetime
     """When the first of those that wait was asked for."""
     backs_up: bool = False
+    sweeps: bool = False
+    """Looks for drift that nobody waits for."""
     served: datetime | None = None
     """When a job of this owner last began, within `REMEMBERED`; None: none did."""
 
@@ -78,6 +83,7 @@ class Running:
     worker: str | None
     count: int
     backs_up: bool = False
+    sweeps: bool = False
 
 
 def take(worker: str, lease_seconds: float, budgets: Budgets, held: Collection[uuid.UUID]) -> Job | None:
@@ -100,6 +106,11 @@ def some(limit: int, held: Collection[uuid.UUID] = ()) -> list[uuid.UUID]:
     return lost + [job.id for job in _free().order_by(Job.created_at).limit(limit - len(lost))]
 
 
+def is_anybody_waiting() -> bool:
+    """Whether a job waits for a worker that somebody has asked for, or that is due."""
+    return bool(_free().where(~_SWEEPS).exists())
+
+
 def choose(
     groups: Iterable[Group], running: Sequence[Running], budgets: Budgets, worker: str
 ) -> Group | None:
@@ -118,6 +129,7 @@ def choose(
         if entry.backs_up:
             backups_on[entry.node_id] += entry.count
 
+    sweeps_here = any(entry.sweeps and entry.worker == worker for entry in running)
     backups_here = sum(entry.count for entry in running if entry.backs_up and entry.worker == worker)
 
     def fits(group: Group) -> bool:
@@ -132,6 +144,8 @@ def choose(
         # Backups take hours: they leave half of the worker's slots to what somebody waits for.
         if group.backs_up and backups_here >= (budgets.worker_slots // 2 or 1):
             return False
+        if group.sweeps and sweeps_here:
+            return False
         # Whoever is no operator leaves one of the worker's slots to others, however slow their own jobs are.
         share = budgets.worker_slots - 1 or 1
         return group.is_operator or of_owner_here[group.owner_id] < share
@@ -141,6 +155,7 @@ def choose(
         key=lambda group: (
             of_owner[group.owner_id],
             group.served or _NEVER,
+            group.sweeps,
             not group.scheduled,
             group.since,
         ),
@@ -185,16 +200,18 @@ def _served() -> dict[int | None, datetime]:
 def _waiting() -> list[Group]:
     served = _served()
     clones, scheduled = _CLONES.alias("clones"), _IS_SCHEDULED.alias("scheduled")
-    backs_up = _BACKS_UP.alias("backs_up")
+    backs_up, sweeps = _BACKS_UP.alias("backs_up"), _SWEEPS.alias("sweeps")
     operator = (Job.owner_id.is_null() | Role.admin).alias("operator")
     columns = (Job.owner_id, Job.node, Node.vm_storage, Node.max_concurrent_clones)
     query: Any = (
         _free()
-        .select(*columns, operator, clones, backs_up, scheduled, fn.MIN(Job.created_at).alias("since"))
+        .select(
+            *columns, operator, clones, backs_up, sweeps, scheduled, fn.MIN(Job.created_at).alias("since")
+        )
         .join(Node, JOIN.LEFT_OUTER)
         .join(User, JOIN.LEFT_OUTER, on=(User.id == Job.owner_id))
         .join(Role, JOIN.LEFT_OUTER, on=(Role.name == User.role))
-        .group_by(*columns, Role.admin, SQL("clones"), SQL("backs_up"), SQL("scheduled"))
+        .group_by(*columns, Role.admin, SQL("clones"), SQL("backs_up"), SQL("sweeps"), SQL("scheduled"))
     )
     return [
         Group(
@@ -205,26 +222,28 @@ def _waiting() -> list[Group]:
             node_clones=node_clones,
             clones=bool(is_clone),
             backs_up=bool(is_backup),
+            sweeps=bool(is_sweep),
             scheduled=bool(is_scheduled),
             since=since,
             served=served.get(owner_id),
         )
-        for owner_id, node_id, storage, node_clones, is_operator, is_clone, is_backup, is_scheduled, since in query.tuples()
+        for owner_id, node_id, storage, node_clones, is_operator, is_clone, is_backup, is_sweep, is_scheduled, since in query.tuples()
     ]
 
 
 def _running() -> list[Running]:
     clones, backs_up = _CLONES.alias("clones"), _BACKS_UP.alias("backs_up")
+    sweeps = _SWEEPS.alias("sweeps")
     columns = (Job.owner_id, Job.node, Node.vm_storage, Job.lease_owner)
     query: Any = (
-        Job.select(*columns, clones, backs_up, fn.COUNT(Job.id))
+        Job.select(*columns, clones, backs_up, sweeps, fn.COUNT(Job.id))
         .join(Node, JOIN.LEFT_OUTER)
         .where(Job.status == JobStatus.RUNNING)
-        .group_by(*columns, SQL("clones"), SQL("backs_up"))
+        .group_by(*columns, SQL("clones"), SQL("backs_up"), SQL("sweeps"))
     )
     return [
-        Running(owner_id, node_id, storage, bool(is_clone), worker, count, bool(is_backup))
-        for owner_id, node_id, storage, worker, is_clone, is_backup, count in query.tuples()
+        Running(owner_id, node_id, storage, bool(is_clone), worker, count, bool(is_backup), bool(is_sweep))
+        for owner_id, node_id, storage, worker, is_clone, is_backup, is_sweep, count in query.tuples()
     ]
 
 
@@ -234,6 +253,7 @@ def _first_of(group: Group) -> uuid.UUID | None:
         Job.node.is_null() if group.node_id is None else Job.node == group.node_id,
         _CLONES if group.clones else ~_CLONES,
         _BACKS_UP if group.backs_up else ~_BACKS_UP,
+        _SWEEPS if group.sweeps else ~_SWEEPS,
         _IS_SCHEDULED if group.scheduled else ~_IS_SCHEDULED,
     )
     found = _free().where(*alike).order_by(Job.run_after, Job.created_at).first()

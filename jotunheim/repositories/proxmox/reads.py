@@ -165,6 +165,11 @@ def vm_configuration(client: ProxmoxClient, node: str, vmid: int) -> Configurati
     return parse(client.get(api_path("nodes", node, "qemu", vmid, "config")))
 
 
+def vm_digest(client: ProxmoxClient, node: str, vmid: int) -> str:
+    """Proxmox VE's digest of a VM's whole configuration. Raises ProxmoxVmNotFoundError."""
+    return str(client.get(api_path("nodes", node, "qemu", vmid, "config"))["digest"])
+
+
 def guest_addresses(client: ProxmoxClient, node: str, vmid: int) -> list[str]:
     """The addresses that a VM's guest agent tells, without loopback. Raises when it does not answer."""
     answer = client.get(api_path("nodes", node, "qemu", vmid, "agent", "network-get-interfaces"))

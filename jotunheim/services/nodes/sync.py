@@ -24,7 +24,7 @@ from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, facts
 from jotunheim.services.nodes import whereabouts
 from jotunheim.services.nodes.nodes import endpoint
-from jotunheim.services.servers import drift
+from jotunheim.services.servers import power_states
 from jotunheim.services.traffic import metering, quota
 from jotunheim.settings import Settings
 
@@ -173,7 +173,7 @@ def record(node: Node, seen: Seen, settings: Settings) -> Outcome:
     metering.record(node, counters, seen.asked_at, settings)
     quota.review_node(node, settings)
     powers = {vm.vmid: Power.RUNNING if vm.running else Power.STOPPED for vm in told.vms.values()}
-    return Outcome(moved, missing, drift.settle(node, powers, seen.asked_at))
+    return Outcome(moved, missing, power_states.settle(node, powers, seen.asked_at))
 
 
 def record_failure(node: Node, error: ProxmoxRequestError) -> None:

@@ -101,6 +101,18 @@ def configure(server: Server, change: ServerChange, actor: Actor, manner: Manner
         return enqueue(server, JobType.CONFIGURE, actor, parameters, manner)
 
 
+def take_over(server: Server, change: ServerChange) -> None:
+    """Record a change that the VM has already.
+
+    Raises:
+        DataValidationError: the change does not fit the server.
+        UniquenessError: the owner has another server with this name.
+    """
+    _validate(server, change)
+    with unique(f"There is a server {change.name} of this owner already."):
+        server.change(**_columns(server, change))
+
+
 def record_again(server: Server, parameters: Mapping[str, Any]) -> None:
     """Record what a failed job wanted once more, since it is tried again.
 

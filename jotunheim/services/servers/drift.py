@@ -1,52 +1,181 @@
-"""What must be so on a node though nobody asks for it: suspended servers are stopped, our records are true."""
+"""What differs between our records and the VMs: when it is looked for, and what follows from what was found.
 
-from collections.abc import Mapping
-from datetime import datetime
+A sweep is a job of a node (`node.drift`). It locks no server: what it has found of one that was changed meanwhile, or that a job
+has worked on, is older than our record, and is not kept.
+"""
 
+import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
-from jotunheim.data.server.status import Power, ServerStatus
-from jotunheim.exceptions.service import ConflictError, LockedError
-from jotunheim.repositories.peewee.database import transaction
+from jotunheim.data.server.drift import DriftStatus
+from jotunheim.data.server.status import ServerStatus
+from jotunheim.exceptions.repository import ProxmoxVmNotFoundError
+from jotunheim.repositories.peewee.database import locking, now, serialize, transaction
+from jotunheim.repositories.peewee.drifts import Compared, Drift, DriftSweep, queued_look
+from jotunheim.repositories.peewee.firewalls import ServerRuleset
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.services.servers.requests import assert_free, enqueue
+from jotunheim.repositories.peewee.turns import SWEEP
+from jotunheim.services.audit import records
+from jotunheim.services.servers import differences, firewall
+from jotunheim.services.servers.requests import enqueue
+from jotunheim.settings import Settings
 
-SWEEP = "drift sweep"
-"""Who asks when a suspended server runs."""
+MAX_ATTEMPTS = 5
+"""How often workers may be lost in the middle of a sweep before it fails."""
+REASSERT_FIRST = timedelta(minutes=10)
+REASSERT_LAST = timedelta(days=1)
+"""How long a sweep leaves alone what it has tried to put right and could not, at first and at last."""
 
 
-def settle(node: Node, powers: Mapping[int, Power], asked_at: datetime) -> list[Job]:
-    """Note which servers of a node run, and queue the stop of suspended ones that do.
+def look(node: Node, actor: Actor, server: Server | None = None) -> Job:
+    """Queue a look at a server's VM, or at those of all servers of a node; a look that is still to be made will do."""
+    ids = None if server is None else [server.id]
+    return queued_look(node, ids) or _enqueue(node, actor, ids)
 
-    Args:
-        powers: what the node told, by VMID.
-        asked_at: when it was asked.
-    """
+
+def sweep(settings: Settings) -> list[Job]:
+    """Queue the looks that are due; returns the jobs."""
     jobs = []
-    for server in Server.on(node):
-        power = powers.get(server.vmid)
-        if power is None or server.status != ServerStatus.READY:
-            continue
-        if power != server.power:
-            with transaction():
-                if not Job.busy_since(server, asked_at):  # else the answer may be older than our record
-                    server.record_power(power)
-        if server.is_suspended and power is Power.RUNNING:
-            job = _stop_again(server, asked_at)
-            jobs += [job] if job else []
+    if settings.drift_sweep_seconds:
+        with transaction():
+            due = DriftSweep.claim_due(timedelta(seconds=settings.drift_sweep_seconds))
+            jobs += [_enqueue(node, _actor(), None) for node in due]
+    if Drift.to_be_looked_at_again(now()):  # found without a lock
+        with transaction():
+            serialize("drift")
+            for node_id, server_ids in Drift.to_be_looked_at_again(now()).items():
+                node = Node.get_by_id(node_id)
+                if Job.live_on(node, JobType.NODE_DRIFT) is None:
+                    jobs.append(_enqueue(node, _actor(), server_ids))
     return jobs
 
 
-def _stop_again(server: Server, asked_at: datetime) -> Job | None:
-    actor = Actor(user_id=0, email=SWEEP, role="admin", scopes=frozenset(), request_id=f"drift-{server.id}")
-    try:
+def waiting(job: Job, node: Node) -> list[Server]:
+    """The servers that a job has still to look at, with node and template; those that are not ready have no VM to be compared."""
+    wanted = job.parameters["servers"]
+    query = Server.with_places({}).where((Server.node == node) & (Server.status == ServerStatus.READY))
+    if wanted is not None:
+        query = query.where(Server.id.in_([uuid.UUID(id_) for id_ in wanted]))
+    done = Drift.checked_since(node, datetime.fromisoformat(job.parameters["since"]))
+    return [server for server in query.order_by(Server.vmid) if server.id not in done]
+
+
+def begin(job: Job) -> None:
+    """Note when a job has begun, so that whoever continues it knows what is done."""
+    if job.parameters.get("since") is None:
         with transaction():
-            current = Server.get_or_none(Server.id == server.id)
-            if current is None or not current.is_suspended or Job.busy_since(current, asked_at):
-                return None  # unsuspended since the node was asked
-            assert_free(current)
-            return enqueue(current, JobType.SUSPEND, actor, {"reason": current.suspension_reason})
-    except (LockedError, ConflictError):
+            job.assert_lease()
+            job.set_parameters(since=now().isoformat())
+
+
+def record(job: Job, compared: Compared, settings: Settings) -> DriftStatus | None:
+    """Write down what a look has found, and queue what puts it right; None: it may be older than our record, and is not kept.
+
+    Raises:
+        LeaseLostError: the job belongs to another worker now.
+    """
+    with transaction():
+        job.assert_lease()
+        server = _unchanged(compared)
+        if server is None:
+            return None
+        if compared.error is not None:
+            Drift.record_failure(server, compared.error.code, compared.error.message)
+            return DriftStatus.UNKNOWN
+        if not compared.told["exists"] and server.missing_since is None:
+            gone = f"Node {server.node.name} has no VM {server.vmid}, and no sync has found out yet whether another one has."
+            Drift.record_failure(server, ProxmoxVmNotFoundError.code, gone)
+            return DriftStatus.UNKNOWN
+        found = differences.of(compared.told)
+        row = Drift.record(
+            server,
+            [difference.model_dump(mode="json") for difference in found],
+            compared.diff,
+            differences.acceptable(server, found, compared.told),
+            identified=bool(compared.told["identified"]),
+            digest=compared.told["digest"],
+        )
+        _reassert(server, row, settings)
+        return DriftStatus(row.status)
+
+
+def _unchanged(compared: Compared) -> Server | None:
+    """The server, when our record is the one that was compared and nobody has worked on the VM since; held until the transaction ends."""
+    known = compared.server
+    query = Server.with_places({}).where(Server.id == known.id)
+    server: Server | None = locking(query, Server).first()
+    if server is None or server.status != ServerStatus.READY or server.version != known.version:
         return None
+    if Job.blocking(server) is not None or Job.busy_since(server, compared.asked_at):
+        return None
+    return server
+
+
+def _reassert(server: Server, row: Drift, settings: Settings) -> None:
+    """Queue the job that puts right what nobody may change behind our back: suspension, firewall, ownership mark.
+
+    Only on a VM with the server's SMBIOS UUID: notes can be copied with a VM.
+    """
+    off = _asserted_by_itself(server, {entry["setting"] for entry in row.differences})
+    if off is None:
+        row.forget_reassertions()
+        return
+    if not settings.drift_reassert or not row.identified or not _is_time(row):
+        return
+    actor = _actor()
+    if off is JobType.SUSPEND:
+        job = enqueue(server, off, actor, {"reason": server.suspension_reason})
+    else:
+        job = firewall.apply_again(server, actor, check=False)
+    row.note_reassertion()
+    records.record(
+        records.Event(
+            "server.drift.reassert",
+            records.Who(actor_email=SWEEP, request_id=actor.request_id),
+            source=records.WORKER,
+            resource_type="server",
+            resource_id=server.id,
+            message="Somebody else has changed what is kept as recorded.",
+            before={"differences": row.differences},
+            after={"job": {"id": str(job.id), "type": job.type}},
+        )
+    )
+
+
+def _asserted_by_itself(server: Server, settings: Collection[str]) -> JobType | None:
+    """The kind of job that puts right what of these settings is asserted by itself; None: nothing is."""
+    if server.is_suspended and not {"power", "onboot"}.isdisjoint(settings):
+        return JobType.SUSPEND
+    filters = {name for name in settings if name.startswith(differences.FIREWALL)}
+    if filters == {"firewall.rules"} and ServerRuleset.outdated_ids_of(server):
+        filters = set()  # rules of a ruleset that its operator has not applied yet
+    return JobType.FIREWALL if filters or not {"mark", "net0.firewall"}.isdisjoint(settings) else None
+
+
+def _is_time(row: Drift) -> bool:
+    if row.reasserted_at is None or not row.reassertions:
+        return True
+    pause = min(REASSERT_LAST, REASSERT_FIRST * 2 ** min(row.reassertions - 1, 10))
+    at: datetime = row.reasserted_at
+    return bool(now() >= at + pause)
+
+
+def _enqueue(node: Node, actor: Actor, server_ids: Collection[uuid.UUID] | None) -> Job:
+    return Job.enqueue(
+        type=JobType.NODE_DRIFT,
+        node=node,
+        max_attempts=MAX_ATTEMPTS,
+        requested_by=actor.email,
+        request_id=actor.request_id,
+        parameters={"servers": None if server_ids is None else [str(id_) for id_ in server_ids]},
+    )
+
+
+def _actor() -> Actor:
+    return Actor(user_id=0, email=SWEEP, role=ADMIN, scopes=frozenset(), request_id=f"drift-{uuid.uuid4()}")

@@ -38,6 +38,7 @@ MIGRATIONS = [
     "0015_restored_from",
     "0016_webhooks",
     "0017_traffic",
+    "0018_drift",
     "0019_orphans",
 ]
 

@@ -231,3 +231,19 @@ def test_what_shall_be_cancelled_waits_for_nothing() -> None:
     assert take() is None
     Job.update(cancel_requested=OnCancel.CLEANUP).where(Job.id == job.id).execute()
     assert take() == job
+
+
+def test_a_worker_sweeps_one_node_after_the_other_and_what_somebody_asked_for_comes_first() -> None:
+    sweep = group(None, 0, clones=False, sweeps=True)
+    asked = group(None, 30, clones=False)
+    assert turns.choose([sweep, asked], [], FREE, HERE) is asked
+    busy = Running(None, 2, "a", False, HERE, 1, sweeps=True)
+    assert turns.choose([sweep], [busy], FREE, HERE) is None
+    assert turns.choose([sweep], [busy], FREE, ELSEWHERE) is sweep
+
+
+def test_a_sweep_is_no_reason_for_a_sweep_to_give_way() -> None:
+    Job.create(type="node.drift", max_attempts=1, requested_by=turns.SWEEP, request_id="r")
+    assert not turns.is_anybody_waiting()
+    Job.create(type="node.sync", max_attempts=1, requested_by="admin@example.com", request_id="r")
+    assert turns.is_anybody_waiting()
