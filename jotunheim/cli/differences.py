@@ -18,13 +18,13 @@ def print_differences(job: Document) -> None:
 
 def _of_steps(steps: list[Document]) -> Iterator[str]:
     for step in steps:
-        lines = [line for diff in step["diff"] or [] for line in _of(diff)]
+        lines = [line for diff in step["diff"] or [] for line in difference_lines(diff)]
         if step["changed"] or lines:
             yield f"  {step['name']}"
             yield from (f"    {line}" for line in lines)
 
 
-def _of(diff: Mapping[str, Any]) -> Iterator[str]:
+def difference_lines(diff: Mapping[str, Any]) -> Iterator[str]:
     """One of Ansible's differences: of settings by name, or of texts."""
     before, after = diff.get("before"), diff.get("after")
     if isinstance(before, Mapping) and isinstance(after, Mapping):
