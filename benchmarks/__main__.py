@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import api, build, pools
+from benchmarks import api, build, drift, pools
 from benchmarks import runner as runs
 from benchmarks import sandbox as stand_in
 from tests.support.sandbox import Sandbox
@@ -40,7 +40,8 @@ def main() -> None:
         noop = runs.measure()
         reads, clones = stand_in.measure(directory)
         made, taken = pools.measure(directory)
-    PAGE.write_text("\n".join(_page(builds, noop, requests, made, taken, reads, clones)) + "\n")
+        looked = drift.measure(directory)
+    PAGE.write_text("\n".join(_page(builds, noop, requests, looked, made, taken, reads, clones)) + "\n")
     print(PAGE.read_text())
 
 
@@ -48,6 +49,7 @@ def _page(
     builds: Figures,
     noop: Figures,
     requests: Figures,
+    looked: drift.Figures,
     made: Figures,
     taken: Figures,
     reads: Figures,
@@ -72,6 +74,7 @@ def _page(
         lambda seconds: f"{seconds:.2f}",
     )
     yield from _table("One request", requests, api.BASE, "ms", lambda seconds: f"{1000 * seconds:.1f}")
+    yield from drift.page(looked)
     yield from _table("Making an address pool", made, pools.RAW, "s", lambda seconds: f"{seconds:.2f}")
     yield from _table("Taking one address", taken, pools.SMALL, "ms", lambda seconds: f"{1000 * seconds:.1f}")
     yield (
