@@ -324,6 +324,18 @@ def test_a_sweep_goes_on_where_its_worker_was_killed(service: Service, sandbox: 
     assert sum(job["result"].values()) == len(service.read("servers?status=ready")["servers"])
 
 
+def test_a_look_is_cancelled_and_leaves_what_was_known(service: Service, sandbox: Sandbox) -> None:
+    server = service.built("drift-cancelled", start=False)
+    known = looked_at(service, server)
+    change(sandbox, server, cores=7)
+    with struck(sandbox, server, delay=5):
+        job = service.ask(f"servers/{server['id']}/drift/check")["job"]["id"]
+        wait_for(lambda: sandbox.control.get("/faults").json()[0]["struck"], "the question", seconds=20)
+        service.ask(f"jobs/{job}/cancel")
+    assert service.finished(job)["status"] == "cancelled"
+    assert drift_of(service, server) == known
+
+
 def test_a_node_that_is_away_makes_its_servers_unknown(service: Service, sandbox: Sandbox) -> None:
     server = service.built("drift-away", start=False)
     change(sandbox, server, cores=7)
