@@ -222,6 +222,8 @@ class PeriodListQuery(ListQuery):
     """A month, e.g. `2026-11`; by default the current one."""
     owner_id: Id | None = None
     server_id: uuid.UUID | None = None
+
+
 class DriftListQuery(ListQuery):
     """The query of the list of what differs between servers and their VMs."""
 

@@ -341,3 +341,17 @@ def test_a_look_for_drift_changes_nothing_without_check_mode_either(
     assert {"cores", "net0.tag", "net1.model", "boot_order", "firewall.rules"} <= found.keys()
     assert [entry["setting"] for entry in told["web-2"]["differences"]] == ["owner"]
     assert told["web-2"]["settings"] is None
+
+
+def test_notes_are_not_enough_for_a_vm_that_must_be_identified(
+    playbooks: Playbooks, sandbox: Sandbox
+) -> None:
+    stranger = "uuid=9e60e40f-a6f6-4eca-b680-8f3b1f089265"
+    sandbox.own_server(1, smbios1=stranger)
+    before = sandbox.state()
+    strict = playbooks.inventory(web_1=playbooks.server(1, **(NOTHING | WALL), pve_identified=True))
+    run = playbooks.run("server_firewall.yml", strict)
+    assert [r.result["error"]["code"] for r in run.results if "error" in r.result] == ["vm_not_ours"]
+    assert sandbox.state() == before
+    sandbox.change(1101, config={"smbios1": f"uuid={UUID(int=1)}"})
+    assert playbooks.run("server_firewall.yml", strict).code == 0

@@ -53,7 +53,7 @@ def _ask(job: Job, node: Node, context: ActionContext) -> None:
     with reading.step(job, "Ask the node what it has"):
         asked_at = now()
         try:
-            sync.record(node, sync.look(node, context.keyring, context.settings))
+            sync.record(node, sync.look(node, context.keyring, context.settings), context.settings)
         except ProxmoxRequestError as error:
             sync.record_failure(node, error)
             left = [Compared(server, asked_at, error=error) for server in drift.waiting(job, node)]

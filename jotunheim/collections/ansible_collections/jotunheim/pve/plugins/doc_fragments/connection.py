@@ -30,6 +30,7 @@ notes:
     that certificate; with C(pve_api_ca_pem) it must be signed by one of these authorities (PEM); with
     neither, by an authority of the system.
   - A VM belongs to the server when C(pve_uuid) is its SMBIOS UUID or stands in the first line of its notes
-    as C(jotunheim:server=<uuid>). Any other VM is refused with the code C(vm_not_ours) and not touched.
+    as C(jotunheim:server=<uuid>). Any other VM is refused with the code C(vm_not_ours) and not touched. With C(pve_identified)
+    (false) the notes are not enough.
   - A failure is a result with C(error.code), C(error.message), C(error.retryable) and C(error.hint).
 """

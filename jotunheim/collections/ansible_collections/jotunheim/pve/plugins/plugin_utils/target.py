@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.proxmox import Endpoint, TlsPolicy
 
@@ -19,6 +21,7 @@ _DEFAULTS: dict[str, Any] = {
     "pve_api_fingerprint": None,
     "pve_api_connect_timeout_seconds": 5,
     "pve_api_read_timeout_seconds": 30,
+    "pve_identified": False,
 }
 _TYPES: dict[str, Callable[[Any], Any]] = {
     "pve_api_host": str,
@@ -32,6 +35,7 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
     "pve_node": str,
     "pve_vmid": int,
     "pve_uuid": lambda value: str(uuid_module.UUID(str(value))),
+    "pve_identified": boolean,
 }
 VARIABLES = tuple(_TYPES)
 
@@ -42,12 +46,14 @@ class Target:
 
     Attributes:
         uuid: our server's UUID, lower case: the VM must carry it.
+        identified: as its SMBIOS UUID; a mark in its notes is not enough.
     """
 
     endpoint: Endpoint
     node: str
     vmid: int
     uuid: str
+    identified: bool = False
 
 
 def read_target(values: dict[str, Any]) -> Target:
@@ -80,4 +86,4 @@ def read_target(values: dict[str, Any]) -> Target:
         connect_timeout_seconds=read["pve_api_connect_timeout_seconds"],
         read_timeout_seconds=read["pve_api_read_timeout_seconds"],
     )
-    return Target(endpoint, read["pve_node"], read["pve_vmid"], read["pve_uuid"])
+    return Target(endpoint, read["pve_node"], read["pve_vmid"], read["pve_uuid"], read["pve_identified"])

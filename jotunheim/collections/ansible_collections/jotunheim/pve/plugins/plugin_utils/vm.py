@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, Self
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.disk import disk_sizes
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours, says_nothing
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_adopted, is_ours, says_nothing
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan, Resize
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.target import Target
 
@@ -27,6 +27,8 @@ class Vm:
         self.node = target.node
         self.vmid = target.vmid
         self.uuid = target.uuid
+        self.must_be_identified = target.identified
+        """Whether only the SMBIOS UUID proves that it is ours: notes are copied with a VM."""
         self.may_be_unmarked = False
         """Whether a VM that says nothing of whose it is counts as ours: its last restore broke off."""
         self.is_proven = False
@@ -39,6 +41,7 @@ class Vm:
         other = copy.copy(self)
         other.vmid, other.uuid, other.may_be_unmarked = vmid, uuid, False
         other.is_proven, other.counted = False, None
+        other.must_be_identified = False
         return other
 
     def path(self, *parts: object) -> str:
@@ -67,7 +70,8 @@ class Vm:
 
     def prove_ours(self, config: Mapping[str, Any]) -> None:
         """Raise VmNotOursError when the configuration does not carry our UUID."""
-        if is_ours(config, self.uuid) or (self.may_be_unmarked and says_nothing(config)):
+        proves = is_adopted if self.must_be_identified else is_ours
+        if proves(config, self.uuid) or (self.may_be_unmarked and says_nothing(config)):
             self.is_proven = True
             return
         if config.get("lock") in {"clone", "create"}:  # hides everything else until it ends
