@@ -13,7 +13,9 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.drift import DriftStatus
 from jotunheim.data.server.status import ServerStatus
+from jotunheim.data.webhook.kinds import EventKind
 from jotunheim.exceptions.repository import ProxmoxVmNotFoundError
+from jotunheim.repositories.peewee.announcements import announce
 from jotunheim.repositories.peewee.database import locking, now, serialize, transaction
 from jotunheim.repositories.peewee.drifts import Compared, Drift, DriftSweep, queued_look
 from jotunheim.repositories.peewee.firewalls import ServerRuleset
@@ -101,8 +103,18 @@ def record(job: Job, compared: Compared, settings: Settings) -> DriftStatus | No
             identified=bool(compared.told["identified"]),
             digest=compared.told["digest"],
         )
+        if row.found_at is not None and row.found_at == row.checked_at:
+            _announce(server, row)
         _reassert(server, row, settings)
         return DriftStatus(row.status)
+
+
+def _announce(server: Server, row: Drift) -> None:
+    """Tell operators that a server has begun to differ."""
+    told = {"id": str(server.id), "name": server.name}
+    settings = [entry["setting"] for entry in row.differences]
+    data = {"server": told, "settings": settings}
+    announce(EventKind.SERVER_DRIFTED, owner_id=None, resource=("server", server.id), data=data)
 
 
 def _unchanged(compared: Compared) -> Server | None:

@@ -1,5 +1,6 @@
 """When servers are looked at again, and when a sweep is due."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -7,10 +8,13 @@ import pytest
 from jotunheim.data.server.drift import DriftStatus
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import now
-from jotunheim.repositories.peewee.drifts import Drift, DriftSweep
+from jotunheim.repositories.peewee.drifts import Compared, Drift, DriftSweep
 from jotunheim.repositories.peewee.infrastructure import Location, Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.peewee.webhooks import Webhook, WebhookEvent
+from jotunheim.services.servers import drift
+from jotunheim.settings import Settings
 
 HOUR = timedelta(hours=1)
 
@@ -105,3 +109,20 @@ def test_what_a_clock_that_ran_ahead_has_dated_is_not_done(server: Server) -> No
     assert Drift.checked_since(server.node, now() - HOUR) == {server.id}
     Drift.update(checked_at=now() + HOUR).execute()
     assert Drift.checked_since(server.node, now() - HOUR) == set()
+
+
+def test_operators_are_told_once_that_a_server_has_begun_to_differ(server: Server) -> None:
+    webhook = Webhook.create(owner=None, target="https://a.example", events=["server.drifted"], enabled=True)
+    Webhook.create(owner=server.owner, target="https://b.example", events=["*"], enabled=True)
+    job = Job.create(
+        type="node.drift", node=server.node, status="running", max_attempts=1, requested_by="o", request_id="r"
+    )  # fmt: skip
+    told = {
+        "exists": True, "owned": True, "identified": True, "digest": "d", "settings": None,
+        "differences": [{"setting": "cores", "found": 3, "recorded": 1}],
+    }  # fmt: skip
+    for _ in range(2):
+        found = Compared(Server.get_by_id(server.id), now(), told)
+        assert drift.record(job, found, Settings()) is DriftStatus.DRIFTED
+    rows = [json.loads(row.body_for(webhook)) for row in WebhookEvent.select()]
+    assert [(row["type"], row["data"]["settings"]) for row in rows] == [("server.drifted", ["cores"])]
