@@ -21,7 +21,7 @@ class EventKind(StrEnum):
 
 ALL = "*"
 """In place of the names of events: all of them."""
-OPERATORS_KINDS = frozenset({EventKind.NODE_OFFLINE, EventKind.NODE_ONLINE})
+OPERATORS_KINDS = frozenset({EventKind.NODE_OFFLINE, EventKind.NODE_ONLINE, EventKind.SERVER_DRIFTED})
 """Of what is the operator's: owners cannot ask for them by name."""
 
 
