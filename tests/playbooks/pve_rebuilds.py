@@ -82,7 +82,7 @@ class Scene:
 def bare(vms: dict[int, Any]) -> dict[int, Any]:
     """VMs without what time changes."""
     return {
-        vmid: {k: v for k, v in vm.items() if k not in {"uptime", "agent_answers"}}
+        vmid: {k: v for k, v in vm.items() if k not in {"uptime", "agent_answers", "counters"}}
         for vmid, vm in vms.items()
     }
 
