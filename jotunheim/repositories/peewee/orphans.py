@@ -136,7 +136,8 @@ class Records:
 
 def nodes_not_scanned_since(at: datetime) -> list[Node]:
     """The nodes on which nobody was asked to look for orphans since then."""
-    scanned = Job.select(Job.node).where((Job.type == JobType.NODE_SCAN) & (Job.created_at > at))
+    looks = (Job.type == JobType.NODE_SCAN) & (Job.created_at > at)
+    scanned = Job.select(Job.node).where(looks & Job.node.is_null(False))  # those of deleted nodes have none
     return list(Node.select().where(Node.id.not_in(scanned)).order_by(Node.id))
 
 
