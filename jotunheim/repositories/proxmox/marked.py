@@ -103,10 +103,10 @@ def read(client: ProxmoxClient, node: str, known_vmids: Collection[int]) -> Mark
             return found
 
         return Marked(
-            # Last of all: whatever was made meanwhile has its VM by then.
             disks=listed("images", _disk),
             backups=listed("backup", _backup),
             vms=list(_vms(client, node, known_vmids, lacking)),
+            # Last of all: whatever disk was made meanwhile has its VM by then.
             vmids=used_vmids(client),
             peers=peers,
             shared=frozenset(str(storage["storage"]) for storage in storages if storage.get("shared")),

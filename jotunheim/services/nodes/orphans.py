@@ -210,7 +210,11 @@ def is_ours(orphan: Orphan) -> bool:
     ours = Records.read()
     if orphan.kind == OrphanKind.DISK:
         return orphan.vmid in ours.vmids
-    return orphan.mark in (ours.servers if orphan.kind == OrphanKind.VM else ours.backups)
+    if orphan.kind == OrphanKind.BACKUP:
+        return orphan.mark in ours.backups
+    # One that was imported, or is being rebuilt under this VMID, need not have the mark of its server.
+    holder = Server.by_vmid([orphan.vmid]).get(orphan.vmid)
+    return orphan.mark in ours.servers or (holder is not None and holder.node_id == orphan.node_id)
 
 
 def _is_unread(lacking: marked.Lacking, orphan: Orphan) -> bool:

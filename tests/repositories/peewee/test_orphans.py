@@ -1,6 +1,8 @@
 """What scans have found, and when a node is due for one."""
 
+import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -36,3 +38,25 @@ def test_a_node_that_is_deleted_keeps_no_other_from_being_scanned(nodes: list[No
     assert due() == ["pve2"]
     nodes[0].delete_instance()
     assert due() == ["pve2"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"vmid": 1000}, True),
+        ({"vmid": 2000, "scratch_vmid": 1000}, True),
+        ({"vmid": 2000}, False),
+        ({"vmid": 1000, "elsewhere": True}, False),
+    ],
+)
+def test_a_vm_is_ours_when_a_server_has_its_vmid_whatever_its_mark(
+    nodes: list[Node], columns: dict[str, Any], expected: bool
+) -> None:
+    """As an import leaves it until it has marked the VM, and a rebuild the VM that it makes aside."""
+    orphan = Orphan.create(node=nodes[0], key="k", kind="vm", vmid=1000, name="v", mark=uuid.uuid4())
+    node = nodes[1] if columns.pop("elsewhere", False) else nodes[0]
+    Server.create(
+        name="s", hostname="s", owner=User.create(email="o@x", name="o", role="client"), node=node, cpu=1,
+        memory_bytes=1, **columns,
+    )  # fmt: skip
+    assert orphans.is_ours(orphan) is expected
