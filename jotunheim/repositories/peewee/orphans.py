@@ -17,6 +17,7 @@ from peewee import (
 )
 
 from jotunheim.data.job import JobType
+from jotunheim.data.node.orphan import OrphanKind
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import Table, UtcField, now
 from jotunheim.repositories.peewee.infrastructure import Node, Template
@@ -87,6 +88,12 @@ class Orphan(Table):
         live = (Job.type == JobType.ORPHAN_PRUNE) & Job.status.in_(LIVE)
         found = {uuid.UUID(job.parameters["orphan_id"]): job.id for job in Job.select().where(live)}
         return {id_: job for id_, job in found.items() if id_ in wanted}
+
+    @classmethod
+    def job_removing(cls, node: Node, vmid: int) -> uuid.UUID | None:
+        """The job that is queued or running to prune a VM; call it with the node held."""
+        vms = cls.select().where((cls.node == node) & (cls.vmid == vmid) & (cls.kind == OrphanKind.VM))
+        return next(iter(cls.live_jobs(vms).values()), None)
 
     def forget(self) -> None:
         """It is gone."""

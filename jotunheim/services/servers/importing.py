@@ -22,12 +22,13 @@ from jotunheim.exceptions.repository import (
     ProxmoxUnavailableError,
     ProxmoxVmNotFoundError,
 )
-from jotunheim.exceptions.service import ConflictError
+from jotunheim.exceptions.service import ConflictError, LockedError
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.orphans import Orphan
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Label, Server
 from jotunheim.repositories.peewee.vmids import claim_vmid
@@ -92,6 +93,7 @@ def import_server(wanted: ImportRequest, found: Found, actor: Actor, manner: Man
     Raises:
         DataValidationError: the request names what does not exist or does not fit together.
         ConflictError: the VM cannot be imported, is a server already, or has another server's address.
+        LockedError: it is being removed, as an orphan.
         UniquenessError: the owner has a server with this name or external id.
         PlacementError: an address went to another server in this moment.
     """
@@ -192,7 +194,11 @@ def _assert_template(wanted: ImportRequest) -> None:
 
 
 def _assert_importable(wanted: ImportRequest, config: Configuration, node: Node) -> None:
-    """Make sure that the VM is nobody's. From here on nobody else takes its VMID, until the transaction ends."""
+    """Make sure that the VM is nobody's. From here on nobody else takes or prunes it, until the transaction ends."""
+    Node.hold(node.id)
+    removing = Orphan.job_removing(node, wanted.vmid)
+    if removing is not None:
+        raise LockedError(removing, JobType.ORPHAN_PRUNE)
     if not claim_vmid(wanted.vmid):
         server = Server.by_vmid([wanted.vmid])[wanted.vmid]
         where = "" if server.node_id == node.id else f" on node {server.node.name}"

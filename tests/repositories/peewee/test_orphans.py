@@ -1,18 +1,27 @@
 """What scans have found, and when a node is due for one."""
 
 import uuid
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from jotunheim.data.actor import Actor
+from jotunheim.data.node.orphan import PruneRequest
+from jotunheim.data.server.importing import ImportRequest
+from jotunheim.data.server.status import Power
+from jotunheim.exceptions.service import LockedError
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.infrastructure import Location, Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.orphans import Orphan, nodes_not_scanned_since
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.proxmox.configuration import parse
 from jotunheim.services.nodes import orphans
+from jotunheim.services.servers import importing
+from jotunheim.services.servers.plans import Manner
 
 DAY = timedelta(days=1)
 
@@ -60,3 +69,18 @@ def test_a_vm_is_ours_when_a_server_has_its_vmid_whatever_its_mark(
         memory_bytes=1, **columns,
     )  # fmt: skip
     assert orphans.is_ours(orphan) is expected
+
+
+def test_a_vm_that_is_being_pruned_is_not_imported(nodes: list[Node]) -> None:
+    orphan = Orphan.create(node=nodes[0], key="k", kind="vm", vmid=1000, name="v", mark=uuid.uuid4())
+    owner = User.create(email="o@x", name="o", role="client")
+    actor = Actor(user_id=owner.id, email="o@x", role="admin", scopes=frozenset(), request_id="r")
+    job = orphans.prune(orphan, PruneRequest(), actor, Manner())
+    found = importing.Found(parse({"description": f"jotunheim:server={orphan.mark}"}), Power.STOPPED, [])
+    for node, outcome in (
+        (nodes[1], nullcontext()),
+        (nodes[0], pytest.raises(LockedError, match=str(job.id))),
+    ):
+        wanted = ImportRequest(node_id=node.id, vmid=1000, name="v", force=True, confirm=False)
+        with outcome:
+            importing.import_server(wanted, found, actor, Manner(check=True))
