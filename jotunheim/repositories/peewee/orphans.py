@@ -152,10 +152,10 @@ def servers_once_known() -> set[uuid.UUID]:
     """Ids of all servers that jobs and backups have ever been about."""
     of_jobs: Any = Job.select(Job.server_uuid).where(Job.server_uuid.is_null(False)).distinct()
     of_backups: Any = Backup.select(Backup.server_uuid).distinct()
-    return {row.server_uuid for row in of_jobs} | {row.server_uuid for row in of_backups}
+    return {id_ for query in (of_jobs, of_backups) for (id_,) in query.tuples()}
 
 
 def backups_once_known() -> set[uuid.UUID]:
     """Ids of all backups that jobs have ever made."""
-    made = Job.select(Job.parameters).where(Job.type == JobType.BACKUP_CREATE)
-    return {uuid.UUID(job.parameters["backup_id"]) for job in made}
+    query: Any = Job.select(Job.parameters["backup_id"].as_text()).where(Job.type == JobType.BACKUP_CREATE)
+    return {uuid.UUID(id_) for (id_,) in query.tuples().iterator()}

@@ -5,7 +5,7 @@ been compared. They are read before the node is asked and after it, so that what
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -153,15 +153,16 @@ def look(node: Node, keyring: Keyring, settings: Settings) -> Seen:
 def record(node: Node, seen: Seen, settings: Settings) -> dict[str, Any]:
     """Write down which of what a node has are orphans; returns what of it a job's result tells, see docs/api.md."""
     told = seen.marked
+    once = _once_known(seen)  # before the transaction, in which nobody else could write
     with transaction():
         if not Node.hold(node.id):
             return {}
         ours = seen.records.and_later(Records.read())
         elsewhere = _seen_by_others(node, told)
         found = [
-            *_vms(told, ours),
+            *_vms(told, ours, once),
             *_disks(told, ours, elsewhere, settings),
-            *_backups(told, ours, elsewhere),
+            *_backups(told, ours, elsewhere, once),
         ]
         new, gone = Orphan.record_found(node, found, partial(_is_unread, told.lacking))
     return {"found": len(found), "new": new, "gone": gone, "lacking": told.lacking.told}
@@ -242,10 +243,20 @@ def _seen_by_others(node: Node, told: marked.Marked) -> frozenset[str]:
     )
 
 
-def _vms(told: marked.Marked, ours: Records) -> Iterator[Columns]:
+def _once_known(seen: Seen) -> Set[uuid.UUID]:
+    """Ids of the servers and backups that there ever were, as far as what was seen could be of some that are no more."""
+    told, ours = seen.marked, seen.records
+    known: set[uuid.UUID] = set()
+    if any(vm.mark not in ours.servers for vm in told.vms):
+        known |= servers_once_known()
+    if any(backup.mark not in ours.backups for backup in told.backups):
+        known |= backups_once_known()
+    return known
+
+
+def _vms(told: marked.Marked, ours: Records, once: Set[uuid.UUID]) -> Iterator[Columns]:
     found = [vm for vm in told.vms if vm.mark not in ours.servers]
-    once = servers_once_known() | ours.servers if found else set()
-    rebuilt = {scratch_uuid(server): server for server in once}
+    rebuilt = {scratch_uuid(server): server for server in once | ours.servers} if found else {}
     for vm in found:
         server = rebuilt.get(vm.mark)
         if server is not None and ours.scratch_vmids.get(server) == vm.vmid:
@@ -278,15 +289,12 @@ def _disks(
             yield _of_volume(disk, OrphanKind.DISK, [Caution.UNMARKED])
 
 
-def _backups(told: marked.Marked, ours: Records, elsewhere: frozenset[str]) -> Iterator[Columns]:
-    found = [
-        backup
-        for backup in told.backups
-        if backup.mark not in ours.backups and backup.storage not in elsewhere
-    ]
-    once = backups_once_known() if found else set()
-    for backup in found:
-        yield _of_volume(backup, OrphanKind.BACKUP, [] if backup.mark in once else [Caution.UNKNOWN])
+def _backups(
+    told: marked.Marked, ours: Records, elsewhere: frozenset[str], once: Set[uuid.UUID]
+) -> Iterator[Columns]:
+    for backup in told.backups:
+        if backup.mark not in ours.backups and backup.storage not in elsewhere:
+            yield _of_volume(backup, OrphanKind.BACKUP, [] if backup.mark in once else [Caution.UNKNOWN])
 
 
 def _of_volume(volume: marked.Volume, kind: OrphanKind, cautions: list[Caution]) -> Columns:
