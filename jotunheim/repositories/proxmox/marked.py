@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from jotunheim.exceptions.repository import (
-    ProxmoxPermissionError,
     ProxmoxRequestError,
+    ProxmoxUnauthorizedError,
     ProxmoxUnavailableError,
     ProxmoxVmNotFoundError,
 )
@@ -93,7 +93,7 @@ def read(client: ProxmoxClient, node: str, known_vmids: Collection[int]) -> Mark
                     continue
                 try:
                     entries = client.get(api_path("nodes", node, "storage", name, "content"), content=content)
-                except ProxmoxUnavailableError:
+                except (ProxmoxUnavailableError, ProxmoxUnauthorizedError):
                     raise
                 except ProxmoxRequestError as error:  # this storage is away, or not to be seen
                     lacking.storages.add(name)
@@ -124,7 +124,9 @@ def _vms(
             answer = client.get(api_path("nodes", node, "qemu", guest.vmid, "config"))
         except ProxmoxVmNotFoundError:  # it went in between
             continue
-        except ProxmoxPermissionError as error:
+        except (ProxmoxUnavailableError, ProxmoxUnauthorizedError):
+            raise
+        except ProxmoxRequestError as error:  # it is not to be seen, or its file is broken
             lacking.vmids.add(guest.vmid)
             lacking.told.append(error.message)
             continue
