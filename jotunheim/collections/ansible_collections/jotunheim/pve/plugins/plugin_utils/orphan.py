@@ -136,9 +136,17 @@ def _values(vm: Vm, guest: dict[str, Any]) -> Iterator[str]:
         config = vm.client.get(
             api_path("nodes", guest["node"], guest.get("type", "qemu"), guest["vmid"], "config")
         )
-    except ProxmoxVmNotFoundError:  # it went in between
+    except ProxmoxVmNotFoundError:
+        # It went in between: for good, or to another node, where it may use the disk.
+        if _has_moved(vm, guest):
+            raise _changed(f"Guest {guest['vmid']} has just left node {guest['node']}") from None
         return
     yield from map(str, config.values())
+
+
+def _has_moved(vm: Vm, guest: dict[str, Any]) -> bool:
+    listed = vm.client.get("cluster/resources", type="vm")
+    return any(other["vmid"] == guest["vmid"] and other["node"] != guest["node"] for other in listed)
 
 
 def _changed(what: str) -> OrphanChangedError:
