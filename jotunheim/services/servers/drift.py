@@ -47,7 +47,8 @@ def sweep(settings: Settings) -> list[Job]:
     if settings.drift_sweep_seconds:
         with transaction():
             due = DriftSweep.claim_due(timedelta(seconds=settings.drift_sweep_seconds))
-            jobs += [_enqueue(node, _actor(), None) for node in due]
+            # One that workers do not get to is not asked for again and again.
+            jobs += [_enqueue(node, _actor(), None) for node in due if queued_look(node, None) is None]
     if Drift.to_be_looked_at_again(now()):  # found without a lock
         with transaction():
             serialize("drift")
