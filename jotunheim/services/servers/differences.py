@@ -102,8 +102,9 @@ def _value(
             return by_setting["description"].found
         case Acceptable.NETWORK:
             rate = settings["network"].get("rate_bytes_per_second", 0)
-            limit = server.limits.get("rate_bytes_per_second")
-            return {"rate_bytes_per_second": rate} if not limit or 0 < rate <= limit else None
+            bounds = (server.limits.get("rate_bytes_per_second"), server.throttle_bytes_per_second)
+            fits = all(0 < rate <= bound for bound in bounds if bound)  # else it would differ as before
+            return {"rate_bytes_per_second": rate} if fits else None
         case _:
             return settings[field.value]
 

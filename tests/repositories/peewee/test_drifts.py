@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from jotunheim.data.server.drift import DriftStatus
+from jotunheim.data.server.drift import Difference, DriftStatus
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.drifts import Compared, Drift, DriftSweep
@@ -13,7 +13,7 @@ from jotunheim.repositories.peewee.infrastructure import Location, Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.webhooks import Webhook, WebhookEvent
-from jotunheim.services.servers import drift
+from jotunheim.services.servers import differences, drift
 from jotunheim.settings import Settings
 
 HOUR = timedelta(hours=1)
@@ -102,6 +102,40 @@ def test_a_sweep_is_due_once_in_its_period_whatever_the_clock_did(server: Server
     Server.delete().execute()
     DriftSweep.update(asked_at=None).execute()
     assert DriftSweep.claim_due(HOUR) == []
+
+
+def test_a_sweep_that_nobody_gets_to_is_asked_for_once(server: Server) -> None:
+    settings = Settings(drift_sweep_seconds=60)
+    assert len(drift.sweep(settings)) == 1
+    DriftSweep.update(asked_at=None).execute()
+    assert drift.sweep(settings) == []
+    Job.update(started_at=now()).execute()  # it is on, or handed over
+    DriftSweep.update(asked_at=None).execute()
+    assert len(drift.sweep(settings)) == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "limit", "throttle", "accepted"),
+    [
+        (0, None, None, True),
+        (5_000, None, None, True),
+        (5_000, 5_000, None, True),
+        (0, 5_000, None, False),
+        (5_000, None, 1_000, False),
+        (0, None, 1_000, False),
+        (500, 5_000, 1_000, True),
+    ],
+)
+def test_a_rate_is_accepted_within_what_the_server_is_held_to(
+    server: Server, found: int, limit: int | None, throttle: int | None, accepted: bool
+) -> None:
+    """Another one would still differ."""
+    server.limits, server.throttle_bytes_per_second = {"rate_bytes_per_second": limit}, throttle
+    network = {"rate_bytes_per_second": found} if found else {}
+    difference = Difference(field="network", setting="net0.rate", recorded="1", found=None)
+    told = {"identified": True, "settings": {"network": network}}
+    expected = {"network": {"rate_bytes_per_second": found}} if accepted else {}
+    assert differences.acceptable(server, [difference], told) == expected
 
 
 def test_what_a_clock_that_ran_ahead_has_dated_is_not_done(server: Server) -> None:
