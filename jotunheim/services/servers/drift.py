@@ -15,6 +15,7 @@ from jotunheim.data.server.drift import DriftStatus
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.data.webhook.kinds import EventKind
 from jotunheim.exceptions.repository import ProxmoxVmNotFoundError
+from jotunheim.exceptions.service import LockedError
 from jotunheim.repositories.peewee.announcements import announce
 from jotunheim.repositories.peewee.database import locking, now, serialize, transaction
 from jotunheim.repositories.peewee.drifts import Compared, Drift, DriftSweep, queued_look
@@ -142,10 +143,13 @@ def _reassert(server: Server, row: Drift, settings: Settings) -> None:
     if not settings.drift_reassert or not row.identified or not _is_time(row):
         return
     actor = _actor()
-    if off is JobType.SUSPEND:
-        job = enqueue(server, off, actor, {"reason": server.suspension_reason})
-    else:
-        job = firewall.apply_again(server, actor, check=False)
+    try:
+        if off is JobType.SUSPEND:
+            job = enqueue(server, off, actor, {"reason": server.suspension_reason})
+        else:
+            job = firewall.apply_again(server, actor, check=False)
+    except LockedError:  # by a job that was queued just now; the VM is looked at again when that has ended
+        return
     row.note_reassertion()
     records.record(
         records.Event(
