@@ -59,7 +59,10 @@ def _ask(job: Job, node: Node, context: ActionContext) -> None:
             left = [Compared(server, asked_at, error=error) for server in drift.waiting(job, node)]
             _record(job, left, context)
             with transaction():
-                job.set_parameters(since=None)  # for somebody who tries again: nothing of it is done
+                job.assert_lease()
+                job.set_parameters(
+                    since=None, counts={}
+                )  # for somebody who tries again: nothing of it is done
             # Not to be tried again by itself: the next sweep comes.
             raise ServerDeploymentError(error.code, error.message, hint=error.hint) from None
 
