@@ -248,6 +248,10 @@ class TestDisk:
         with pytest.raises(DataValidationError):
             disk(CONFIG, Disk(size))
 
+    def test_an_odd_size_that_the_disk_has_is_no_change(self) -> None:
+        """As a server has it that was made from the backup of an imported one."""
+        assert not disk(CONFIG | {"scsi0": "vmstore:x,size=2097153K"}, Disk(2 * GIB + 1024))
+
     def test_a_missing_disk(self) -> None:
         with pytest.raises(ProxmoxNotFoundError, match="scsi5"):
             disk(CONFIG, Disk(3 * GIB, "scsi5"))

@@ -33,7 +33,7 @@ def disk(config: Mapping[str, Any], wanted: Disk) -> Plan:
     """The plan that grows a disk.
 
     Raises:
-        DataValidationError: the size is smaller than the disk's, or not a whole number of MiB.
+        DataValidationError: the size is smaller than the disk's, or it has to grow to one that is not a whole number of MiB.
         ProxmoxNotFoundError: there is no such disk.
     """
     plan = Plan()
@@ -41,12 +41,12 @@ def disk(config: Mapping[str, Any], wanted: Disk) -> Plan:
     current = disk_sizes(config).get(device)
     if current is None:
         raise ProxmoxNotFoundError(f"The VM has no disk {device} with a known size.")
-    if wanted.size_bytes % _GRAIN_BYTES:
-        raise DataValidationError(
-            [FieldProblem("size_bytes", f"must be a multiple of {_GRAIN_BYTES} (1 MiB)")]
-        )
     check_growth(device, current, wanted.size_bytes, "size_bytes")
     if wanted.size_bytes > current:
+        if wanted.size_bytes % _GRAIN_BYTES:
+            raise DataValidationError(
+                [FieldProblem("size_bytes", f"must be a multiple of {_GRAIN_BYTES} (1 MiB)")]
+            )
         plan.resizes.append(Resize(device, wanted.size_bytes))
         plan.changes.append(Change(f"{device}.size_bytes", current, wanted.size_bytes))
     return plan
