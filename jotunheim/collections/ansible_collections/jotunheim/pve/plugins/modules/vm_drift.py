@@ -49,8 +49,8 @@ drift:
       type: str
     differences:
       description: >-
-        Each with C(setting), C(found) and C(recorded). C(exists), C(owner), C(mark) and C(power) are about the VM as a whole;
-        settings of the firewall begin with C(firewall.).
+        Each with C(setting), C(found) and C(recorded), of which long ones are cut. C(exists), C(owner), C(mark) and C(power) are about
+        the VM as a whole; settings of the firewall begin with C(firewall.).
       type: list
       elements: dict
     settings:

@@ -21,6 +21,7 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.sections import sections
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
+from jotunheim.ansible import bounded
 from jotunheim.exceptions.model import DataValidationError
 from jotunheim.exceptions.repository import ProxmoxNotFoundError
 
@@ -30,6 +31,10 @@ MARK = "mark"
 POWER = "power"
 FIREWALL = "firewall."
 """What the names of the firewall's settings begin with."""
+VALUE_CHARACTERS = 9_000
+"""The most that is told of one value, so that what a result may have is enough for all: Proxmox VE's longest description has 8192."""
+SETTINGS_CHARACTERS = 32_000
+"""The same of all settings together."""
 
 
 def of_config(config: Mapping[str, Any], args: Mapping[str, Any], uuid: str) -> Plan:
@@ -66,6 +71,20 @@ def of_firewall(vm: Vm, wanted: Wanted) -> Plan:
             Change(FIREWALL + change.key, change.before, change.after) for change in made.changes
         ]
     return plan
+
+
+def cut(plan: Plan) -> Plan:
+    """What a result tells of a plan: long values, such as a thousand rules, end with a mark."""
+    return Plan(
+        changes=[
+            Change(
+                change.key,
+                bounded.bounded(change.before, VALUE_CHARACTERS),
+                bounded.bounded(change.after, VALUE_CHARACTERS),
+            )
+            for change in plan.changes
+        ]
+    )
 
 
 def _identity(config: Mapping[str, Any], uuid: str, description: str | None) -> Plan:
