@@ -116,7 +116,7 @@ class Records:
 
     @classmethod
     def read(cls) -> "Records":
-        """As they are now; five queries."""
+        """As they are now; four queries."""
         servers = list(Server.select(Server.id, Server.vmid, Server.scratch_vmid))
         scratch = {server.id: server.scratch_vmid for server in servers if server.scratch_vmid}
         return cls(

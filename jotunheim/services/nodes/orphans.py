@@ -23,7 +23,7 @@ from jotunheim.exceptions.service import ConflictError, LockedError, ProtectedEr
 from jotunheim.repositories.peewee.database import now, transaction
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
-from jotunheim.repositories.peewee.node_state import NodeStorage
+from jotunheim.repositories.peewee.node_state import NodeState, NodeStorage
 from jotunheim.repositories.peewee.orphans import (
     Orphan,
     Records,
@@ -237,7 +237,8 @@ def _watched(orphan: Orphan) -> dict[str, Any]:
 
 def _seen_by_others(node: Node, told: marked.Marked) -> frozenset[str]:
     """Shared storages that another node's scan reports on: the first one of the cluster that sees them does."""
-    before = [peer for peer in Node.named(told.peers) if peer.id < node.id]
+    peers = NodeState.peers_by_name(told.peers).values()
+    before = [peer.node for peer in peers if peer.node_id < node.id and node.name in peer.peers]
     return frozenset(
         storage.name for peer in before for storage in NodeStorage.of(peer) if storage.name in told.shared
     )

@@ -16,12 +16,15 @@ from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.infrastructure import Location, Node
 from jotunheim.repositories.peewee.jobs import Job
-from jotunheim.repositories.peewee.orphans import Orphan, nodes_not_scanned_since
+from jotunheim.repositories.peewee.node_state import NodeState, NodeStorage
+from jotunheim.repositories.peewee.orphans import Orphan, Records, nodes_not_scanned_since
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox.configuration import parse
+from jotunheim.repositories.proxmox.marked import Lacking, Marked, Volume
 from jotunheim.services.nodes import orphans
 from jotunheim.services.servers import importing
 from jotunheim.services.servers.plans import Manner
+from jotunheim.settings import Settings
 
 DAY = timedelta(days=1)
 
@@ -69,6 +72,20 @@ def test_a_vm_is_ours_when_a_server_has_its_vmid_whatever_its_mark(
         memory_bytes=1, **columns,
     )  # fmt: skip
     assert orphans.is_ours(orphan) is expected
+
+
+@pytest.mark.parametrize(("peers", "found"), [(["pve1", "pve2"], 0), (["pve1"], 1), ([], 1)])
+def test_only_a_node_of_the_same_cluster_scans_a_shared_storage_for_others(
+    nodes: list[Node], peers: list[str], found: int
+) -> None:
+    """A host of one cluster may be called like one of another."""
+    NodeState.create(node=nodes[0], peers=peers)
+    NodeStorage.create(node=nodes[0], name="nfs", type="nfs", shared=True)
+    backup = Volume("nfs", "nfs:backup/b", 1000, 1, uuid.uuid4(), protected=False)
+    every, shared = frozenset({"pve1", "pve2"}), frozenset({"nfs"})
+    told = Marked([], [], [backup], frozenset(), every, shared, Lacking())
+    seen = orphans.Seen(Records.read(), told)
+    assert orphans.record(nodes[1], seen, Settings())["found"] == found
 
 
 def test_a_vm_that_is_being_pruned_is_not_imported(nodes: list[Node]) -> None:
