@@ -152,16 +152,11 @@ class Drift(Table):
 
     def settle(self, left: Sequence[Mapping[str, Any]], fields: Collection[str]) -> None:
         """Our record has taken over what was found of these fields; this is what still differs."""
-        settings = {difference["setting"] for difference in left}
-        diff = [
-            {side: {name: value for name, value in entry[side].items() if name in settings} for side in entry}
-            for entry in self.diff
-        ]
         columns = {
             "status": DriftStatus.DRIFTED if left else DriftStatus.IN_SYNC,
             "found_at": self.found_at if left else None,
             "differences": list(left),
-            "diff": diff if left else [],
+            "diff": diff_of(self.diff, left),
             "acceptable": {name: value for name, value in self.acceptable.items() if name not in fields},
         }
         self._write(self.server, **columns)
@@ -203,6 +198,16 @@ class Drift(Table):
     def _write(cls, server: Server, **columns: object) -> None:
         cls.insert(server=server).on_conflict_ignore().execute()
         cls.update(**columns).where(cls.server == server).execute()
+
+
+def diff_of(diff: Sequence[Mapping[str, Any]], left: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What of a diff is about these differences."""
+    settings = {difference["setting"] for difference in left}
+    entries = [
+        {side: {name: value for name, value in entry[side].items() if name in settings} for side in entry}
+        for entry in diff
+    ]
+    return entries if left else []
 
 
 class DriftSweep(Table):

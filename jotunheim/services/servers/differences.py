@@ -12,6 +12,7 @@ from jotunheim.repositories.peewee.servers import Server
 
 FIREWALL = "firewall."
 """What the settings of the firewall begin with."""
+RATE = "net0.rate"
 _FIELDS = {
     "exists": "vm",
     "owner": "owner",
@@ -33,7 +34,7 @@ _ACCEPTED = {
     Acceptable.TAGS: {"tags"},
     Acceptable.DESCRIPTION: {"description"},
     Acceptable.AGENT: {"agent.enabled"},
-    Acceptable.NETWORK: {"net0.rate"},
+    Acceptable.NETWORK: {RATE},
 }
 """The settings that are accepted with a field; of `disk_bytes`, the size of whatever disk the VM boots from."""
 

@@ -18,7 +18,7 @@ from jotunheim.exceptions.repository import ProxmoxVmNotFoundError
 from jotunheim.exceptions.service import LockedError
 from jotunheim.repositories.peewee.announcements import announce
 from jotunheim.repositories.peewee.database import locking, now, serialize, transaction
-from jotunheim.repositories.peewee.drifts import Compared, Drift, DriftSweep, queued_look
+from jotunheim.repositories.peewee.drifts import Compared, Drift, DriftSweep, diff_of, queued_look
 from jotunheim.repositories.peewee.firewalls import ServerRuleset
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
@@ -97,10 +97,13 @@ def record(job: Job, compared: Compared, settings: Settings) -> DriftStatus | No
             Drift.record_failure(server, ProxmoxVmNotFoundError.code, gone)
             return DriftStatus.UNKNOWN
         found = differences.of(compared.told)
+        if server.throttle_is_due:  # a job of quota has still to set it: nobody has changed anything
+            found = [difference for difference in found if difference.setting != differences.RATE]
+        told = [difference.model_dump(mode="json") for difference in found]
         row = Drift.record(
             server,
-            [difference.model_dump(mode="json") for difference in found],
-            compared.diff,
+            told,
+            diff_of(compared.diff, told),
             differences.acceptable(server, found, compared.told),
             identified=bool(compared.told["identified"]),
             digest=compared.told["digest"],

@@ -145,6 +145,26 @@ def test_what_a_clock_that_ran_ahead_has_dated_is_not_done(server: Server) -> No
     assert Drift.checked_since(server.node, now() - HOUR) == set()
 
 
+@pytest.mark.parametrize("is_set", [False, True])
+def test_a_rate_that_quota_has_still_to_set_is_no_drift(server: Server, is_set: bool) -> None:
+    server.throttle(1_000)
+    if is_set:
+        server.note_throttle(1_000)
+    job = Job.create(
+        type="node.drift", node=server.node, status="running", max_attempts=1, requested_by="o", request_id="r"
+    )  # fmt: skip
+    told = {
+        "exists": True, "owned": True, "identified": True, "digest": "d", "settings": None,
+        "differences": [{"setting": "net0.rate", "found": None, "recorded": "0.000954"}],
+    }  # fmt: skip
+    diff = [{"before": {"net0.rate": None}, "after": {"net0.rate": "0.000954"}}]
+    drift.record(job, Compared(Server.get_by_id(server.id), now(), told, diff), Settings())
+    row = Drift.of(server)
+    assert row is not None
+    expected = (DriftStatus.DRIFTED, diff) if is_set else (DriftStatus.IN_SYNC, [])
+    assert (row.status, row.diff) == expected
+
+
 def test_operators_are_told_once_that_a_server_has_begun_to_differ(server: Server) -> None:
     webhook = Webhook.create(owner=None, target="https://a.example", events=["server.drifted"], enabled=True)
     Webhook.create(owner=server.owner, target="https://b.example", events=["*"], enabled=True)
