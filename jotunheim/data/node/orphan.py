@@ -23,7 +23,7 @@ class Caution(StrEnum):
     """Why an orphan may be somebody's after all. Whoever prunes it names each that it has."""
 
     UNKNOWN = "unknown"
-    """None of our records has ever named it: another Jotunheim's, or records were lost."""
+    """None of our records has ever named it: another Jotunheim's, or records were lost. Or its import came to nothing."""
     COPIED = "copied"
     """The VM carries the mark, and not the UUID that goes with it: made by copying a server by hand, or half of a build."""
     RUNNING = "running"

@@ -16,7 +16,7 @@ from peewee import (
     UUIDField,
 )
 
-from jotunheim.data.job import JobType
+from jotunheim.data.job import JobStatus, JobType
 from jotunheim.data.node.orphan import OrphanKind
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import Table, UtcField, now
@@ -149,8 +149,9 @@ def nodes_not_scanned_since(at: datetime) -> list[Node]:
 
 
 def servers_once_known() -> set[uuid.UUID]:
-    """Ids of all servers that jobs and backups have ever been about."""
-    of_jobs: Any = Job.select(Job.server_uuid).where(Job.server_uuid.is_null(False)).distinct()
+    """Ids of all servers that jobs and backups have ever been about; not of VMs that were to be imported, and were not."""
+    given_up = (Job.type == JobType.IMPORT) & Job.status.in_((JobStatus.FAILED, JobStatus.CANCELLED))
+    of_jobs: Any = Job.select(Job.server_uuid).where(Job.server_uuid.is_null(False) & ~given_up).distinct()
     of_backups: Any = Backup.select(Backup.server_uuid).distinct()
     return {id_ for query in (of_jobs, of_backups) for (id_,) in query.tuples()}
 

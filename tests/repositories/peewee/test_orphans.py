@@ -17,7 +17,7 @@ from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.infrastructure import Location, Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeState, NodeStorage
-from jotunheim.repositories.peewee.orphans import Orphan, Records, nodes_not_scanned_since
+from jotunheim.repositories.peewee.orphans import Orphan, Records, nodes_not_scanned_since, servers_once_known
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox.configuration import parse
 from jotunheim.repositories.proxmox.marked import Lacking, Marked, Volume
@@ -101,3 +101,14 @@ def test_a_vm_that_is_being_pruned_is_not_imported(nodes: list[Node]) -> None:
         wanted = ImportRequest(node_id=node.id, vmid=1000, name="v", force=True, confirm=False)
         with outcome:
             importing.import_server(wanted, found, actor, Manner(check=True))
+
+
+def test_a_vm_whose_import_came_to_nothing_was_never_ours(nodes: list[Node]) -> None:
+    """It may have our mark, and is somebody's."""
+    ids = {status: uuid.uuid4() for status in ("failed", "cancelled", "succeeded")}
+    for status, id_ in ids.items():
+        Job.create(
+            type="server.import", status=status, server_uuid=id_, node=nodes[0], max_attempts=1, requested_by="o",
+            request_id="r",
+        )  # fmt: skip
+    assert servers_once_known() == {ids["succeeded"]}
