@@ -5,10 +5,12 @@ import uuid
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from jotunheim.data.job import JobError
 from jotunheim.data.webhook.event import MAX_BODY
 from jotunheim.data.webhook.kinds import EventKind
+from jotunheim.data.webhook.requests import ClientWebhookSpec, WebhookSpec
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.announcements import announce
 from jotunheim.repositories.peewee.database import now, transaction
@@ -130,6 +132,14 @@ def test_a_node_is_told_of_when_it_goes_and_when_it_comes_back_and_only_then(own
     assert all(event["data"]["node"]["status_since"].endswith("Z") for event in _told(operators))
     assert told == [("node.online", None), ("node.offline", away), ("node.online", None)]
     assert _told(owners) == []
+
+
+@pytest.mark.parametrize("name", ["node.offline", "node.online", "server.drifted"])
+def test_owners_cannot_ask_for_what_only_operators_are_told(name: str) -> None:
+    asked = {"url": "https://a.example/", "events": [name]}
+    assert WebhookSpec.model_validate(asked).events == [name]
+    with pytest.raises(ValidationError):
+        ClientWebhookSpec.model_validate(asked)
 
 
 def test_a_body_has_a_bound() -> None:
