@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
-from jotunheim.repositories.peewee.database import now
+from jotunheim.repositories.peewee.database import EPOCH, now
 
 
 def span(
@@ -28,7 +28,7 @@ def span(
         said = f"must be one of {', '.join(map(str, resolutions))}"
         raise DataValidationError([FieldProblem("resolution_seconds", said)])
     until = until or now() + timedelta(seconds=1)
-    since = since or until - kept
+    since = since or max(until, EPOCH + kept) - kept  # there is nothing before the year 1
     if since >= until:
         raise DataValidationError([FieldProblem("since", "must be before until")])
     return since, until
