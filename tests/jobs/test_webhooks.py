@@ -85,6 +85,17 @@ def test_an_expired_lease_passes_on_and_a_late_outcome_counts_no_more(settings: 
     assert [one.status_code for one in WebhookAttempt.of(delivery)] == [503, 204]
 
 
+def test_what_was_given_up_when_its_worker_was_killed_can_be_replayed(settings: Settings) -> None:
+    webhook = _webhook(settings)
+    [delivery] = _told(webhook)
+    _claim(webhook, settings, seconds=-1)
+    webhook.disable(None)
+    webhook.change(enabled=True)
+    assert _status(delivery)[0] == DeliveryStatus.FAILED
+    deliveries.replay(webhook, delivery)
+    assert [claimed.delivery for claimed in _claim(webhook, settings, "two")] == [delivery]
+
+
 def test_what_a_webhook_is_told_ends_with_it_even_while_it_is_called(settings: Settings) -> None:
     webhook = _webhook(settings)
     _told(webhook)

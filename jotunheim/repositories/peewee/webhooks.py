@@ -238,8 +238,9 @@ class WebhookDelivery(Table):
 
     def ask_again(self) -> None:
         """Let it be attempted at once, as if it were new; one that is under way goes on."""
-        free = WebhookDelivery.lease_expires_at.is_null()
-        WebhookDelivery.update(**_ASKED, due_at=now()).where((WebhookDelivery.id == self.id) & free).execute()
+        at = now()
+        asked = WebhookDelivery.update(**_ASKED, due_at=at)
+        asked.where((WebhookDelivery.id == self.id) & _is_free(at)).execute()
 
     @classmethod
     def ask_failed_again(cls, webhook: Webhook, since: datetime) -> int:
@@ -269,8 +270,12 @@ _ASKED = {"status": DeliveryStatus.PENDING, "attempts": 0, "finished_at": None}
 
 
 def _is_due(at: datetime) -> Any:
-    free = WebhookDelivery.lease_expires_at.is_null() | (WebhookDelivery.lease_expires_at < at)
-    return (WebhookDelivery.status == DeliveryStatus.PENDING) & (WebhookDelivery.due_at <= at) & free
+    pending = WebhookDelivery.status == DeliveryStatus.PENDING
+    return pending & (WebhookDelivery.due_at <= at) & _is_free(at)
+
+
+def _is_free(at: datetime) -> Any:
+    return WebhookDelivery.lease_expires_at.is_null() | (WebhookDelivery.lease_expires_at < at)
 
 
 WebhookDelivery.add_index(
