@@ -96,6 +96,15 @@ def test_what_was_given_up_when_its_worker_was_killed_can_be_replayed(settings: 
     assert [claimed.delivery for claimed in _claim(webhook, settings, "two")] == [delivery]
 
 
+@pytest.mark.parametrize("name", ["url_reference", "secret_reference"])
+def test_a_url_or_secret_that_is_none_holds_up_nothing(settings: Settings, name: str) -> None:
+    webhook = _webhook(settings)
+    _told(webhook)
+    Secret.put(KEYRING, getattr(webhook, name), "nonsense")
+    [claimed] = _claim(webhook, settings)
+    assert claimed.parcel is None
+
+
 def test_what_a_webhook_is_told_ends_with_it_even_while_it_is_called(settings: Settings) -> None:
     webhook = _webhook(settings)
     _told(webhook)

@@ -167,6 +167,6 @@ def _parcel(
             keys=tuple(key_of(Secret.read(keyring, name)) for name in names),
             at=attempt.at,
         )
-    except SecretError as error:
-        log.warning("Webhook %s cannot be called: %s", webhook.id, error.message)
+    except (SecretError, ValueError) as error:  # neither says anything of the values
+        log.warning("Webhook %s cannot be called: %s", webhook.id, error)
         return None
