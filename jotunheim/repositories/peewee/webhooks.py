@@ -118,9 +118,11 @@ class Webhook(Versioned, Table):
     @classmethod
     def forget_old_secrets(cls, at: datetime) -> None:
         """Erase the secrets that are no longer signed with since a time."""
-        for webhook in cls.select().where(cls.old_secret_until < at):
-            Secret.erase(webhook.old_secret_reference)
-            cls.update(old_secret_until=None).where(cls.id == webhook.id).execute()
+        expired = cls.old_secret_until < at
+        for webhook in cls.select().where(expired):
+            # Asked once more, in the row: it may have got another secret since, and this one is the old one now.
+            if cls.update(old_secret_until=None).where((cls.id == webhook.id) & expired).execute():
+                Secret.erase(webhook.old_secret_reference)
 
     @classmethod
     def forget_all_of(cls, owner_id: int) -> None:
@@ -229,11 +231,12 @@ class WebhookDelivery(Table):
 
     def put_off(self, error: AttemptError, status_code: int | None, due_at: datetime) -> bool:
         """The receiver does not have it; it is called again at some time. Returns as `mark_succeeded`."""
-        pending = (
-            DeliveryStatus.PENDING
-        )  # it was given up, should somebody have disabled the webhook for a moment
         return self._write(
-            status=pending, finished_at=None, status_code=status_code, error=error, due_at=due_at
+            status=DeliveryStatus.PENDING,  # it was given up, should somebody have disabled the webhook for a moment
+            finished_at=None,
+            status_code=status_code,
+            error=error,
+            due_at=due_at,
         )
 
     def ask_again(self) -> None:

@@ -87,16 +87,16 @@ def record(claimed: Claimed, outcome: Outcome, pause_seconds: float | None, sett
     """
 
     def write() -> None:
-        claimed.attempt.end(outcome.duration_ms, outcome.status_code, outcome.error, outcome.detail)
+        # Webhook, delivery, attempt: in this order, as they are claimed and deleted, so that nobody waits for each other.
         held = locking(Webhook.select().where(Webhook.id == claimed.webhook.id), Webhook, referable=True)
         webhook: Webhook | None = held.first()
         if webhook is None:
             return
-        if outcome.error is None:
-            assert outcome.status_code is not None
-            if claimed.delivery.mark_succeeded(outcome.status_code):
-                webhook.note_success()
-        elif _write_failure(claimed.delivery, webhook, outcome, pause_seconds):
+        counts = _write(claimed.delivery, webhook, outcome, pause_seconds)
+        claimed.attempt.end(outcome.duration_ms, outcome.status_code, outcome.error, outcome.detail)
+        if counts and outcome.error is None:
+            webhook.note_success()
+        elif counts:
             webhook.note_failure(now())
             _disable_hopeless(webhook, outcome, settings)
 
@@ -111,10 +111,13 @@ def prune(settings: Settings) -> None:
         pass
 
 
-def _write_failure(
+def _write(
     delivery: WebhookDelivery, webhook: Webhook, outcome: Outcome, pause_seconds: float | None
 ) -> bool:
-    assert outcome.error is not None
+    """Write down what an attempt means for its delivery; False: nothing, another one has begun."""
+    if outcome.error is None:
+        assert outcome.status_code is not None
+        return delivery.mark_succeeded(outcome.status_code)
     if pause_seconds is None or not webhook.enabled or outcome.status_code == _GONE:
         return delivery.mark_failed(outcome.error, outcome.status_code)
     return delivery.put_off(outcome.error, outcome.status_code, now() + timedelta(seconds=pause_seconds))
