@@ -49,7 +49,9 @@ def asserted(server: Server) -> frozenset[str]:
     if not server.imported:
         return ALL
     held = {"onboot"} if server.is_suspended else set()
-    return IMPORTED | held | ({"rate"} if server.throttle_bytes_per_second else set())
+    # Also when it is not throttled: what a backup or a snapshot brings back may be of a time when it was.
+    is_limited = server.throttle_bytes_per_second or server.limits.get("traffic_bytes") is not None
+    return IMPORTED | held | ({"rate"} if is_limited else set())
 
 
 def configure(job: Job, context: ActionContext) -> None:

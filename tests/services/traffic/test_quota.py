@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jotunheim.actions.server.configure import asserted
 from jotunheim.data.job import JobType
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.accounts import User
@@ -24,6 +25,7 @@ from jotunheim.repositories.peewee.traffic import (
 )
 from jotunheim.repositories.peewee.webhooks import Webhook, WebhookEvent
 from jotunheim.repositories.proxmox.facts import Counters
+from jotunheim.services.servers import differences
 from jotunheim.services.traffic import enforcement, metering, quota
 from jotunheim.services.traffic.periods import months_before, period_at
 from jotunheim.settings import Settings
@@ -209,6 +211,26 @@ def test_what_a_job_has_seen_counts_only_of_the_process_that_is_known(store: Set
     seen(9, pid=3, uptime=5)  # not known yet
     counted(node, [server], 8, store, pid=2, uptime=70)
     assert totals() == {178}
+
+
+@pytest.mark.parametrize(("found", "accepted"), [(4000, True), (6000, False), (0, False)])
+def test_a_rate_above_the_throttle_is_not_accepted(store: Settings, found: int, accepted: bool) -> None:
+    (server,) = add_servers(add_node())
+    server.throttle(5000)
+    told = {
+        "settings": {"network": {"rate_bytes_per_second": found}},
+        "identified": True,
+        "differences": [{"setting": "net0.rate", "found": str(found), "recorded": "5000"}],
+    }
+    assert ("network" in differences.acceptable(server, differences.of(told), told)) is accepted
+
+
+def test_an_imported_server_with_a_limit_gets_its_rate_back_with_everything(store: Settings) -> None:
+    (server,) = add_servers(add_node())
+    server.imported = True
+    assert "rate" in asserted(server)
+    server.limits = {**server.limits, "traffic_bytes": None}
+    assert "rate" not in asserted(server)
 
 
 def test_a_server_that_was_there_before_is_counted_from_its_first_reading_on(store: Settings) -> None:
