@@ -301,6 +301,10 @@ class TestNetwork:
         first = network(CONFIG, Nic(rate_bytes_per_second=rate))
         assert not network(CONFIG | first.writes, Nic(rate_bytes_per_second=rate))
 
+    @pytest.mark.parametrize("rate", [0, 5 * MIB])
+    def test_no_device_is_added_only_to_be_held_to_a_rate(self, rate: int) -> None:
+        assert not network({"net1": "virtio,bridge=vmbr0"}, Nic(rate_bytes_per_second=rate))
+
     def test_a_new_device_gets_its_mac_from_pve(self) -> None:
         assert network(CONFIG, Nic(1, "vmbr0")).writes == {"net1": "virtio,bridge=vmbr0"}
 

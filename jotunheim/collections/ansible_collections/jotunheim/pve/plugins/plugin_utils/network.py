@@ -42,9 +42,12 @@ class Nic:
 
 
 def network(config: Mapping[str, Any], wanted: Nic) -> Plan:
-    """The plan that makes one network device as wanted; it is added when there is none."""
+    """The plan that makes one network device as wanted; it is added when there is none, but not only to be held to a rate."""
     plan = Plan()
     key = f"net{wanted.index}"
+    rate = wanted.rate_bytes_per_second
+    if key not in config and rate is not None and wanted == Nic(wanted.index, rate_bytes_per_second=rate):
+        return plan
     before = nic(str(config[key])) if key in config else Properties()
     after = Properties()
     after.update(before)
