@@ -91,6 +91,7 @@ def credit(server: Server, asked: CreditRequest, settings: Settings, *, check: b
     with previewed(check):
         total = TrafficPeriod.begin(server, period)
         moved = quota.countable(total, settings)
-        credited = moved if asked.bytes is None else total.credit_bytes + asked.bytes
+        before = total.credit_bytes
+        credited = max(moved, before) if asked.bytes is None else before + asked.bytes
         total.credit(min(credited, 2 * MAX_TRAFFIC_BYTES))
         return usage(server, settings)

@@ -10,6 +10,7 @@ import pytest
 
 from jotunheim.actions.server.configure import asserted
 from jotunheim.data.job import JobType
+from jotunheim.data.server.traffic import CreditRequest
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.audit import AuditEntry
@@ -26,7 +27,7 @@ from jotunheim.repositories.peewee.traffic import (
 from jotunheim.repositories.peewee.webhooks import Webhook, WebhookEvent
 from jotunheim.repositories.proxmox.facts import Counters
 from jotunheim.services.servers import differences
-from jotunheim.services.traffic import enforcement, metering, quota
+from jotunheim.services.traffic import enforcement, metering, quota, read
 from jotunheim.services.traffic.periods import months_before, period_at
 from jotunheim.settings import Settings
 
@@ -231,6 +232,14 @@ def test_an_imported_server_with_a_limit_gets_its_rate_back_with_everything(stor
     assert "rate" in asserted(server)
     server.limits = {**server.limits, "traffic_bytes": None}
     assert "rate" not in asserted(server)
+
+
+def test_crediting_all_so_far_takes_no_credit_away(store: Settings) -> None:
+    node = add_node()
+    (server,) = add_servers(node)
+    counted(node, [server], 500, store)
+    for asked, credited in ((CreditRequest(), 500), (CreditRequest(bytes=400), 900), (CreditRequest(), 900)):
+        assert read.credit(server, asked, store).credit_bytes == credited
 
 
 def test_a_server_that_was_there_before_is_counted_from_its_first_reading_on(store: Settings) -> None:
