@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from jotunheim.data.server.status import ServerStatus
-from jotunheim.exceptions.repository import InUseError
-from jotunheim.repositories.peewee.database import now, transact, unique
+from jotunheim.repositories.peewee.database import now, transact, undeletable
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.traffic import (
@@ -27,7 +26,6 @@ from jotunheim.settings import Settings
 
 UNBUILT = frozenset({ServerStatus.BUILDING, ServerStatus.BUILD_FAILED})
 """While a server is such, the VM under its VMID may be somebody else's."""
-TRIES = 3
 Told = tuple[Server, Counters]
 """A server, and what its VM's process has counted."""
 Difference = Callable[[Reading, Reading, datetime, Process | None], Moved | None]
@@ -45,8 +43,9 @@ def record(node: Node, told: Mapping[int, Counters], asked_at: datetime, setting
     """
 
     def found() -> list[Told]:
-        there = [server for server in Server.on(node) if server.vmid in told]
-        return [(server, told[server.vmid]) for server in there if server.status not in UNBUILT]
+        there = (Server.node == node) & Server.vmid.in_(list(told)) & Server.status.not_in(list(UNBUILT))
+        query = undeletable(Server.select().where(there).order_by(Server.id), Server)
+        return [(server, told[server.vmid]) for server in query]
 
     if told:
         _record(node, found, moved, asked_at, settings)
@@ -61,8 +60,8 @@ def record_one(
     """
 
     def found() -> list[Told]:
-        server: Server | None = Server.get_or_none(Server.id == server_id)
-        return [] if server is None else [(server, told)]
+        query = undeletable(Server.select().where(Server.id == server_id), Server)
+        return [(server, told) for server in query]
 
     _record(node, found, _goes_on, asked_at, settings)
 
@@ -82,18 +81,17 @@ def _record(
     asked_at: datetime,
     settings: Settings,
 ) -> None:
+    """Count what servers have moved, in one transaction.
+
+    Args:
+        find: the servers, which nobody deletes until the transaction ends. They are held first, as whoever changes a server does.
+    """
+
     def work() -> None:
         if Node.hold(node.id):
-            with unique("Somebody counts the same."):
-                _count(node, find(), difference, asked_at, settings)
+            _count(node, find(), difference, asked_at, settings)
 
-    for _ in range(TRIES):
-        try:
-            transact(work)
-        except InUseError:  # a server was deleted meanwhile
-            continue
-        return
-    log.warning("Node %s is counted with its next reading.", node.name)
+    transact(work)
 
 
 def _goes_on(before: Reading, current: Reading, _clock: datetime, _ended: Process | None) -> Moved | None:

@@ -1,6 +1,7 @@
 """Counting and deciding in a store: at once, again and again, and for many."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -240,6 +241,29 @@ def test_crediting_all_so_far_takes_no_credit_away(store: Settings) -> None:
     counted(node, [server], 500, store)
     for asked, credited in ((CreditRequest(), 500), (CreditRequest(bytes=400), 900), (CreditRequest(), 900)):
         assert read.credit(server, asked, store).credit_bytes == credited
+
+
+def test_who_counts_waits_for_whoever_changes_a_server_and_not_the_other_way_round(
+    either_store: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = add_node()
+    (server,) = add_servers(node)
+    metering.record(node, told([server], 100), database.now(), either_store)
+    TrafficHistory.delete().execute()  # as in a new hour
+
+    def count() -> None:
+        metering.record(node, told([server], 300, uptime=90), database.now(), either_store)
+        database.database.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction():
+            quota.hold(server.id)
+            counting = pool.submit(count)
+            time.sleep(0.5)
+            read.credit(server, CreditRequest(), either_store)
+        counting.result()
+    assert totals() == {300}
+    assert "done again" not in caplog.text
 
 
 def test_a_server_that_was_there_before_is_counted_from_its_first_reading_on(store: Settings) -> None:
