@@ -199,7 +199,7 @@ class TrafficThreshold(Table):
     settled_at = UtcField(null=True)
     """Of `suspend`: when the suspension was asked for, or there was nothing to be done."""
     ended_at = UtcField(null=True)
-    """When its month was over. It is kept so that nobody whose clock is behind passes it again."""
+    """When its month was over. It is kept for another one, so that nobody whose clock is behind passes it again."""
 
     class Meta:
         table_name = "traffic_threshold"

@@ -68,8 +68,9 @@ def record_one(
 
 def prune(settings: Settings) -> None:
     """Forget what is older than it is kept."""
-    first = months_before(period_at(now(), settings.traffic_timezone), settings.traffic_months)
-    count = TrafficHistory.prune() + TrafficPeriod.prune(first) + TrafficThreshold.prune(first)
+    current = period_at(now(), settings.traffic_timezone)
+    count = TrafficHistory.prune() + TrafficPeriod.prune(months_before(current, settings.traffic_months))
+    count += TrafficThreshold.prune(months_before(current, 1))
     if count:
         log.info("%s entries about old traffic are gone.", count)
 

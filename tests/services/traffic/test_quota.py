@@ -294,8 +294,11 @@ def test_history_months_and_what_was_passed_go_when_they_are_old(store: Settings
     assert (TrafficHistory.select().count(), TrafficPeriod.select().count()) == (2, 1)
     TrafficHistory.update(at=database.now() - timedelta(days=500)).execute()
     TrafficPeriod.update(period="2020-01").execute()
-    TrafficThreshold.update(period="2020-01", ended_at=database.now()).execute()
-    metering.prune(store)
+    current = period_at(database.now(), store.traffic_timezone)
+    for months in (1, 2):
+        TrafficThreshold.update(period=months_before(current, months), ended_at=database.now()).execute()
+        metering.prune(store)
+        assert TrafficThreshold.select().count() == (3 if months == 1 else 0)
     assert [table.select().count() for table in (TrafficHistory, TrafficPeriod, TrafficThreshold)] == [
         0,
         0,
