@@ -1,7 +1,7 @@
 """Sees to it that what quota has decided comes about: servers are throttled, suspended, and let go again, by jobs.
 
-Who is locked by another job, or on a node that is away, waits for the next sweep; and so do those for whom a node has too many such
-jobs already, for a server is locked by its job also while that waits.
+Who is locked by another job, or on a node that is away, or whose VM is missing, waits for the next sweep; and so do those for whom a
+node has too many such jobs already, for a server is locked by its job also while that waits.
 """
 
 import uuid
@@ -49,11 +49,10 @@ def enforce(settings: Settings) -> list[Job]:
     if review(servers, found, settings):
         servers = Server.held_by_quota(TrafficThreshold.in_force())
         found = standings(servers, settings)
-    due = [
-        server
-        for server in servers
-        if server.status == ServerStatus.READY and _is_due(server, found[server.id])
+    reachable = [
+        server for server in servers if server.status == ServerStatus.READY and server.missing_since is None
     ]
+    due = [server for server in reachable if _is_due(server, found[server.id])]
     if not due:
         return []
     failed = Job.failed_of(QUOTA, [server.id for server in due], since=now() - RETRY)

@@ -151,6 +151,9 @@ def test_who_is_locked_or_away_waits(store: Settings) -> None:
     NodeState.update(status="offline").execute()
     assert enforcement.enforce(store) == []
     NodeState.update(status="online").execute()
+    server.note_missing()
+    assert enforcement.enforce(store) == []
+    Server.note_present(node, [server.vmid])
     (job,) = enforcement.enforce(store)
     assert (job.type, job.requested_by, job.parameters["fields"]) == ("server.configure", "quota", ["rate"])
     Job.update(status="failed", finished_at=database.now()).execute()
