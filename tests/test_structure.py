@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jotunheim.ansible import paths
 
-ALLOWED = ("jotunheim.repositories", "jotunheim.exceptions", "jotunheim.lifeline")
+ALLOWED = ("jotunheim.repositories", "jotunheim.exceptions", "jotunheim.lifeline", "jotunheim.bounded")
 
 
 def _imported(file: Path) -> set[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from jotunheim.ansible import bounded
+from jotunheim import bounded
 
 MASK = "********"
 SHORTEST_MASKED = 6

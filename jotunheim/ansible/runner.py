@@ -23,7 +23,8 @@ from typing import Any
 
 import ansible_runner
 
-from jotunheim.ansible import bounded, failures, inventory, paths, processes, terminal
+from jotunheim import bounded
+from jotunheim.ansible import failures, inventory, paths, processes, terminal
 from jotunheim.ansible.events import Kind, TaskEvent, masked, translate
 from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.exceptions.service import ServerDeploymentError

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from jotunheim.ansible import bounded, runner
+from jotunheim import bounded
+from jotunheim.ansible import runner
 from jotunheim.ansible.events import Kind, TaskEvent
 from jotunheim.exceptions.service import ServerDeploymentError
 from tests.ansible.conftest import SECRET, Player, processes_of

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from jotunheim import bounded
 from jotunheim.ansible import runner
 from jotunheim.ansible.warm import WarmAnsible
 from tests.ansible.conftest import ACTIONS, Player, children_of, processes_of
@@ -197,7 +198,7 @@ def test_a_changed_file_replaces_the_loaded_ansible_and_running_runs_end_well(
 ) -> None:
     parent = warm.pid()
     assert warm._parent
-    assert str(Path(runner.__file__).with_name("bounded.py")) in warm._parent.files
+    assert bounded.__file__ in warm._parent.files
     upgraded = tmp_path / "module.py"
     upgraded.touch()
     warm._parent.files = {**warm._parent.files, str(upgraded): upgraded.stat().st_mtime_ns}

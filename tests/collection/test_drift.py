@@ -5,7 +5,7 @@ from dataclasses import asdict
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import drift
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, Plan
 
-from jotunheim.ansible.bounded import MARK, bounded
+from jotunheim.bounded import MARK, bounded
 from jotunheim.repositories.proxmox.configuration import parse
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from jotunheim.exceptions.repository import ProxmoxRequestError, UnsupportedTemplateError
 from tests.playbooks.pve_plugins import MARK, Death, Killed
-from tests.playbooks.pve_rebuilds import DONE, Scene
+from tests.playbooks.pve_rebuilds import DONE, Scene, bare
 from tests.playbooks.test_rebuild import WANTED, config, swap, whole
 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import rebuild  # isort: skip
@@ -34,9 +34,7 @@ def virtio(scene: Scene) -> None:
     scene.template(9001)
     disk = scene.sandbox.vm(9001)["config"]["scsi0"]
     scene.sandbox.change(9001, config={"scsi0": None, "virtio0": disk, "boot": "order=virtio0"})
-    scene.others[9001] = {
-        k: v for k, v in scene.sandbox.vm(9001).items() if k not in {"uptime", "agent_answers"}
-    }
+    scene.others |= bare({9001: scene.sandbox.vm(9001)})
 
 
 @pytest.mark.parametrize("key", ["efidisk0", "tpmstate0"])

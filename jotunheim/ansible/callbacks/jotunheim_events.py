@@ -14,7 +14,7 @@ from typing import Any
 from ansible.plugins.loader import callback_loader
 from ansible.utils.display import Display
 
-from jotunheim.ansible.bounded import bounded, text
+from jotunheim.bounded import bounded, text
 
 DOCUMENTATION = """
 name: jotunheim_events

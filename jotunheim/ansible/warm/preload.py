@@ -49,7 +49,7 @@ _MODULES = (
     "ansible.plugins.test.uri",
     "ansible.utils.plugin_docs",
     "cryptography.hazmat.primitives.ciphers.aead",
-    "jotunheim.ansible.bounded",
+    "jotunheim.bounded",
     "jotunheim.ansible.launcher",
     "jotunheim.repositories.peewee.journal",
     "jotunheim.repositories.peewee.secrets",

@@ -18,7 +18,7 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import (
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
 
-from jotunheim.ansible import bounded
+from jotunheim.bounded import bounded
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.repositories.proxmox import configuration
 
@@ -74,7 +74,7 @@ class ActionModule(PveAction):
             "identified": config is not None and is_adopted(config, self.target.uuid),
             "digest": None if config is None else config.get("digest"),
             "differences": differences,
-            "settings": bounded.bounded(found, drift.SETTINGS_CHARACTERS),
+            "settings": bounded(found, drift.SETTINGS_CHARACTERS),
         }
         return self.outcome(plan, drift=told)
 

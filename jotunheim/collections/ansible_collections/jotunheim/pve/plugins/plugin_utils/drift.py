@@ -21,7 +21,7 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, 
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.sections import sections
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
-from jotunheim.ansible import bounded
+from jotunheim.bounded import bounded
 from jotunheim.exceptions.model import DataValidationError
 from jotunheim.exceptions.repository import ProxmoxNotFoundError
 
@@ -79,8 +79,8 @@ def cut(plan: Plan) -> Plan:
         changes=[
             Change(
                 change.key,
-                bounded.bounded(change.before, VALUE_CHARACTERS),
-                bounded.bounded(change.after, VALUE_CHARACTERS),
+                bounded(change.before, VALUE_CHARACTERS),
+                bounded(change.after, VALUE_CHARACTERS),
             )
             for change in plan.changes
         ]
