@@ -197,8 +197,8 @@ def test_template_groups_from_the_command_line(empty: Run, sandbox: Sandbox) -> 
     )
     assert empty("template-group", "add", "debian", "--minimum-memory", "512MiB").status == 0
     synced = empty("template", "sync", "pve1", "--json").document
-    (template,) = synced["templates"]
-    assert (template["vmid"], template["hidden"], synced["missing"]) == (9000, True, [])
+    (template,) = (found for found in synced["templates"] if found["vmid"] == 9000)
+    assert (template["hidden"], synced["missing"]) == (True, [])
     assert empty("template", "sync", "pve1", "--json").document["added"] == []
     changed = empty("template", "change", template["name"], "--group", "debian", "--shown", "--json")
     assert (changed.document["template"]["group_id"], changed.document["template"]["hidden"]) == (1, False)
