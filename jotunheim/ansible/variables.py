@@ -13,8 +13,10 @@ from jotunheim.data.server.spec import PREFIXES
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.infrastructure import Node
+from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.orphans import Orphan
 from jotunheim.repositories.peewee.servers import Server
+from jotunheim.repositories.peewee.turns import SWEEP
 from jotunheim.settings import Settings
 
 CLONE_TIMEOUT_SECONDS = 1800
@@ -35,6 +37,11 @@ def connection(server: Server, node: Node, settings: Settings) -> dict[str, Any]
         "pve_vmid": server.vmid,
         "pve_uuid": str(server.id),
     }
+
+
+def unseen(job: Job) -> dict[str, Any]:
+    """That the VM must be ours beyond doubt, by its SMBIOS UUID, where a job is asked for by a sweep: nobody has looked at it."""
+    return {"pve_identified": True} if job.requested_by == SWEEP else {}
 
 
 def delegated_prefixes(addresses: Iterable[Address]) -> dict[str, Any]:

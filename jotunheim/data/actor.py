@@ -1,8 +1,11 @@
 """Who asks."""
 
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+
+from jotunheim.data.account import ADMIN
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class Actor:
     """When the token or session ends by itself."""
     networks: tuple[str, ...] | None = None
     """Where the token may be used from; None: from anywhere."""
+
+    @classmethod
+    def of_service(cls, duty: str) -> "Actor":
+        """The service itself, which asks because of one of its duties, e.g. `quota`."""
+        id_ = f"{duty.replace(' ', '-')}-{uuid.uuid4()}"
+        return cls(user_id=0, email=duty, role=ADMIN, scopes=frozenset(), request_id=id_)
 
     def may(self, scope: str) -> bool:
         """Whether role and token have this scope, e.g. `servers:write`."""

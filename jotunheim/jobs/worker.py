@@ -32,7 +32,7 @@ from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.turns import Budgets
 from jotunheim.services.audit import reading
 from jotunheim.services.backups import due
-from jotunheim.services.nodes import orphans, sync
+from jotunheim.services.nodes import scans, sync
 from jotunheim.services.servers import delete, drift
 from jotunheim.services.traffic import enforcement, metering
 from jotunheim.services.webhooks import outgoing
@@ -153,7 +153,7 @@ class Worker:
 
     def sweep_orphans(self) -> None:
         """Queue a look for orphans on the nodes that had none for long."""
-        for job in orphans.scan_what_is_due(self._settings):
+        for job in scans.sweep(self._settings):
             self._queue.wake(job.id)
 
     def sweep_drift(self) -> None:

@@ -13,7 +13,6 @@ from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.repositories.peewee.turns import SWEEP
 
 PLAYBOOK = "server_firewall.yml"
 
@@ -75,9 +74,8 @@ def apply(job: Job, context: ActionContext, server: Server, rendered: Rendered) 
         **variables.pve_device(server),
         **rendered.variables,
         **variables.pve_info(context.settings),
+        **variables.unseen(job),
     }
-    if job.requested_by == SWEEP:  # nobody has looked at the VM: it must be ours beyond doubt
-        given["pve_identified"] = True
     result = run_playbook(PLAYBOOK, job, server, context, given)
     succeed(
         job,

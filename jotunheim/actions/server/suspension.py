@@ -22,6 +22,7 @@ def suspend(job: Job, context: ActionContext) -> None:
         **variables.pve_autostart(onboot=False),
         **variables.pve_power("stopped"),
         **variables.pve_info(context.settings),
+        **variables.unseen(job),
     }
     result = run_playbook(SUSPEND, job, server, context, given)
 

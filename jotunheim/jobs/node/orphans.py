@@ -9,7 +9,7 @@ from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.node import reading
 from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.jobs import Job
-from jotunheim.services.nodes import orphans
+from jotunheim.services.nodes import orphans, scans
 
 
 def scan(job: Job, context: ActionContext) -> None:
@@ -22,9 +22,9 @@ def scan(job: Job, context: ActionContext) -> None:
     """
     node = reading.node_of(job)
     with reading.step(job, "Look for what is in no record"):
-        seen = orphans.look(node, context.keyring, context.settings)
+        seen = scans.look(node, context.keyring, context.settings)
     with reading.step(job, "Record it"):
-        outcome = orphans.record(node, seen, context.settings)
+        outcome = scans.record(node, seen, context.settings)
     with transaction():
         job.mark_succeeded(outcome)
 

@@ -3,12 +3,13 @@
 from pydantic import AwareDatetime
 
 from jotunheim.data.answers import JobAnswer, StorageList, UsageList
+from jotunheim.data.job import JobType
 from jotunheim.repositories.peewee.node_state import RESOLUTIONS
 from jotunheim.routes.call import Call, NoQuery, Reply
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import StorageListQuery
 from jotunheim.services import jobs
-from jotunheim.services.nodes import nodes, state, sync
+from jotunheim.services.nodes import nodes, requests, state
 
 operations = Operations("/admin", role="admin")
 
@@ -25,7 +26,7 @@ class UsageQuery(NoQuery):
 @operations.post("/nodes/{id:row}/sync", scope="nodes:write", answer=JobAnswer, status=202)
 def sync_node(call: Call[None, NoQuery]) -> Reply:
     """Ask a node what it has: processors, memory, storages, bridges, templates and VMs. Workers do so every minute, too."""
-    job = sync.enqueue(nodes.find(call.path["id"]), call.actor)
+    job = requests.enqueue_one(nodes.find(call.path["id"]), JobType.NODE_SYNC, call.actor)
     return Reply(JobAnswer(job=jobs.view(job)), location=f"/api/v1/admin/jobs/{job.id}", wakes=(job.id,))
 
 

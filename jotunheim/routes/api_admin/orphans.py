@@ -8,7 +8,7 @@ from jotunheim.routes.call import Call, JobQuery, NoQuery, Reply
 from jotunheim.routes.operations import Operations
 from jotunheim.routes.queries import OrphanListQuery
 from jotunheim.services import jobs
-from jotunheim.services.nodes import nodes, orphans
+from jotunheim.services.nodes import nodes, orphans, requests
 
 operations = Operations("/admin", role="admin")
 
@@ -29,7 +29,7 @@ def read_orphan(call: Call[None, NoQuery]) -> Reply:
 @operations.post("/nodes/{id:row}/scan", scope="nodes:write", answer=JobAnswer, status=202)
 def scan_node(call: Call[None, NoQuery]) -> Reply:
     """Look for orphans on a node; nothing is removed. Workers do so every day, too."""
-    job = orphans.scan(nodes.find(call.path["id"]), call.actor)
+    job = requests.enqueue_one(nodes.find(call.path["id"]), JobType.NODE_SCAN, call.actor)
     return Reply(JobAnswer(job=jobs.view(job)), location=f"/api/v1/admin/jobs/{job.id}", wakes=(job.id,))
 
 

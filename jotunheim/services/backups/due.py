@@ -8,7 +8,6 @@ is caught up once.
 import uuid
 from datetime import timedelta
 
-from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
 from jotunheim.data.backup.schedule import Keep
 from jotunheim.data.job import JobType
@@ -91,7 +90,7 @@ def _back_up(found: BackupSchedule) -> Job | None:
             "compress": schedule.compress,
             "notes": "",
         }
-        job = enqueue(server, JobType.BACKUP_CREATE, _actor(), asked)
+        job = enqueue(server, JobType.BACKUP_CREATE, Actor.of_service(SCHEDULE), asked)
         Backup.to_be_made(server, asked).record()
         schedule.note_run(job.id, next_run(schedule, now()))
         _record(server, "backup.create", "It was due.")
@@ -115,7 +114,9 @@ def _prune(found: BackupSchedule) -> Job | None:
         if not leaving:
             schedule.note_pruning(None)
             return None
-        job = enqueue(server, JobType.BACKUP_DELETE, _actor(), {"backup_id": str(leaving[-1].id)})
+        job = enqueue(
+            server, JobType.BACKUP_DELETE, Actor.of_service(SCHEDULE), {"backup_id": str(leaving[-1].id)}
+        )
         schedule.note_pruning(now() + PRUNE_RETRY)
         _record(server, "backup.delete", "It need not be kept any more.")
         return job
@@ -144,8 +145,3 @@ def _record(server: Server, action: str, message: str, outcome: str = records.DO
         message=message,
     )
     records.record(event)
-
-
-def _actor() -> Actor:
-    id_ = f"{SCHEDULE}-{uuid.uuid4()}"
-    return Actor(user_id=0, email=SCHEDULE, role=ADMIN, scopes=frozenset(), request_id=id_)

@@ -30,10 +30,9 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeStorage
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services.backups import sources
-from jotunheim.services.servers import plans
+from jotunheim.services.nodes.requests import enqueue_planned
 from jotunheim.services.servers.plans import Manner
 from jotunheim.services.servers.requests import (
-    MAX_ATTEMPTS,
     READY,
     Asked,
     assert_free,
@@ -203,20 +202,13 @@ def _enqueue(backup: Backup, type_: JobType, actor: Actor, manner: Manner) -> Ke
     other = Backup.live_jobs([backup]).get(backup.id)
     if other is not None:
         raise LockedError(other, "of the same backup")
-    parameters = {"backup_id": str(backup.id)}
-    if manner.planned is not None:
-        plans.assert_same(manner.planned, parameters, {"backup_id": "backup"})
-    job = Job.enqueue(
-        type=type_,
-        node=backup.node_id,
-        max_attempts=MAX_ATTEMPTS,
-        requested_by=actor.email,
-        request_id=actor.request_id,
-        parameters=parameters,
-        check_only=manner.check,
+    parameters, watched = (
+        {"backup_id": str(backup.id)},
+        {"vmid": backup.vmid, "backup_storage": backup.storage},
     )
-    plans.settle(manner, job, None, vmid=backup.vmid, backup_storage=backup.storage)
-    return KeptBackup(backup, job)
+    return KeptBackup(
+        backup, enqueue_planned(backup.node, type_, actor, manner, parameters, "backup", **watched)
+    )
 
 
 def _assert_removable(backup: Backup) -> None:

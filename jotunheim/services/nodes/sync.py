@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from jotunheim.data.actor import Actor
-from jotunheim.data.job import JobType
 from jotunheim.data.node.state import Moved, Usage
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions.repository import ProxmoxRequestError
@@ -28,7 +26,6 @@ from jotunheim.services.servers import power_states
 from jotunheim.services.traffic import metering, quota
 from jotunheim.settings import Settings
 
-MAX_ATTEMPTS = 3
 NODES_AT_ONCE = 8
 ANSWER_SECONDS = 10.0
 AGAIN_SECONDS = 5.0
@@ -64,17 +61,6 @@ class Outcome:
             "lacking": list(seen.facts.lacking),
             "vms": len(seen.facts.vms),
         }
-
-
-def enqueue(node: Node, actor: Actor) -> Job:
-    """Queue a sync of a node; one that is queued or running already will do."""
-    return Job.live_on(node, JobType.NODE_SYNC) or Job.enqueue(
-        type=JobType.NODE_SYNC,
-        node=node,
-        max_attempts=MAX_ATTEMPTS,
-        requested_by=actor.email,
-        request_id=actor.request_id,
-    )
 
 
 def sweep(keyring: Keyring, settings: Settings) -> list[Job]:

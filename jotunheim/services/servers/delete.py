@@ -83,7 +83,7 @@ def _delete_expired(id_: uuid.UUID) -> Job | None:
         if last is not None and last.finished_at and now() - last.finished_at < EXPIRY_RETRY:
             return None
         Job.cancel_scheduled(server)
-        actor = Actor(user_id=0, email=EXPIRY, role="admin", scopes=frozenset(), request_id=f"expiry-{id_}")
+        actor = Actor.of_service(EXPIRY)
         job = enqueue(server, JobType.DELETE, actor, parameters, run_after=now())
         event = records.Event(
             "server.delete",

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.drift import DriftStatus
@@ -25,12 +24,11 @@ from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.turns import SWEEP
 from jotunheim.services.audit import records
+from jotunheim.services.nodes import requests
 from jotunheim.services.servers import differences, firewall
 from jotunheim.services.servers.requests import enqueue
 from jotunheim.settings import Settings
 
-MAX_ATTEMPTS = 5
-"""How often workers may be lost in the middle of a sweep before it fails."""
 REASSERT_FIRST = timedelta(minutes=10)
 REASSERT_LAST = timedelta(days=1)
 """How long a sweep leaves alone what it has tried to put right and could not, at first and at last."""
@@ -49,14 +47,18 @@ def sweep(settings: Settings) -> list[Job]:
         with transaction():
             due = DriftSweep.claim_due(timedelta(seconds=settings.drift_sweep_seconds))
             # One that workers do not get to is not asked for again and again.
-            jobs += [_enqueue(node, _actor(), None) for node in due if queued_look(node, None) is None]
+            jobs += [
+                _enqueue(node, Actor.of_service(SWEEP), None)
+                for node in due
+                if queued_look(node, None) is None
+            ]
     if Drift.to_be_looked_at_again(now()):  # found without a lock
         with transaction():
             serialize("drift")
             for node_id, server_ids in Drift.to_be_looked_at_again(now()).items():
                 node = Node.get_by_id(node_id)
                 if Job.live_on(node, JobType.NODE_DRIFT) is None:
-                    jobs.append(_enqueue(node, _actor(), server_ids))
+                    jobs.append(_enqueue(node, Actor.of_service(SWEEP), server_ids))
     return jobs
 
 
@@ -145,7 +147,7 @@ def _reassert(server: Server, row: Drift, settings: Settings) -> None:
         return
     if not settings.drift_reassert or not row.identified or not _is_time(row):
         return
-    actor = _actor()
+    actor = Actor.of_service(SWEEP)
     try:
         if off is JobType.SUSPEND:
             job = enqueue(server, off, actor, {"reason": server.suspension_reason})
@@ -187,15 +189,5 @@ def _is_time(row: Drift) -> bool:
 
 
 def _enqueue(node: Node, actor: Actor, server_ids: Collection[uuid.UUID] | None) -> Job:
-    return Job.enqueue(
-        type=JobType.NODE_DRIFT,
-        node=node,
-        max_attempts=MAX_ATTEMPTS,
-        requested_by=actor.email,
-        request_id=actor.request_id,
-        parameters={"servers": None if server_ids is None else [str(id_) for id_ in server_ids]},
-    )
-
-
-def _actor() -> Actor:
-    return Actor(user_id=0, email=SWEEP, role=ADMIN, scopes=frozenset(), request_id=f"drift-{uuid.uuid4()}")
+    wanted = {"servers": None if server_ids is None else [str(id_) for id_ in server_ids]}
+    return requests.enqueue(node, JobType.NODE_DRIFT, actor, wanted)

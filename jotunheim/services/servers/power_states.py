@@ -1,18 +1,21 @@
 """What must be so on a node though nobody asks for it: suspended servers are stopped, our records are true."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.service import ConflictError, LockedError
-from jotunheim.repositories.peewee.database import transaction
+from jotunheim.repositories.peewee.database import now, transaction
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.turns import SWEEP
 from jotunheim.services.servers.requests import assert_free, enqueue
+
+RETRY = timedelta(minutes=10)
+"""How long a server is left alone that could not be stopped."""
 
 
 def settle(node: Node, powers: Mapping[int, Power], asked_at: datetime) -> list[Job]:
@@ -31,20 +34,25 @@ def settle(node: Node, powers: Mapping[int, Power], asked_at: datetime) -> list[
             with transaction():
                 if not Job.busy_since(server, asked_at):  # else the answer may be older than our record
                     server.record_power(power)
-        if server.is_suspended and power is Power.RUNNING:
+        if (
+            server.is_suspended
+            and power is Power.RUNNING
+            and not Job.failed_of(SWEEP, [server.id], since=now() - RETRY)
+        ):
             job = _stop_again(server, asked_at)
             jobs += [job] if job else []
     return jobs
 
 
 def _stop_again(server: Server, asked_at: datetime) -> Job | None:
-    actor = Actor(user_id=0, email=SWEEP, role="admin", scopes=frozenset(), request_id=f"drift-{server.id}")
     try:
         with transaction():
             current = Server.get_or_none(Server.id == server.id)
             if current is None or not current.is_suspended or Job.busy_since(current, asked_at):
                 return None  # unsuspended since the node was asked
             assert_free(current)
-            return enqueue(current, JobType.SUSPEND, actor, {"reason": current.suspension_reason})
+            return enqueue(
+                current, JobType.SUSPEND, Actor.of_service(SWEEP), {"reason": current.suspension_reason}
+            )
     except (LockedError, ConflictError):
         return None

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
-from jotunheim.data.account import ADMIN
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.node.state import NodeStatus
@@ -104,6 +103,4 @@ def _enforce_one(id_: uuid.UUID, settings: Settings) -> Job | None:
 
 
 def _queue(server: Server, type_: JobType, parameters: Mapping[str, object]) -> Job:
-    id_ = f"{QUOTA}-{uuid.uuid4()}"
-    actor = Actor(user_id=0, email=QUOTA, role=ADMIN, scopes=frozenset(), request_id=id_)
-    return enqueue(server, type_, actor, parameters)
+    return enqueue(server, type_, Actor.of_service(QUOTA), parameters)

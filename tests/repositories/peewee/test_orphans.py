@@ -21,7 +21,7 @@ from jotunheim.repositories.peewee.orphans import Orphan, Records, nodes_not_sca
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox.configuration import parse
 from jotunheim.repositories.proxmox.marked import Lacking, Marked, Volume
-from jotunheim.services.nodes import orphans
+from jotunheim.services.nodes import orphans, scans
 from jotunheim.services.servers import importing
 from jotunheim.services.servers.plans import Manner
 from jotunheim.settings import Settings
@@ -84,8 +84,8 @@ def test_only_a_node_of_the_same_cluster_scans_a_shared_storage_for_others(
     backup = Volume("nfs", "nfs:backup/b", 1000, 1, uuid.uuid4(), protected=False)
     every, shared = frozenset({"pve1", "pve2"}), frozenset({"nfs"})
     told = Marked([], [], [backup], frozenset(), every, shared, Lacking())
-    seen = orphans.Seen(Records.read(), told)
-    assert orphans.record(nodes[1], seen, Settings())["found"] == found
+    seen = scans.Seen(Records.read(), told)
+    assert scans.record(nodes[1], seen, Settings())["found"] == found
 
 
 def test_a_vm_that_is_being_pruned_is_not_imported(nodes: list[Node]) -> None:

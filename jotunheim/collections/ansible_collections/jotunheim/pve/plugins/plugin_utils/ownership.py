@@ -55,6 +55,13 @@ def smbios_uuid(config: Mapping[str, Any]) -> str:
     return Properties(str(config.get("smbios1", ""))).get("uuid", "").lower()
 
 
+def smbios_with(config: Mapping[str, Any], uuid: str) -> str:
+    """The SMBIOS data of a configuration, with this UUID."""
+    smbios = Properties(str(config.get("smbios1", "")))
+    smbios["uuid"] = uuid.lower()
+    return str(smbios)
+
+
 def is_adopted(config: Mapping[str, Any], uuid: str) -> bool:
     """Whether our first configuration write has happened: it sets the SMBIOS UUID, a clone has another."""
     return smbios_uuid(config) == uuid.lower()
@@ -112,10 +119,8 @@ def identity(
     """The mark, in both places, the user's description and the service lines (None: keep them)."""
     plan = Plan()
     if not is_adopted(config, uuid):
-        smbios = Properties(str(config.get("smbios1", "")))
-        smbios["uuid"] = uuid.lower()
         # What it was is random and differs between a template's and its clone's: not worth a line of diff.
-        plan.set("smbios1", GENERATED, uuid.lower(), sent=str(smbios), shown_as="smbios1.uuid")
+        plan.set("smbios1", GENERATED, uuid.lower(), sent=smbios_with(config, uuid), shown_as="smbios1.uuid")
     before = _normal(str(config.get("description", "")))
     text = description_text(config) if description is None else description
     lines = service_lines(config) if service is None else service

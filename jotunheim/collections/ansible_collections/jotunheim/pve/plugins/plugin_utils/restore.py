@@ -15,9 +15,9 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import (
     described,
     is_ours,
     service_lines,
+    smbios_with,
 )
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, Plan
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
 
 from jotunheim.exceptions.repository import (
@@ -87,7 +87,7 @@ class Earlier:
 
     Attributes:
         config: of the VM; None: there is none.
-        is_done: this restore has made the VM, and its task did not fail.
+        is_done: the wanted restore has made it, and its task did not fail.
     """
 
     config: Config | None
@@ -100,16 +100,20 @@ def settled(vm: Vm, wanted: Restore) -> Earlier:
     Raises:
         VmNotOursError: the VMID belongs to another VM.
     """
-    timeout = wanted.timeout_seconds
-    has_failed = vm.client.settle(OPERATION, timeout) is not None and not vm.client.finished(
-        OPERATION, timeout
-    )
-    settle.wait_for_active(vm, {vm.vmid}, {TASK_TYPE}, timeout)
-    config = clone.settled(vm, timeout)
+    config, has_failed = ended(vm, wanted.timeout_seconds)
     if config is None:
         return Earlier(None, is_done=False)
     vm.prove_ours(config)
     return Earlier(config, is_done=not has_failed and wanted.line in service_lines(config))
+
+
+def ended(vm: Vm, timeout_seconds: int) -> tuple[Config | None, bool]:
+    """The configuration of the VM, once no restore works on it any more, and whether this job's last one is known to have failed."""
+    has_failed = vm.client.settle(OPERATION, timeout_seconds) is not None and not vm.client.finished(
+        OPERATION, timeout_seconds
+    )
+    settle.wait_for_active(vm, {vm.vmid}, {TASK_TYPE}, timeout_seconds)
+    return clone.settled(vm, timeout_seconds), has_failed
 
 
 def look(vm: Vm, config: Config | None, wanted: Restore) -> Found:
@@ -210,6 +214,7 @@ def predicted(vm: Vm, found: Found, wanted: Restore) -> Config:
 
 def _identity(vm: Vm, found: Found, wanted: Restore) -> dict[str, str]:
     """What is sent with the restore itself: our mark, in both places, whatever the backup says."""
-    smbios = Properties(str(found.archived.get("smbios1", "")))
-    smbios["uuid"] = vm.uuid.lower()
-    return {"description": described(vm.uuid, "", [wanted.line]), "smbios1": str(smbios)}
+    return {
+        "description": described(vm.uuid, "", [wanted.line]),
+        "smbios1": smbios_with(found.archived, vm.uuid),
+    }

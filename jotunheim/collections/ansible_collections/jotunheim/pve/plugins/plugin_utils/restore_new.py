@@ -11,16 +11,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ansible_collections.jotunheim.pve.plugins.plugin_utils import archive, clone, settle
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import archive
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import (
     described,
     is_ours,
     says_nothing,
     service_lines,
+    smbios_with,
 )
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, Plan
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.properties import Properties
-from ansible_collections.jotunheim.pve.plugins.plugin_utils.restore import OPERATION, TASK_TYPE
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.restore import OPERATION, Earlier, ended
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Config, Vm
 
 from jotunheim.exceptions.repository import VmidTakenError, VmNotOursError
@@ -52,31 +52,13 @@ class NewRestore:
     timeout_seconds: int = 21_600
 
 
-@dataclass(frozen=True)
-class Earlier:
-    """What earlier attempts have left.
-
-    Attributes:
-        config: of the VM; None: there is none.
-        is_done: it is whole; otherwise it is what a restore of ours left that broke off.
-    """
-
-    config: Config | None
-    is_done: bool
-
-
 def settled(vm: Vm, wanted: NewRestore) -> Earlier:
     """What there is, once no earlier restore works on it any more.
 
     Raises:
         VmidTakenError: the VMID belongs to another VM.
     """
-    timeout = wanted.timeout_seconds
-    has_failed = vm.client.settle(OPERATION, timeout) is not None and not vm.client.finished(
-        OPERATION, timeout
-    )
-    settle.wait_for_active(vm, {vm.vmid}, {TASK_TYPE}, timeout)
-    config = clone.settled(vm, timeout)
+    config, has_failed = ended(vm, wanted.timeout_seconds)
     if config is None:
         return Earlier(None, is_done=False)
     if is_ours(config, vm.uuid):
@@ -176,12 +158,10 @@ def predicted(vm: Vm, found: Config, wanted: NewRestore) -> Config:
 
 def _identity(vm: Vm, found: Config, wanted: NewRestore) -> dict[str, str]:
     """What is sent with the restore itself, whatever the backup says."""
-    smbios = Properties(str(found.get("smbios1", "")))
-    smbios["uuid"] = vm.uuid.lower()
     return {
         "name": wanted.name,
         "description": described(vm.uuid, "", [_LINE]),
-        "smbios1": str(smbios),
+        "smbios1": smbios_with(found, vm.uuid),
         "onboot": "0",
         "protection": "0",
     }
