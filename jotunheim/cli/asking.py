@@ -4,16 +4,19 @@ An answer may hold a password that is shown only once. So it is printed before a
 `--json` it stands beside every error that comes later.
 """
 
+import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from jotunheim.cli.differences import print_differences
 from jotunheim.cli.errors import CommandError, ExitCode
+from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait
 from jotunheim.cli.output import Document, local_time, print_json, print_lines
 
 if TYPE_CHECKING:
@@ -45,6 +48,36 @@ class Manner:
         if self.plan is not None:
             return {"plan": self.plan}
         return {"check": "true"} if self.check else {}
+
+
+_ASKED = (
+    ("wait", Wait, False),
+    ("timeout", Timeout, None),
+    ("check", Check, False),
+    ("plan", PlanOption, None),
+    ("as_json", Json, False),
+)
+"""The options of a `Manner`, in its order, and their defaults."""
+
+
+def takes_manner(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command with a parameter `manner` the options that say it: `--wait --timeout --check --plan --json`."""
+    signature = inspect.signature(command)
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "manner"]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, kind, default in _ASKED
+    ]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        manner = Manner(*(values.pop(option.name) for option in options))
+        command(**values, manner=manner)
+
+    # What Typer reads.
+    run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *options]}
+    return run
 
 
 def ask(

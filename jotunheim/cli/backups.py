@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from jotunheim.cli import backup_schedules
-from jotunheim.cli.asking import Manner, ask, conclude
-from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait, given
+from jotunheim.cli.asking import Manner, ask, conclude, takes_manner
+from jotunheim.cli.options import Json, given
 from jotunheim.cli.output import Columns, Document, local_time, print_lines, print_rows, size
 from jotunheim.data.backup.status import BackupMode, Compression
 
@@ -86,6 +86,7 @@ def list_(server: Server, as_json: Json = False) -> None:
 
 
 @app.command()
+@takes_manner
 def create(
     server: Server,
     mode: Annotated[
@@ -97,20 +98,17 @@ def create(
     storage: Annotated[
         str | None, typer.Option(metavar="NAME", help="By default the node's storage for backups.")
     ] = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Make a backup of a server."""
-    manner = Manner(wait, timeout, check, plan, as_json)
     body = given({"mode": mode, "compress": compress, "notes": notes, "storage": storage})
     options = {"mode": "--mode", "compress": "--compress", "notes": "--notes", "storage": "--storage"}
     ask(server, "backups", "Backing up {name}", manner, body, options, show=_show)
 
 
 @app.command()
+@takes_manner
 def restore(
     server: Server,
     backup: Backup,
@@ -121,14 +119,10 @@ def restore(
     as_new: AsNew = None,
     ipv4: Ipv4 = None,
     ipv6: Ipv6 = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Put a server back to a backup, and lose what was written since; or make a new server of it, and leave this one alone."""
-    manner = Manner(wait, timeout, check, plan, as_json)
     if as_new is not None:
         if stop or destroy_snapshots:
             raise typer.BadParameter("leaves the server alone.", param_hint="--as-new")
@@ -154,19 +148,17 @@ def list_kept(as_json: Json = False) -> None:
 
 
 @kept.command("restore")
+@takes_manner
 def restore_kept(
     backup: Kept,
     as_new: Annotated[str, typer.Option("--as-new", metavar="NAME", help="Name of the new server.")],
     ipv4: Ipv4 = None,
     ipv6: Ipv6 = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Make a new server of a backup. `jotunheim server create --backup` says more of what it shall be."""
-    _build(backup, as_new, ipv4, ipv6, Manner(wait, timeout, check, plan, as_json))
+    _build(backup, as_new, ipv4, ipv6, manner)
 
 
 def _build(backup_id: str, name: str, ipv4: int | None, ipv6: int | None, manner: Manner) -> None:
@@ -181,16 +173,13 @@ def _build(backup_id: str, name: str, ipv4: int | None, ipv6: int | None, manner
 def _command(kind: Kind) -> Callable[..., None]:
     """The command about a server's backup."""
 
+    @takes_manner
     def command(
         server: Server,
         backup: Backup,
-        wait: Wait = False,
-        timeout: Timeout = None,
-        check: Check = False,
-        plan: PlanOption = None,
-        as_json: Json = False,
+        *,
+        manner: Manner,
     ) -> None:
-        manner = Manner(wait, timeout, check, plan, as_json)
         title = f"{kind.doing} backup {backup} of {{name}}"
         ask(server, f"backups/{_backup_id(server, backup)}{kind.path}", title, manner, method=kind.method)
 
@@ -200,17 +189,14 @@ def _command(kind: Kind) -> Callable[..., None]:
 def _kept_command(kind: Kind) -> Callable[..., None]:
     """The same about a backup whose server is gone."""
 
+    @takes_manner
     def command(
         backup: Kept,
-        wait: Wait = False,
-        timeout: Timeout = None,
-        check: Check = False,
-        plan: PlanOption = None,
-        as_json: Json = False,
+        *,
+        manner: Manner,
     ) -> None:
         from jotunheim.cli.client import Api, path_part
 
-        manner = Manner(wait, timeout, check, plan, as_json)
         with Api.from_environment() as api:
             send = getattr(api, kind.method)
             answer = send(f"/backups/{path_part(backup)}{kind.path}", query=manner.query)

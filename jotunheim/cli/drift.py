@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jotunheim.cli.asking import Manner, ask
+from jotunheim.cli.asking import Manner, ask, takes_manner
 from jotunheim.cli.differences import difference_lines
 from jotunheim.cli.errors import CommandError, ExitCode
-from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait, given
+from jotunheim.cli.options import Json, Timeout, given
 from jotunheim.cli.output import Columns, Document, local_time, print_json, print_lines, print_rows
 from jotunheim.data.server.change import Restart
 from jotunheim.data.server.drift import Acceptable, DriftStatus
@@ -117,19 +117,16 @@ def accept(
 
 
 @app.command()
+@takes_manner
 def reconcile(
     server: Server,
     restart: Annotated[
         Restart | None, typer.Option(help="Whether a change that needs it may restart the server.")
     ] = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Bring a server's VM to all that is recorded."""
-    manner = Manner(wait, timeout, check, plan, as_json)
     body = given({"restart": restart})
     ask(server, "drift/reconcile", "Reconciling {name}", manner, body, {"restart": "--restart"})
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.asking import Manner, conclude, takes_manner
 from jotunheim.cli.firewall_rules import COLUMNS, numbered, parse_rules
-from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait, either, given
+from jotunheim.cli.options import Json, either, given
 from jotunheim.cli.output import Document, print_json, print_lines, print_rows
 
 app = typer.Typer(no_args_is_help=True, help="Firewalls of servers: what may reach them, what they may send.")
@@ -74,6 +74,7 @@ def show(server: Server, as_json: Json = False) -> None:
 
 
 @app.command("set")
+@takes_manner
 def set_(
     server: Server,
     enable: Annotated[
@@ -93,11 +94,8 @@ def set_(
         list[str] | None, typer.Option(metavar="ID|NAME", help="All rulesets; others go. Repeatable.")
     ] = None,
     no_rulesets: Annotated[bool, typer.Option("--no-rulesets", help="No rulesets any more.")] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Set a server's firewall; what is not named stays. Without any option, all that is recorded is asserted."""
     from jotunheim.cli.references import ruleset_id
@@ -116,10 +114,11 @@ def set_(
             }
         )
 
-    _ask(server, change, _OPTIONS, Manner(wait, timeout, check, plan, as_json))
+    _ask(server, change, _OPTIONS, manner)
 
 
 @app.command()
+@takes_manner
 def allow(
     server: Server,
     ports: Ports = None,
@@ -130,18 +129,16 @@ def allow(
     out: Out = False,
     comment: Comment = None,
     first: Annotated[bool, typer.Option("--first", help="Before all other rules.")] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Let something pass: adds a rule after the others."""
     rule = _rule("ACCEPT", ports, protocol, macro, source, destination, out=out, comment=comment)
-    _add(server, rule, Manner(wait, timeout, check, plan, as_json), first=first)
+    _add(server, rule, manner, first=first)
 
 
 @app.command()
+@takes_manner
 def deny(
     server: Server,
     ports: Ports = None,
@@ -155,29 +152,24 @@ def deny(
         bool, typer.Option("--reject", help="Tell the sender, instead of dropping it silently.")
     ] = False,
     last: Annotated[bool, typer.Option("--last", help="After all other rules.")] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Let something not pass: adds a rule before the others."""
     action = "REJECT" if reject else "DROP"
     rule = _rule(action, ports, protocol, macro, source, destination, out=out, comment=comment)
-    _add(server, rule, Manner(wait, timeout, check, plan, as_json), first=not last)
+    _add(server, rule, manner, first=not last)
 
 
 @app.command()
+@takes_manner
 def remove(
     server: Server,
     numbers: Annotated[
         list[int], typer.Argument(metavar="NUMBER…", help="Of the rules, as `show` has them.")
     ],
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Remove rules."""
 
@@ -188,7 +180,7 @@ def remove(
         kept = [rule for at, rule in enumerate(firewall["rules"]) if at + 1 not in numbers]
         return firewall | {"rules": kept}
 
-    _ask(server, change, {}, Manner(wait, timeout, check, plan, as_json))
+    _ask(server, change, {}, manner)
 
 
 def _rule(

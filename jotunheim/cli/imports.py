@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.asking import Manner, conclude, takes_manner
 from jotunheim.cli.errors import CommandError
-from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait, confirm, given, parse_pairs
+from jotunheim.cli.options import Json, confirm, given, parse_pairs
 from jotunheim.cli.output import Columns, Document, print_lines, print_rows, size
 
 COLUMNS: Columns = {
@@ -59,6 +59,7 @@ def unmanaged(
     print_rows("vms", found, COLUMNS, as_json=as_json)
 
 
+@takes_manner
 def import_(
     node: Annotated[str, typer.Option(metavar="ID|NAME", help="The node that has it.")],
     vmid: Annotated[int, typer.Option(help="The VM's VMID there.")],
@@ -78,20 +79,16 @@ def import_(
         bool, typer.Option("--force", help="Take one that is marked for a server that is none of ours.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a terminal.")] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Make a server of a VM that somebody else has made. It is marked as ours; nothing else of it changes."""
     from jotunheim.cli.client import Api
     from jotunheim.cli.references import node_id, template_id
 
-    manner = Manner(wait, timeout, check, plan, as_json)
     with Api.from_environment() as api:
         on_node = node_id(api, node)
-        if not (yes or check or plan):
+        if not (yes or manner.check or manner.plan):
             found = api.all(f"/nodes/{on_node}/unmanaged", "vms", vmid=vmid)
             what = f"{found[0]['name']} ({found[0]['status']}), VM {vmid}" if found else f"VM {vmid}"
             if not confirm(
@@ -110,12 +107,12 @@ def import_(
                 "external_id": external_id,
                 "protected": protected,
                 "force": force,
-                "confirm": not (check or plan),
+                "confirm": not (manner.check or manner.plan),
             }
         )
         answer = api.post("/servers/import", body, _OPTIONS, query=manner.query)
         server = answer["server"]
-        told = f"VM {vmid} {'would become' if check else 'becomes'} server {server['name']} ({server['id']})"
+        told = f"VM {vmid} {'would become' if manner.check else 'becomes'} server {server['name']} ({server['id']})"
         conclude(
             api,
             answer,

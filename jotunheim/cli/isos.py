@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from jotunheim.cli.asking import Manner, ask
-from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait
+from jotunheim.cli.asking import Manner, ask, takes_manner
+from jotunheim.cli.options import Json
 from jotunheim.cli.output import Columns, Document, local_time, print_lines, print_rows, size
 from jotunheim.cli.server_changes import EFFECTS, Restart
 
@@ -38,38 +38,32 @@ def list_(
 
 
 @app.command()
+@takes_manner
 def mount(
     server: Server,
     image: Annotated[str, typer.Argument(metavar="NAME|VOLUME", help="For example debian-12.iso.")],
     restart: Annotated[
         Restart | None, typer.Option(help="Whether it may be restarted for a new drive; by default never.")
     ] = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Put an image into a server's drive, in place of another one."""
     body = {"volume" if ":" in image else "name": image}
     if restart is not None:
         body["restart"] = restart.value
     options = {"name": "NAME", "volume": "VOLUME", "restart": "--restart"}
-    manner = Manner(wait, timeout, check, plan, as_json)
     ask(server, "iso", f"Mounting {image} on {{name}}", manner, body, options, show=_show)
 
 
 @app.command()
+@takes_manner
 def unmount(
     server: Server,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Take the image out of a server's drive. What is empty stays so."""
-    manner = Manner(wait, timeout, check, plan, as_json)
     ask(server, "iso", "Unmounting the image of {name}", manner, method="delete", show=_show)
 
 

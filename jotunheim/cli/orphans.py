@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.asking import Manner, conclude, takes_manner
 from jotunheim.cli.errors import CommandError
-from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait, confirm, given
+from jotunheim.cli.options import Json, Timeout, Wait, confirm, given
 from jotunheim.cli.output import Columns, Document, local_time, print_lines, print_rows, size
 from jotunheim.data.node.orphan import Caution, OrphanKind
 
@@ -59,6 +59,7 @@ def scan(
 
 
 @app.command()
+@takes_manner
 def prune(
     orphan: Annotated[str, typer.Argument(metavar="ORPHAN", help="Id of the orphan.")],
     despite: Annotated[
@@ -68,19 +69,15 @@ def prune(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a terminal.")] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Remove an orphan from its node for good, if it is still what was found."""
     from jotunheim.cli.client import Api, path_part
 
-    manner = Manner(wait, timeout, check, plan, as_json)
     with Api.from_environment() as api:
         path = f"/orphans/{path_part(orphan)}"
-        if not (yes or check or plan):
+        if not (yes or manner.check or manner.plan):
             found = api.get(path)["orphan"]
             if not confirm(f"Remove {_described(found)} for good?", "--yes"):
                 raise CommandError("Nothing was removed.", code="not_confirmed")

@@ -6,15 +6,10 @@ from typing import Annotated
 
 import typer
 
-from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.asking import Manner, conclude, takes_manner
 from jotunheim.cli.options import (
-    Check,
-    Json,
     KeyNames,
-    PlanOption,
     SshKeys,
-    Timeout,
-    Wait,
     either,
     given,
     or_null,
@@ -77,6 +72,7 @@ class Restart(StrEnum):
     IF_NEEDED = "if_needed"
 
 
+@takes_manner
 def configure(
     server: Annotated[str, typer.Argument(metavar="ID|NAME")],
     name: Annotated[str | None, typer.Option(help="Name, unique among its owner's servers.")] = None,
@@ -184,17 +180,13 @@ def configure(
     restart: Annotated[
         Restart | None, typer.Option(help="Whether it may be restarted for the change; by default never.")
     ] = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Change a server. What is not named stays; without any option, all that is recorded is asserted."""
     from jotunheim.cli import keys, references
     from jotunheim.cli.client import Api
 
-    manner = Manner(wait, timeout, check, plan, as_json)
     without_keys = either([*(ssh_key or ()), *(key or ())], "--ssh-key", no_ssh_keys, "--no-ssh-keys") == []
     labels = either(label, "--label", no_labels, "--no-labels")
     network = {
@@ -254,13 +246,13 @@ def configure(
                 manner,
                 show=lambda ended: _show(ended, change),
             )
-        elif as_json:
+        elif manner.as_json:
             print_json(answer)
         else:
             print_lines(
                 [
                     f"Nothing of the VM would change: only records of {found['name']} would."
-                    if check
+                    if manner.check
                     else f"Recorded for {found['name']}: {', '.join(sorted(change))}. Its VM need not change."
                 ]
             )

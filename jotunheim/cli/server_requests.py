@@ -4,17 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jotunheim.cli.asking import Manner, ask, conclude
+from jotunheim.cli.asking import Manner, ask, conclude, takes_manner
 from jotunheim.cli.errors import CommandError
 from jotunheim.cli.options import (
-    Check,
     Json,
     KeyNames,
     PasswordStdin,
-    PlanOption,
     SshKeys,
-    Timeout,
-    Wait,
     confirm,
     given,
     parse_duration,
@@ -29,6 +25,7 @@ if TYPE_CHECKING:
 Server = Annotated[str, typer.Argument(metavar="ID|NAME")]
 
 
+@takes_manner
 def power(
     server: Server,
     action: Annotated[PowerAction, typer.Argument(help="What to do.")],
@@ -38,11 +35,8 @@ def power(
     force: Annotated[
         bool, typer.Option("--force", help="Stop a guest that did not shut down in time.")
     ] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Start, shut down, stop, reboot or reset a server. What is already so is not done again."""
     body = given({"action": action.value, "timeout_seconds": guest_timeout, "force": force})
@@ -51,28 +45,26 @@ def power(
         server,
         "power",
         f"Power of {{name}}: {action.value}",
-        Manner(wait, timeout, check, plan, as_json),
+        manner,
         body,
         options,
     )
 
 
+@takes_manner
 def password(
     server: Server,
     password_stdin: PasswordStdin = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Give a server's account a new password. Without --password-stdin one is generated and shown once."""
-    manner = Manner(wait, timeout, check, plan, as_json)
     body = given({"password": secret_from_stdin("--password-stdin") if password_stdin else None})
     options = {"password": "--password-stdin"}
     ask(server, "password", "New password of {name}", manner, body, options, show=_show_password)
 
 
+@takes_manner
 def rebuild(
     server: Server,
     template: Annotated[
@@ -84,17 +76,13 @@ def rebuild(
     destroy_snapshots: Annotated[
         bool, typer.Option("--destroy-snapshots", help="Give up its snapshots, which hold the old disk.")
     ] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Give a server a new system disk; what is on the old one is lost. Address, name and VMID stay."""
     from jotunheim.cli import keys, references
     from jotunheim.cli.client import Api
 
-    manner = Manner(wait, timeout, check, plan, as_json)
     secret = secret_from_stdin("--password-stdin") if password_stdin else None
     with Api.from_environment() as api:
         found = references.server(api, server)
@@ -119,32 +107,28 @@ def rebuild(
         conclude(api, answer, f"Rebuilding {found['name']}", manner, show=_show_lists)
 
 
+@takes_manner
 def suspend(
     server: Server,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; its owner can read it.")],
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Stop a server, and refuse to start it until it is unsuspended."""
-    manner = Manner(wait, timeout, check, plan, as_json)
     ask(server, "suspend", "Suspending {name}", manner, {"reason": reason}, {"reason": "--reason"})
 
 
+@takes_manner
 def unsuspend(
     server: Server,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Let a suspended server be what it was before."""
-    ask(server, "unsuspend", "Unsuspending {name}", Manner(wait, timeout, check, plan, as_json))
+    ask(server, "unsuspend", "Unsuspending {name}", manner)
 
 
+@takes_manner
 def delete(
     server: Server,
     delay: Annotated[
@@ -161,17 +145,13 @@ def delete(
         typer.Option("--no-purge", help="Leave it in backup and replication jobs and high availability."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a terminal.")] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Delete a server, now or later."""
     from jotunheim.cli import references
     from jotunheim.cli.client import Api
 
-    manner = Manner(wait, timeout, check, plan, as_json)
     body = given(
         {
             "delay_seconds": delay,
@@ -185,7 +165,7 @@ def delete(
         what = f"{found['name']} ({found['id']}, VM {found['vmid']} on {found['node']['name']})"
         if (
             not yes
-            and not check
+            and not manner.check
             and not confirm(_question(api, found["id"], what, delete_backups=delete_backups), "--yes")
         ):
             raise CommandError("Nothing was deleted.", code="not_confirmed")

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jotunheim.cli.asking import Manner, conclude
+from jotunheim.cli.asking import Manner, conclude, takes_manner
 from jotunheim.cli.options import (
-    Check,
     Json,
     KeyNames,
     PasswordStdin,
-    PlanOption,
     Sort,
     SshKeys,
-    Timeout,
-    Wait,
     either,
     given,
     parse_duration,
@@ -136,6 +132,7 @@ OPTIONS = {
 
 
 @app.command()
+@takes_manner
 def create(
     name: Annotated[str, typer.Option(help="Name, unique among its owner's servers.")],
     template: Annotated[
@@ -200,18 +197,14 @@ def create(
             parser=parse_duration, metavar="DURATION", help="Delete it after 90s, 30m, 2h, 7d or 2w."
         ),
     ] = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Create a server from a template or a backup. It gets the keys that its owner keeps, or else a password, shown once."""
     from jotunheim.cli import keys
     from jotunheim.cli.client import Api
     from jotunheim.cli.references import location_id, node_id, template_group_id, template_id
 
-    manner = Manner(wait, timeout, check, plan, as_json)
     if sum(origin is not None for origin in (template, template_group, backup)) != 1:
         raise typer.BadParameter("give it, --template-group or --backup.", param_hint="--template")
     labels = parse_pairs("--label", label or [])

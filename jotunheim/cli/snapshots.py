@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from jotunheim.cli.asking import Manner, ask
-from jotunheim.cli.options import Check, Json, PlanOption, Timeout, Wait, given
+from jotunheim.cli.asking import Manner, ask, takes_manner
+from jotunheim.cli.options import Json, given
 from jotunheim.cli.output import Columns, local_time, print_rows
 
 app = typer.Typer(no_args_is_help=True, help="Snapshots: states of a server to return to.")
@@ -33,6 +33,7 @@ def list_(server: Server, as_json: Json = False) -> None:
 
 
 @app.command()
+@takes_manner
 def create(
     server: Server,
     name: Name,
@@ -40,49 +41,39 @@ def create(
     with_memory: Annotated[
         bool, typer.Option("--with-memory", help="Save the memory of a running server too.")
     ] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Make a snapshot of a server."""
-    manner = Manner(wait, timeout, check, plan, as_json)
     body = given({"name": name, "description": description, "with_memory": with_memory})
     options = {"name": "NAME", "description": "--description", "with_memory": "--with-memory"}
     ask(server, "snapshots", f"Snapshot {name} of {{name}}", manner, body, options)
 
 
 @app.command()
+@takes_manner
 def rollback(
     server: Server,
     name: Name,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Return a server to a snapshot; what was written since is lost."""
     from jotunheim.cli.client import path_part
 
-    manner = Manner(wait, timeout, check, plan, as_json)
     ask(server, f"snapshots/{path_part(name)}/rollback", f"Returning {{name}} to {name}", manner)
 
 
 @app.command()
+@takes_manner
 def delete(
     server: Server,
     name: Name,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    check: Check = False,
-    plan: PlanOption = None,
-    as_json: Json = False,
+    *,
+    manner: Manner,
 ) -> None:
     """Delete a snapshot; the server stays as it is."""
     from jotunheim.cli.client import path_part
 
-    manner = Manner(wait, timeout, check, plan, as_json)
     title = f"Deleting snapshot {name} of {{name}}"
     ask(server, f"snapshots/{path_part(name)}", title, manner, method="delete")
