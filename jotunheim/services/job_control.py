@@ -7,6 +7,7 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobStatus, JobType, JobView, OnCancel
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.service import ConflictError, ForbiddenError, QueueFullError
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.database import locking, transaction
 from jotunheim.repositories.peewee.jobs import LIVE, Job
 from jotunheim.repositories.peewee.servers import Server
@@ -60,7 +61,7 @@ def retry_job(id_: uuid.UUID, owner: Actor | None = None) -> JobView:
             raise ConflictError("The server of this job is gone.")
         if server is not None:
             _assert_repeatable(job, server)
-            if job.type == JobType.SNAPSHOT_ROLLBACK and job.others_worked_since():
+            if job.type == JobType.SNAPSHOT_ROLLBACK and job_history.others_worked_since(job):
                 # Whoever stopped or started it in the meantime, meant it.
                 job.set_parameters(start=server.power == Power.RUNNING and not server.is_suspended)
         job.requeue()
@@ -120,7 +121,7 @@ def _assert_repeatable(job: Job, server: Server) -> None:
         return
     if job.type == JobType.PASSWORD:
         raise ConflictError("The password was erased when the job ended.", hint="Ask for a new one.")
-    if job.type == JobType.BACKUP_RESTORE and job.others_worked_since():
+    if job.type == JobType.BACKUP_RESTORE and job_history.others_worked_since(job):
         raise ConflictError("Others have worked on the server since this job ended.", hint="Ask for it anew.")
     if job.type == JobType.REBUILD and server.scratch_vmid is None:
         # The VMID that it was to use is anybody's again.

@@ -21,7 +21,7 @@ from peewee import (
     fn,
 )
 
-from jotunheim.data.job import JobError, JobStatus, JobType, OnCancel
+from jotunheim.data.job import JobError, JobStatus, OnCancel
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.exceptions.repository import LeaseLostError, UniquenessError
 from jotunheim.repositories.peewee.database import Table, UtcField, now, unique
@@ -173,15 +173,6 @@ class Job(Table):
         return dict(query)
 
     @classmethod
-    def failed_of(
-        cls, requested_by: str, server_ids: Iterable[uuid.UUID], *, since: datetime
-    ) -> set[uuid.UUID]:
-        """Those of these servers on which a job that somebody has asked for has failed, or was cancelled, since a time."""
-        ended = cls.status.in_((JobStatus.FAILED, JobStatus.CANCELLED)) & (cls.finished_at > since)
-        mine = cls.server.in_(list(server_ids)) & (cls.requested_by == requested_by)
-        return {job.server_id for job in cls.select(cls.server).where(mine & ended) if job.server_id}
-
-    @classmethod
     def abandoned_among(cls, job_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
         """Those of these jobs that run, and whose leases have expired."""
         return {job.id for job in cls.select(cls.id).where(cls.id.in_(list(job_ids)) & abandoned(now()))}
@@ -300,51 +291,17 @@ class Job(Table):
             job.withdraw()
 
     @classmethod
-    def busy_since(cls, server: Server, at: datetime) -> bool:
-        """Whether a job worked on a server at some time after this one, or still does."""
-        later = cls.finished_at.is_null() | (cls.finished_at >= at)
-        worked = cls.started_at.is_null(False) & later
-        return bool(cls.select().where((cls.server == server) & worked).exists())
-
-    @classmethod
     def count_queued(cls, owner_id: int | None = None) -> int:
         """How many jobs wait for a worker, scheduled ones left out; with `owner_id` only on this user's servers."""
         wait = (cls.status == JobStatus.QUEUED) & cls.run_after.is_null()
         query = cls.select().where(wait if owner_id is None else wait & (cls.owner_id == owner_id))
         return int(query.count())
 
-    def others_worked_since(self) -> bool:
-        """Whether another job has succeeded on the same server since this one ended, previews left out."""
-        later = (Job.finished_at > self.finished_at) & (Job.status == JobStatus.SUCCEEDED)
-        same = (Job.server == self.server_id) & (Job.id != self.id) & ~Job.check_only
-        return bool(Job.select().where(same & later).exists())
-
     def set_parameters(self, **changes: object) -> None:
         """Change what was asked for, in the row and in this object."""
         parameters = {**self.parameters, **changes}
         Job.update(parameters=parameters).where(Job.id == self.id).execute()
         self.parameters = parameters
-
-    @classmethod
-    def gave_up_imports(cls, server_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
-        """Those of these servers that were to be imported, and were not: their VMs may have our mark."""
-        given_up = (JobStatus.FAILED, JobStatus.CANCELLED)
-        query = cls.select(cls.server_uuid).where(
-            cls.server_uuid.in_(list(server_ids)) & (cls.type == JobType.IMPORT) & cls.status.in_(given_up)
-        )
-        return {job.server_uuid for job in query if job.server_uuid}
-
-    @classmethod
-    def all_of(cls, server: Server, type_: str) -> Any:
-        """A select of a server's jobs of a type, the newest first, previews left out."""
-        these = (cls.server == server) & (cls.type == type_) & ~cls.check_only
-        return cls.select().where(these).order_by(cls.created_at.desc())
-
-    @classmethod
-    def last_of(cls, server: Server, type_: str) -> "Job | None":
-        """A server's newest job of a type, previews left out."""
-        found: Job | None = cls.all_of(server, type_).first()
-        return found
 
     def requeue(self) -> None:
         """Try a failed or cancelled job again from where it stood, with room for further attempts.

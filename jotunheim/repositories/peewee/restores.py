@@ -4,6 +4,7 @@ One of a new server that breaks off leaves a VM, too.
 """
 
 from jotunheim.data.job import JobStatus, JobType
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.jobs import Job, JobEvent
 from jotunheim.repositories.peewee.journal import NOTED
 from jotunheim.repositories.peewee.servers import Server
@@ -25,12 +26,12 @@ def has_taken_disks(job: Job) -> bool:
 
 def has_broken_off(server: Server) -> bool:
     """Whether restores since the last one that succeeded may have left a server's VM without its mark."""
-    for job in Job.all_of(server, JobType.BACKUP_RESTORE):
+    for job in job_history.all_of(server, JobType.BACKUP_RESTORE):
         if job.status == JobStatus.SUCCEEDED:
             return False
         if has_taken_disks(job):
             return True
-    builds = Job.all_of(server, JobType.BUILD).where(Job.status != JobStatus.SUCCEEDED)
+    builds = job_history.all_of(server, JobType.BUILD).where(Job.status != JobStatus.SUCCEEDED)
     return any(_has_made(job, server.vmid) for job in builds)
 
 

@@ -23,6 +23,7 @@ from jotunheim.exceptions.service import (
     RateLimitExceededError,
     ResourceLimitExceededError,
 )
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.infrastructure import Node
@@ -135,7 +136,7 @@ def assert_storage(node: Node, name: str | None) -> None:
 
 
 def _runs_afterwards(server: Server) -> bool:
-    last = Job.last_of(server, JobType.BACKUP_RESTORE)
+    last = job_history.last_of(server, JobType.BACKUP_RESTORE)
     if server.status == ServerStatus.RESTORE_FAILED and last is not None:
         return bool(last.parameters["start"])
     return server.power == Power.RUNNING

@@ -11,6 +11,7 @@ from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.exceptions.repository import ProxmoxNotFoundError
 from jotunheim.exceptions.service import ConflictError, LockedError, NodeUnavailableError
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import locking
 from jotunheim.repositories.peewee.infrastructure import Node, Template
@@ -77,7 +78,7 @@ def hold(id_: uuid.UUID) -> Backup:
     if job_id is not None and Job.get_by_id(job_id).type == JobType.BACKUP_DELETE:
         raise LockedError(job_id, "of the same backup")
     if server is not None and server.status == ServerStatus.DELETING:
-        deletion = Job.last_of(server, JobType.DELETE)
+        deletion = job_history.last_of(server, JobType.DELETE)
         if deletion is not None and deletion.parameters["backups"] == Backups.DELETE:
             raise ConflictError(f"Server {server.name} is being deleted, and its backups with it.")
     return backup

@@ -10,8 +10,8 @@ from typing import Any
 from jotunheim.data.paging import Page, Paged
 from jotunheim.data.server.importing import GuestKind, Obstacle, UnmanagedView
 from jotunheim.exceptions.repository import ProxmoxVmNotFoundError
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.infrastructure import Node
-from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import ProxmoxClient, reads
@@ -119,7 +119,7 @@ def _views(
                 None if guest.container else reads.vm_configuration(client, node.name, guest.vmid)
             )
     marks = [mark for config in configs.values() if config and (mark := mark_of(config))]
-    known, given_up = Server.ids_among(marks), Job.gave_up_imports(marks)
+    known, given_up = Server.ids_among(marks), job_history.gave_up_imports(marks)
     views = []
     for guest in guests:
         if guest.vmid not in configs:

@@ -12,9 +12,9 @@ from datetime import datetime
 from jotunheim.data.node.state import Moved
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions.repository import UniquenessError
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.database import locking, transaction
 from jotunheim.repositories.peewee.infrastructure import Node, Template
-from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeState
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, facts
@@ -171,7 +171,7 @@ def _still(ids: Mapping[uuid.UUID, Place] | frozenset[uuid.UUID], asked_at: date
 
 def _is_settled(server: Server, asked_at: datetime) -> bool:
     """Whether its VM should be there, and no job is about to change that."""
-    return server.status == ServerStatus.READY and not Job.busy_since(server, asked_at)
+    return server.status == ServerStatus.READY and not job_history.busy_since(server, asked_at)
 
 
 def _may_have_come(server: Server, told: facts.Facts, asked_at: datetime) -> bool:

@@ -9,6 +9,7 @@ from jotunheim.data.server.requests import DeleteRequest
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.data.server.view import ServerView
 from jotunheim.exceptions.service import ConflictError, ProtectedError
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.database import now, previewed, transaction
 from jotunheim.repositories.peewee.jobs import LIVE, Job
 from jotunheim.repositories.peewee.servers import Server
@@ -74,7 +75,7 @@ def _delete_expired(id_: uuid.UUID) -> Job | None:
         server = Server.get_or_none(Server.id == id_)
         if server is None or not server.is_expired:  # extended or protected just now
             return None
-        last = Job.last_of(server, JobType.DELETE)
+        last = job_history.last_of(server, JobType.DELETE)
         parameters = DeleteRequest().model_dump(mode="json", include={"purge", "backups"})
         if last is not None and last.status in LIVE:
             if last.run_after is None or last.run_after <= now():

@@ -15,6 +15,7 @@ from jotunheim.data.server.status import ServerStatus
 from jotunheim.data.webhook.kinds import EventKind
 from jotunheim.exceptions.repository import ProxmoxVmNotFoundError
 from jotunheim.exceptions.service import LockedError
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.announcements import announce
 from jotunheim.repositories.peewee.database import locking, now, serialize, transaction
 from jotunheim.repositories.peewee.drifts import Compared, Drift, DriftSweep, diff_of, queued_look
@@ -131,7 +132,7 @@ def _unchanged(compared: Compared) -> Server | None:
     server: Server | None = locking(query, Server).first()
     if server is None or server.status != ServerStatus.READY or server.version != known.version:
         return None
-    if Job.blocking(server) is not None or Job.busy_since(server, compared.asked_at):
+    if Job.blocking(server) is not None or job_history.busy_since(server, compared.asked_at):
         return None
     return server
 

@@ -23,6 +23,7 @@ from jotunheim.exceptions.repository import (
     ProxmoxVmNotFoundError,
 )
 from jotunheim.exceptions.service import ConflictError, LockedError
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.database import now, previewed, unique
@@ -207,7 +208,7 @@ def _assert_importable(wanted: ImportRequest, config: Configuration, node: Node)
             details=[FieldProblem("vmid", f"is that of server {server.id}")],
         )
     marks = [mark for mark in [mark_of(config)] if mark]
-    reasons = obstacles(config, Server.ids_among(marks), Job.gave_up_imports(marks))
+    reasons = obstacles(config, Server.ids_among(marks), job_history.gave_up_imports(marks))
     if wanted.force:
         reasons = [reason for reason in reasons if reason is not Obstacle.MARKED]
     if reasons:

@@ -7,6 +7,7 @@ from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.service import ConflictError, LockedError
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.database import now, transaction
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
@@ -32,12 +33,14 @@ def settle(node: Node, powers: Mapping[int, Power], asked_at: datetime) -> list[
             continue
         if power != server.power:
             with transaction():
-                if not Job.busy_since(server, asked_at):  # else the answer may be older than our record
+                if not job_history.busy_since(
+                    server, asked_at
+                ):  # else the answer may be older than our record
                     server.record_power(power)
         if (
             server.is_suspended
             and power is Power.RUNNING
-            and not Job.failed_of(SWEEP, [server.id], since=now() - RETRY)
+            and not job_history.failed_of(SWEEP, [server.id], since=now() - RETRY)
         ):
             job = _stop_again(server, asked_at)
             jobs += [job] if job else []
@@ -48,7 +51,7 @@ def _stop_again(server: Server, asked_at: datetime) -> Job | None:
     try:
         with transaction():
             current = Server.get_or_none(Server.id == server.id)
-            if current is None or not current.is_suspended or Job.busy_since(current, asked_at):
+            if current is None or not current.is_suspended or job_history.busy_since(current, asked_at):
                 return None  # unsuspended since the node was asked
             assert_free(current)
             return enqueue(

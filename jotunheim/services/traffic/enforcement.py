@@ -15,6 +15,7 @@ from jotunheim.data.node.state import NodeStatus
 from jotunheim.data.server.change import Restart
 from jotunheim.data.server.status import ServerStatus
 from jotunheim.exceptions.service import LockedError
+from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.database import now, transact
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeState
@@ -54,7 +55,7 @@ def enforce(settings: Settings) -> list[Job]:
     due = [server for server in reachable if _is_due(server, found[server.id])]
     if not due:
         return []
-    failed = Job.failed_of(QUOTA, [server.id for server in due], since=now() - RETRY)
+    failed = job_history.failed_of(QUOTA, [server.id for server in due], since=now() - RETRY)
     states = NodeState.of({server.node_id: server.node for server in due}.values())
     live, jobs = Job.live_of_requester(QUOTA), []
     for server in due:
