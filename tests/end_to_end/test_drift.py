@@ -184,6 +184,30 @@ def test_a_suspended_server_that_may_start_again_is_put_right(service: Service, 
     )
 
 
+def test_a_copy_that_runs_in_the_place_of_a_suspended_server_is_not_stopped(
+    service: Service, sandbox: Sandbox
+) -> None:
+    server = service.built("drift-suspended-copy")
+    service.done(f"servers/{server['id']}/suspend", {"reason": "unpaid"})
+    change(sandbox, server, smbios1="uuid=9e60e40f-a6f6-4eca-b680-8f3b1f089266")
+    pve(sandbox, "POST", f"/nodes/pve1/qemu/{server['vmid']}/status/start")
+
+    def asked() -> list[dict[str, Any]]:
+        jobs: list[dict[str, Any]] = service.read(f"jobs?server_id={server['id']}")["jobs"]
+        return [job for job in jobs if job["requested_by"] == "drift sweep"]
+
+    service.done(f"nodes/{service.ids['node']}/sync")
+    [job] = wait_for(asked, "the job that would stop it")
+    ended = service.finished(job["id"])
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "vm_not_ours")
+    service.done(f"nodes/{service.ids['node']}/sync")
+    assert len(asked()) == 1  # it is left alone for a while
+    current = sandbox.get(f"/nodes/pve1/qemu/{server['vmid']}/status/current")
+    assert current["status"] == "running"
+    change(sandbox, server, smbios1=f"uuid={server['id']}")
+    service.done(f"servers/{server['id']}", method="DELETE")
+
+
 def test_somebody_elses_vm_is_told_of_and_never_touched(service: Service, sandbox: Sandbox) -> None:
     server = service.built("drift-stranger", start=False)
     base = f"/nodes/pve1/qemu/{server['vmid']}"
