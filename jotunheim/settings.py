@@ -164,7 +164,7 @@ class Settings(BaseModel):
     """How long a silent worker keeps its jobs; renewed at a third of it."""
     sweep_seconds: float = Field(default=3.0, gt=0, allow_inf_nan=False)
     """How often a worker looks for jobs whose wake-up or worker was lost."""
-    drift_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    sync_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """How often a worker asks each node what it has and which servers run, and stops suspended ones that do."""
     orphan_scan_seconds: float = Field(default=86_400.0, ge=0, allow_inf_nan=False)
     """How often workers look on each node for what is in no record; 0: only when somebody asks."""

@@ -42,13 +42,13 @@ class ConflictError(ServiceError):
 
 
 class LockedError(ServiceError):
-    """Another job has the server; the details name it."""
+    """Another job has the server, or what else is asked for; the details name the job."""
 
     code = "locked"
 
-    def __init__(self, job_id: object, job_type: str) -> None:
+    def __init__(self, job_id: object, job_type: str, *, what: str = "server") -> None:
         super().__init__(
-            f"The server is locked by job {job_id} ({job_type}).",
+            f"The {what} is locked by job {job_id} ({job_type}).",
             details=[FieldProblem("job_id", str(job_id))],
             hint="Wait for that job, then ask again.",
         )

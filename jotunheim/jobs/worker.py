@@ -100,7 +100,7 @@ class Worker:
                 (self._settings.sweep_seconds, self.sweep_expired),
                 (self._settings.sweep_seconds, self.sweep_backups),
                 (SWEEPS_A_QUOTA * self._settings.sweep_seconds, self.sweep_quota),
-                (min(self._settings.drift_seconds, self._settings.sweep_seconds), self.sweep_nodes),
+                (min(self._settings.sync_seconds, self._settings.sweep_seconds), self.sweep_nodes),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.sweep_orphans),
                 (self._settings.sweep_seconds, self.sweep_drift),
                 (SWEEPS_A_PRUNING * self._settings.sweep_seconds, self.prune),

@@ -89,6 +89,22 @@ def test_a_locked_backup_stays_on_the_node_too(service: Service, sandbox: Sandbo
     assert service.read(path)["backup"]["status"] == "ready"
 
 
+def test_a_backup_that_the_token_may_not_see_is_not_taken_for_gone(
+    service: Service, sandbox: Sandbox
+) -> None:
+    server = service.built("unseen-backup", start=False)
+    backup = made(service, server)
+    path = f"servers/{server['id']}/backups/{backup['id']}"
+    with sandbox.without("VM.Backup"):
+        for method, action in (("DELETE", ""), ("POST", "/lock")):
+            job = service.finished(service.ask(f"{path}{action}", method=method)["job"]["id"])
+            assert (job["status"], job["error"]["code"]) == ("failed", "node_permission"), job
+            assert "VM.Backup" in job["error"]["message"]
+    assert service.read(path)["backup"]["status"] == "ready"
+    service.done(path, method="DELETE")
+    assert listed(sandbox, server) == {}
+
+
 def test_a_server_goes_back_to_a_backup(service: Service, sandbox: Sandbox) -> None:
     server = service.built("restored", addresses={"ipv4": 1}, cpu=1)
     vmid, id_ = server["vmid"], server["id"]

@@ -203,16 +203,20 @@ def test_what_could_not_be_read_stays_as_it_was_known(cluster: Cluster) -> None:
     lose(cluster, f"DELETE FROM backup WHERE id = '{hexed(backup['id'])}'")
     scanned(cluster)
     [archive] = orphans(cluster)
-    for fault in ({"status": 500}, {"status": 596}):
-        held = {"method": "GET", "path": "storage/local/content", "count": 20, **fault}
+    for path, fault, ended in (
+        ("storage/local/content", {"status": 500}, None),
+        ("storage/local/content", {"status": 596}, None),
+        ("", {"status": 596}, "node_unavailable"),
+    ):
+        held = {"method": "GET", "path": path, "count": 20, **fault}
         cluster.sandbox.control.post("/faults", json=held).raise_for_status()
         answer = cluster.service.ask(f"nodes/{cluster.nodes['pve1']}/scan")
         job = cluster.service.finished(answer["job"]["id"])
         cluster.sandbox.control.delete("/faults").raise_for_status()
-        if fault["status"] == 500:
+        if ended is None:
             assert (job["status"], len(job["result"]["lacking"])) == ("succeeded", 1)
         else:
-            assert (job["status"], job["error"]["code"]) == ("failed", "node_unavailable")
+            assert (job["status"], job["error"]["code"]) == ("failed", ended)
         assert [orphan["id"] for orphan in orphans(cluster)] == [archive["id"]]
     cluster.service.done(f"orphans/{archive['id']}/prune")
     cluster.service.done(f"servers/{server['id']}", method="DELETE")

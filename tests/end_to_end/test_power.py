@@ -161,7 +161,7 @@ def test_a_node_that_does_not_answer_is_told_before_anything_is_queued(
 @pytest.fixture
 def sweeping(sandbox: Sandbox, tmp_path: Path) -> Iterator[Service]:
     """A service whose worker looks for drift all the time."""
-    quick = {"JOTUNHEIM_DRIFT_SECONDS": "0.3", "JOTUNHEIM_VMID_FIRST": "5000"}
+    quick = {"JOTUNHEIM_SYNC_SECONDS": "0.3", "JOTUNHEIM_VMID_FIRST": "5000"}
     with Service.start(tmp_path / "state", settings=quick) as started:
         started.add_infrastructure(sandbox)
         yield started

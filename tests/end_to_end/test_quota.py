@@ -185,6 +185,29 @@ def test_a_persons_suspension_is_not_lifted_by_more_traffic(service: Service, sa
     assert server.is_running
 
 
+def test_jobs_without_end_do_not_put_off_what_follows(service: Service, sandbox: Sandbox) -> None:
+    policy = [{"percent": 100, "action": "suspend"}]
+    server = Metered(service, sandbox, "busy", traffic_bytes=10 * GB, traffic_policy=policy)
+
+    def asked() -> list[dict[str, Any]]:
+        jobs: list[dict[str, Any]] = service.read(f"jobs?server_id={server.id}&requested_by=quota")["jobs"]
+        return jobs
+
+    held = {"method": "POST", "path": "status/reboot", "delay": 8, "count": 1}
+    sandbox.control.post("/faults", json=held).raise_for_status()
+    live = service.ask(f"servers/{server.id}/power", {"action": "reboot"})["job"]["id"]
+    server.count(11 * GB)
+    [waits] = wait_for(asked, "the suspension to be queued", seconds=60)
+    assert (waits["type"], waits["status"]) == ("server.suspend", "queued")
+    assert service.read(f"jobs/{live}")["job"]["status"] == "running"
+    service.finished(live)
+    # The lock goes from one to the other: nobody comes in between.
+    status, error = service.refused(f"servers/{server.id}/power", {"action": "reboot"})
+    assert (status, error["code"]) in {(423, "locked"), (409, "locked"), (409, "conflict")}
+    assert service.finished(waits["id"])["status"] == "succeeded"
+    assert (server.is_running, len(asked())) == (False, 1)
+
+
 def test_no_limit_is_never_used_up_and_nothing_by_the_first_byte(service: Service, sandbox: Sandbox) -> None:
     policy = [{"percent": 1, "action": "notify"}, {"percent": 100, "action": "suspend"}]
     free = Metered(service, sandbox, "free", traffic_bytes=None, traffic_policy=policy)
@@ -277,7 +300,7 @@ def test_traffic_is_shown_and_credited_on_the_command_line(
 def test_workers_that_count_at_once_and_die_tell_of_a_threshold_once(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    settings = {"JOTUNHEIM_DRIFT_SECONDS": "0.5"}
+    settings = {"JOTUNHEIM_SYNC_SECONDS": "0.5"}
     with Service.start(tmp_path / "state", settings=settings) as service:
         service.add_infrastructure(sandbox)
         policy = [

@@ -33,7 +33,7 @@ def service(
     """A service on it, whose worker asks the nodes all the time."""
     settings = {
         "JOTUNHEIM_DATABASE_URL": server.url,
-        "JOTUNHEIM_DRIFT_SECONDS": "0.5",
+        "JOTUNHEIM_SYNC_SECONDS": "0.5",
         "JOTUNHEIM_RETRY_BASE_SECONDS": "1",
     }
     with Service.start(tmp_path_factory.mktemp("restarts"), settings=settings) as started:

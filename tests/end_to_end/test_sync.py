@@ -13,7 +13,7 @@ from tests.support.processes import wait_for
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Asked only when a test wants it, but for the first time."""
-    settings = {"JOTUNHEIM_DRIFT_SECONDS": "3600"}
+    settings = {"JOTUNHEIM_SYNC_SECONDS": "3600"}
     with Cluster.start(tmp_path_factory.mktemp("cluster"), settings=settings) as started:
         yield started
 
@@ -210,7 +210,7 @@ def test_a_template_that_is_gone_is_noted_and_one_that_is_back_is_used(cluster: 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Cluster]:
     """A cluster that a worker asks all the time."""
-    with Cluster.start(tmp_path, settings={"JOTUNHEIM_DRIFT_SECONDS": "0.5"}) as started:
+    with Cluster.start(tmp_path, settings={"JOTUNHEIM_SYNC_SECONDS": "0.5"}) as started:
         yield started
 
 

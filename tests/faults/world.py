@@ -30,7 +30,7 @@ SETTINGS = {
     "JOTUNHEIM_LEASE_SECONDS": "20",
     "JOTUNHEIM_SWEEP_SECONDS": "0.1",
     # Other requests than the job's own would stand among the numbered ones.
-    "JOTUNHEIM_DRIFT_SECONDS": "86400",
+    "JOTUNHEIM_SYNC_SECONDS": "86400",
     "JOTUNHEIM_ORPHAN_SCAN_SECONDS": "0",
     "JOTUNHEIM_VMID_FIRST": "1000",  # it stands in the tables
     "JOTUNHEIM_WORKER_CONCURRENCY": "1",

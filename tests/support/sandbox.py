@@ -113,6 +113,25 @@ class Sandbox:
             self.do("PUT", "/access/acl", path=grant.path, roles=role, users=user, tokens=token_id)
         return str(made["value"])
 
+    @contextmanager
+    def without(self, privilege: str, token_id: str = TOKEN_ID) -> Iterator[None]:
+        """Let a token that `make_token` made be without a privilege for a while."""
+        user = token_id.partition("@")[0]
+        roles = [
+            role
+            for role in self.get("/access/roles")
+            if role["roleid"].rstrip("0123456789") == user and privilege in role["privs"].split(",")
+        ]
+        assert roles, privilege
+        for role in roles:
+            left = [name for name in role["privs"].split(",") if name != privilege]
+            self.do("PUT", f"/access/roles/{role['roleid']}", privs=" ".join(left))
+        try:
+            yield
+        finally:
+            for role in roles:
+                self.do("PUT", f"/access/roles/{role['roleid']}", privs=role["privs"].replace(",", " "))
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the certificate."""

@@ -23,7 +23,7 @@ QUICK = {
     "JOTUNHEIM_LEASE_SECONDS": "4",
     "JOTUNHEIM_SWEEP_SECONDS": "0.3",
     "JOTUNHEIM_DRAIN_SECONDS": "10",
-    "JOTUNHEIM_DRIFT_SECONDS": "3600",  # so that a node hears only what a test asks for; those of syncs set it
+    "JOTUNHEIM_SYNC_SECONDS": "3600",  # so that a node hears only what a test asks for; those of syncs set it
     "JOTUNHEIM_ORPHAN_SCAN_SECONDS": "0",
     "JOTUNHEIM_DRIFT_SWEEP_SECONDS": "0",  # likewise
     "JOTUNHEIM_RETRY_BASE_SECONDS": "0",  # tests of failures want to see them; others set it

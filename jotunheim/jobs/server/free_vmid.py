@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.playbook import VmidTakenError, load
-from jotunheim.data.job import JobType
 from jotunheim.exceptions.repository import PlanOutdatedError
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.database import transaction
@@ -37,13 +36,12 @@ def with_free_vmid(
         try:
             act(job, context)
         except VmidTakenError as error:
-            if Plan.applied_in(job.id) is not None:
+            plan = Plan.applied_in(job.id)
+            if plan is not None:
                 raise ServerDeploymentError(
                     PlanOutdatedError.code,
                     f"VMID {error.vmid}, which the preview has shown, is in use on the node.",
-                    hint="Delete the server, then preview again."
-                    if job.type == JobType.BUILD
-                    else "Preview again.",
+                    hint=plan.outdated_hint,
                 ) from None
             server = load(job)
             with transaction():

@@ -38,11 +38,27 @@ def others_worked_since(job: Job) -> bool:
     return bool(Job.select().where(same & later).exists())
 
 
-def failed_of(requested_by: str, server_ids: Iterable[uuid.UUID], *, since: datetime) -> set[uuid.UUID]:
-    """Those of these servers on which a job that somebody has asked for has failed, or was cancelled, since a time."""
-    ended = Job.status.in_(_GIVEN_UP) & (Job.finished_at > since)
-    mine = Job.server.in_(list(server_ids)) & (Job.requested_by == requested_by)
-    return {job.server_id for job in Job.select(Job.server).where(mine & ended) if job.server_id}
+def failures_of(
+    requested_by: str, server_ids: Iterable[uuid.UUID], *, since: datetime
+) -> dict[uuid.UUID, list[datetime]]:
+    """When the jobs that somebody has asked for have failed, or were cancelled, by server id, the oldest first.
+
+    Those before the last one that succeeded are left out, and those before `since`.
+    """
+    mine = Job.server.in_(list(server_ids)) & (Job.requested_by == requested_by) & (Job.finished_at > since)
+    ended: Any = (
+        Job.select(Job.server, Job.status, Job.finished_at)
+        .where(mine & ~Job.check_only)
+        .order_by(Job.finished_at)
+        .tuples()
+    )
+    found: dict[uuid.UUID, list[datetime]] = {}
+    for server_id, status, finished_at in ended:
+        if status in _GIVEN_UP:
+            found.setdefault(server_id, []).append(finished_at)
+        else:
+            found.pop(server_id, None)
+    return found
 
 
 def gave_up_imports(server_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:

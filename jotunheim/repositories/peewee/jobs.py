@@ -150,6 +150,12 @@ class Job(Table):
         return found
 
     @classmethod
+    def is_due_next(cls, server: Server) -> bool:
+        """Whether a scheduled job gets a server as soon as no other one has it."""
+        scheduled = (cls.status == JobStatus.QUEUED) & (cls.run_after <= now())
+        return bool(cls.select().where((cls.server == server) & scheduled).exists())
+
+    @classmethod
     def disown(cls, owner_id: int) -> None:
         """Let the jobs on servers that a user had be nobody's: SQLite may give the user's id to the next one."""
         cls.update(owner_id=None).where(cls.owner_id == owner_id).execute()

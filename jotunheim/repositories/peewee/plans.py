@@ -48,6 +48,13 @@ class Plan(Table):
         query = cls.select(cls.applied_by, cls.preview).where(cls.applied_by.in_([job.id for job in jobs]))
         return {plan.applied_by_id: plan.preview_id for plan in query if plan.applied_by_id}
 
+    @property
+    def outdated_hint(self) -> str:
+        """What a person can do when the job that applies it finds that something has moved."""
+        is_creation = self.record is None and self.applied_by is not None and self.applied_by.server_uuid
+        # Its server is recorded, though nothing of it was made.
+        return "Delete the server, then preview again." if is_creation else "Preview again."
+
     def see(self, state: Mapping[str, Any], fence: int) -> None:
         """Keep what an attempt of the preview saw first; what an earlier attempt saw is of no use any more."""
         Plan.update(seen=dict(state), seen_fence=fence).where(Plan.preview == self.preview_id).execute()

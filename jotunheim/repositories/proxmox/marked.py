@@ -93,9 +93,11 @@ def read(client: ProxmoxClient, node: str, known_vmids: Collection[int]) -> Mark
                     continue
                 try:
                     entries = client.get(api_path("nodes", node, "storage", name, "content"), content=content)
-                except (ProxmoxUnavailableError, ProxmoxUnauthorizedError):
+                except ProxmoxUnauthorizedError:
                     raise
                 except ProxmoxRequestError as error:  # this storage is away, or not to be seen
+                    if isinstance(error, ProxmoxUnavailableError):
+                        client.get("version")  # raises when it is the node that is away
                     lacking.storages.add(name)
                     lacking.told.append(error.message)
                     continue

@@ -202,7 +202,7 @@ def _enqueue(backup: Backup, type_: JobType, actor: Actor, manner: Manner) -> Ke
     """Queue a job about a backup and no server; what a server does for its jobs, this does here: one at a time."""
     other = Backup.live_jobs([backup]).get(backup.id)
     if other is not None:
-        raise LockedError(other, "of the same backup")
+        raise LockedError(other, Job.get_by_id(other).type, what="backup")
     parameters, watched = (
         {"backup_id": str(backup.id)},
         {"vmid": backup.vmid, "backup_storage": backup.storage},

@@ -76,7 +76,7 @@ def hold(id_: uuid.UUID) -> Backup:
     _assert_ready(backup)
     job_id = Backup.live_jobs([backup]).get(backup.id)
     if job_id is not None and Job.get_by_id(job_id).type == JobType.BACKUP_DELETE:
-        raise LockedError(job_id, "of the same backup")
+        raise LockedError(job_id, JobType.BACKUP_DELETE, what="backup")
     if server is not None and server.status == ServerStatus.DELETING:
         deletion = job_history.last_of(server, JobType.DELETE)
         if deletion is not None and deletion.parameters["backups"] == Backups.DELETE:

@@ -106,7 +106,7 @@ def prune(orphan: Orphan, wanted: PruneRequest, actor: Actor, manner: Manner) ->
         raise DataValidationError([FieldProblem("despite", f"does not name: {', '.join(lacking)}")])
     other = Orphan.live_jobs([orphan]).get(orphan.id)
     if other is not None:
-        raise LockedError(other, JobType.ORPHAN_PRUNE)
+        raise LockedError(other, JobType.ORPHAN_PRUNE, what="orphan")
     if is_ours(orphan):
         raise ConflictError(f"{orphan.name} is in our records by now.", hint="Scan again.")
     parameters = {"orphan_id": str(orphan.id), "despite": sorted(orphan.cautions)}

@@ -69,8 +69,8 @@ def sweep(keyring: Keyring, settings: Settings) -> list[Job]:
     Returns:
         Jobs that were queued because of it.
     """
-    again = min(AGAIN_SECONDS, settings.drift_seconds)
-    due = NodeState.claim_due(timedelta(seconds=settings.drift_seconds), timedelta(seconds=again))
+    again = min(AGAIN_SECONDS, settings.sync_seconds)
+    due = NodeState.claim_due(timedelta(seconds=settings.sync_seconds), timedelta(seconds=again))
     asked_at = now()
     # Read here: the store's connections belong to threads.
     endpoints = [_endpoint(node, keyring, settings) for node in due]

@@ -26,13 +26,9 @@ from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.turns import SWEEP
 from jotunheim.services.audit import records
 from jotunheim.services.nodes import requests
-from jotunheim.services.servers import differences, firewall
+from jotunheim.services.servers import differences, firewall, pauses
 from jotunheim.services.servers.requests import enqueue
 from jotunheim.settings import Settings
-
-REASSERT_FIRST = timedelta(minutes=10)
-REASSERT_LAST = timedelta(days=1)
-"""How long a sweep leaves alone what it has tried to put right and could not, at first and at last."""
 
 
 def look(node: Node, actor: Actor, server: Server | None = None) -> Job:
@@ -184,9 +180,8 @@ def _asserted_by_itself(server: Server, settings: Collection[str]) -> JobType | 
 def _is_time(row: Drift) -> bool:
     if row.reasserted_at is None or not row.reassertions:
         return True
-    pause = min(REASSERT_LAST, REASSERT_FIRST * 2 ** min(row.reassertions - 1, 10))
     at: datetime = row.reasserted_at
-    return bool(now() >= at + pause)
+    return bool(now() >= at + pauses.after(row.reassertions))
 
 
 def _enqueue(node: Node, actor: Actor, server_ids: Collection[uuid.UUID] | None) -> Job:

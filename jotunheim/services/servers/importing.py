@@ -199,7 +199,7 @@ def _assert_importable(wanted: ImportRequest, config: Configuration, node: Node)
     Node.hold(node.id)
     removing = Orphan.job_removing(node, wanted.vmid)
     if removing is not None:
-        raise LockedError(removing, JobType.ORPHAN_PRUNE)
+        raise LockedError(removing, JobType.ORPHAN_PRUNE, what="VM")
     if not claim_vmid(wanted.vmid):
         server = Server.by_vmid([wanted.vmid])[wanted.vmid]
         where = "" if server.node_id == node.id else f" on node {server.node.name}"

@@ -1,22 +1,20 @@
 """What must be so on a node though nobody asks for it: suspended servers are stopped, our records are true."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from jotunheim.data.actor import Actor
 from jotunheim.data.job import JobType
 from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.exceptions.service import ConflictError, LockedError
 from jotunheim.repositories.peewee import job_history
-from jotunheim.repositories.peewee.database import now, transaction
+from jotunheim.repositories.peewee.database import transaction
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.turns import SWEEP
+from jotunheim.services.servers import pauses
 from jotunheim.services.servers.requests import assert_free, enqueue
-
-RETRY = timedelta(minutes=10)
-"""How long a server is left alone that could not be stopped."""
 
 
 def settle(node: Node, powers: Mapping[int, Power], asked_at: datetime) -> list[Job]:
@@ -37,11 +35,7 @@ def settle(node: Node, powers: Mapping[int, Power], asked_at: datetime) -> list[
                     server, asked_at
                 ):  # else the answer may be older than our record
                     server.record_power(power)
-        if (
-            server.is_suspended
-            and power is Power.RUNNING
-            and not job_history.failed_of(SWEEP, [server.id], since=now() - RETRY)
-        ):
+        if server.is_suspended and power is Power.RUNNING and not pauses.resting(SWEEP, [server.id]):
             job = _stop_again(server, asked_at)
             jobs += [job] if job else []
     return jobs

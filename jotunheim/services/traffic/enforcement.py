@@ -1,12 +1,12 @@
 """Sees to it that what quota has decided comes about: servers are throttled, suspended, and let go again, by jobs.
 
-Who is locked by another job, or on a node that is away, or whose VM is missing, waits for the next sweep; and so do those for whom a
-node has too many such jobs already, for a server is locked by its job also while that waits.
+A job that works on a server ends first, and none is queued in between: what quota wants is a scheduled job that is due. Who is on a node
+that is away, or whose VM is missing, waits for the next sweep; and so do those for whom a node has too many such jobs already, for a
+server is locked by its job also while that waits.
 """
 
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
 from functools import partial
 
 from jotunheim.data.actor import Actor
@@ -14,13 +14,12 @@ from jotunheim.data.job import JobType
 from jotunheim.data.node.state import NodeStatus
 from jotunheim.data.server.change import Restart
 from jotunheim.data.server.status import ServerStatus
-from jotunheim.exceptions.service import LockedError
-from jotunheim.repositories.peewee import job_history
 from jotunheim.repositories.peewee.database import now, transact
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeState
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.traffic import TrafficThreshold
+from jotunheim.services.servers import pauses
 from jotunheim.services.servers.requests import enqueue
 from jotunheim.services.traffic.quota import Standing, decide, hold, review, standings
 from jotunheim.settings import Settings
@@ -29,8 +28,7 @@ QUOTA = "quota"
 """Who asks."""
 JOBS_PER_NODE = 20
 """How many jobs of quota a node has at once."""
-RETRY = timedelta(minutes=10)
-"""How long a server is left alone when such a job has failed."""
+_SUSPENSION = frozenset({JobType.SUSPEND, JobType.UNSUSPEND})
 JUST_RATE: Mapping[str, object] = {
     "fields": ["rate"],
     "restart": Restart.NEVER,
@@ -55,17 +53,14 @@ def enforce(settings: Settings) -> list[Job]:
     due = [server for server in reachable if _is_due(server, found[server.id])]
     if not due:
         return []
-    failed = job_history.failed_of(QUOTA, [server.id for server in due], since=now() - RETRY)
+    resting = pauses.resting(QUOTA, [server.id for server in due])
     states = NodeState.of({server.node_id: server.node for server in due}.values())
     live, jobs = Job.live_of_requester(QUOTA), []
     for server in due:
         is_away = states[server.node_id].status == NodeStatus.OFFLINE
-        if is_away or server.id in failed or live.get(server.node_id, 0) >= JOBS_PER_NODE:
+        if is_away or server.id in resting or live.get(server.node_id, 0) >= JOBS_PER_NODE:
             continue
-        try:
-            job = transact(partial(_enforce_one, server.id, settings))
-        except LockedError:  # by a job that was scheduled for this moment
-            continue
+        job = transact(partial(_enforce_one, server.id, settings))
         if job is not None:
             live[server.node_id] = live.get(server.node_id, 0) + 1
             jobs.append(job)
@@ -87,7 +82,7 @@ def _may_go(server: Server, standing: Standing) -> bool:
 def _enforce_one(id_: uuid.UUID, settings: Settings) -> Job | None:
     """Queue the next job that a server needs; None: it needs none, or cannot have one now."""
     server = hold(id_)
-    if server is None or server.status != ServerStatus.READY or Job.blocking(server) is not None:
+    if server is None or server.status != ServerStatus.READY or _is_under_way(server):
         return None
     standing = decide(server, settings)
     if _may_go(server, standing):
@@ -103,5 +98,13 @@ def _enforce_one(id_: uuid.UUID, settings: Settings) -> Job | None:
     return None
 
 
+def _is_under_way(server: Server) -> bool:
+    """Whether something is being done already, or about to be, after which is to be decided anew."""
+    live = Job.blocking(server)
+    if live is None:
+        return False
+    return live.requested_by == QUOTA or live.type in _SUSPENSION or Job.is_due_next(server)
+
+
 def _queue(server: Server, type_: JobType, parameters: Mapping[str, object]) -> Job:
-    return enqueue(server, type_, Actor.of_service(QUOTA), parameters)
+    return enqueue(server, type_, Actor.of_service(QUOTA), parameters, run_after=now())

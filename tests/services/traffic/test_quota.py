@@ -138,7 +138,7 @@ def test_webhooks_are_told_of_each_threshold_once_and_of_its_end(store: Settings
     assert {body["data"]["server"]["name"] for body in bodies} == {server.name}
 
 
-def test_who_is_locked_or_away_waits(store: Settings) -> None:
+def test_who_is_locked_comes_next_and_who_is_away_waits(store: Settings) -> None:
     node = add_node()
     (server,) = add_servers(node)
     counted(node, [server], 1100, store)
@@ -146,8 +146,12 @@ def test_who_is_locked_or_away_waits(store: Settings) -> None:
     other = Job.enqueue(
         type=JobType.POWER, server=server, node=node, max_attempts=1, requested_by="p", request_id="r"
     )
+    (behind,) = enforcement.enforce(store)
+    assert not Job.claim(behind.id, "worker", 60)
     assert enforcement.enforce(store) == []
-    other.withdraw()
+    for job in (other, behind):
+        job.withdraw()
+    Job.update(finished_at=database.now() - timedelta(hours=1)).execute()
     NodeState.update(status="offline").execute()
     assert enforcement.enforce(store) == []
     NodeState.update(status="online").execute()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from ansible_collections.jotunheim.pve.plugins.plugin_utils import settle
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import settle, volume
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Change, Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
@@ -126,11 +126,24 @@ class Archive:
 
 
 def find(vm: Vm, wanted: Wanted) -> Archive | None:
-    """The backup, when its storage lists it; None: it does not. An error of any kind is raised."""
-    archives = _listed(vm, wanted)
-    if wanted.volume is not None:
-        return next((archive for archive in archives if archive.volume == wanted.volume), None)
-    return next((archive for archive in archives if archive.first_line == wanted.mark), None)
+    """The backup, when its storage lists it; None: there is none. An error of any kind is raised.
+
+    Raises:
+        ProxmoxPermissionError: the storage may have it, and the token may not see it.
+    """
+    for archive in _listed(vm, wanted):
+        if (
+            (archive.first_line == wanted.mark)
+            if wanted.volume is None
+            else (archive.volume == wanted.volume)
+        ):
+            return archive
+    if wanted.volume is not None and volume.is_there(vm, wanted.volume):
+        raise BackupNotFoundError(
+            f"Storage {wanted.storage} has {wanted.volume}, and does not list it among the backups of VM {wanted.vmid}.",
+            hint="Look at the storage.",
+        )
+    return None
 
 
 def plan(found: Archive | None, state: State, wanted: Wanted) -> Plan:
@@ -199,7 +212,7 @@ def make(vm: Vm, wanted: Wanted) -> Archive:
 def annotate(vm: Vm, archive: Archive, wanted: Wanted) -> None:
     """Give a new backup its notes, unless it has them; Proxmox VE ends a backup well even if it could not write the mark."""
     if wanted.notes.strip() or archive.first_line != wanted.mark:
-        vm.client.put(_path(vm, archive.volume), notes=wanted.marked_notes)
+        vm.client.put(volume.path(vm, archive.volume), notes=wanted.marked_notes)
 
 
 def set_lock(vm: Vm, archive: Archive, *, locked: bool) -> None:
@@ -209,7 +222,7 @@ def set_lock(vm: Vm, archive: Archive, *, locked: bool) -> None:
         ResourceLimitExceededError: the VM has as many protected backups on this storage as Proxmox VE allows.
     """
     try:
-        vm.client.put(_path(vm, archive.volume), protected=locked)
+        vm.client.put(volume.path(vm, archive.volume), protected=locked)
     except ProxmoxRequestError as error:
         if _TOO_MANY_PROTECTED not in error.message:
             raise
@@ -226,14 +239,14 @@ def remove(vm: Vm, archive: Archive, wanted: Wanted) -> None:
         BackupProtectedError: it is still there.
     """
     timeout = wanted.timeout_seconds
-    vm.client.run(REMOVE, "DELETE", _path(vm, archive.volume), timeout_seconds=timeout)
+    vm.client.run(REMOVE, "DELETE", volume.path(vm, archive.volume), timeout_seconds=timeout)
     if any(left.volume == archive.volume for left in _listed(vm, wanted)):
         raise BackupProtectedError(
             f"Backup {archive.volume} is still there, although Proxmox VE has removed it.", hint="Try again."
         )
 
 
-def readable(vm: Vm, volume: str) -> str:
+def readable(vm: Vm, volid: str) -> str:
     """The text of the configuration in a backup.
 
     Raises:
@@ -241,10 +254,10 @@ def readable(vm: Vm, volume: str) -> str:
     """
     try:
         path = api_path("nodes", vm.node, "vzdump", "extractconfig")
-        return str(vm.client.get(path, volume=volume))
+        return str(vm.client.get(path, volume=volid))
     except ProxmoxNotFoundError as error:
         raise BackupNotFoundError(
-            f"Node {vm.node} has no backup {volume}: {error.message}",
+            f"Node {vm.node} has no backup {volid}: {error.message}",
             hint="See whether its storage is there, and whether somebody has removed it.",
         ) from None
 
@@ -262,10 +275,6 @@ def _name_in_log(vm: Vm, upid: str) -> str | None:
         if found:
             return found[1]
     return None
-
-
-def _path(vm: Vm, volume: str) -> str:
-    return api_path("nodes", vm.node, "storage", volume.partition(":")[0], "content", volume)
 
 
 def _missing(wanted: Wanted) -> BackupNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import volume
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_ours
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
@@ -45,9 +46,9 @@ def find(vm: Vm, storage: str | None, needed: Collection[str] = ()) -> Backups:
     found = Backups([], [], [storage] if storage else sorted(_storages(vm)))
     for name in found.storages:
         path = api_path("nodes", vm.node, "storage", name, "content")
-        for volume in vm.client.get(path, content="backup", vmid=vm.vmid):
-            volid = str(volume["volid"])
-            stays = volid in needed or int(volume.get("protected", 0))
+        for entry in vm.client.get(path, content="backup", vmid=vm.vmid):
+            volid = str(entry["volid"])
+            stays = volid in needed or int(entry.get("protected", 0))
             ours = not stays and _carries_uuid(vm, volid)
             (found.ours if ours else found.others).append(volid)
     return Backups(sorted(found.ours), sorted(found.others), found.storages)
@@ -58,7 +59,7 @@ def remove(vm: Vm, volid: str, timeout_seconds: float) -> None:
     vm.client.run(
         "delete backup",
         "DELETE",
-        api_path("nodes", vm.node, "storage", volid.partition(":")[0], "content", volid),
+        volume.path(vm, volid),
         timeout_seconds=timeout_seconds,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ansible_collections.jotunheim.pve.plugins.plugin_utils import archive, destroy
+from ansible_collections.jotunheim.pve.plugins.plugin_utils import archive, destroy, volume
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.ownership import is_adopted, marked_for
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.vm import Vm
 
@@ -101,9 +101,8 @@ def _find_disk(vm: Vm, wanted: Wanted) -> str | None:
 
 
 def _remove_disk(vm: Vm, found: str, wanted: Wanted) -> None:
-    path = api_path("nodes", vm.node, "storage", wanted.storage, "content", found)
     try:
-        vm.client.run(REMOVE_DISK, "DELETE", path, timeout_seconds=wanted.timeout_seconds)
+        vm.client.run(REMOVE_DISK, "DELETE", volume.path(vm, found), timeout_seconds=wanted.timeout_seconds)
     except ProxmoxPermissionError as error:
         raise ProxmoxPermissionError(
             error.message,
@@ -118,17 +117,19 @@ def _remove_disk(vm: Vm, found: str, wanted: Wanted) -> None:
 def _is_listed(vm: Vm, wanted: Wanted) -> bool:
     path = api_path("nodes", vm.node, "storage", wanted.storage, "content")
     listed = vm.client.get(path, content="images", vmid=vm.vmid)
-    return any(str(volume["volid"]) == wanted.volume for volume in listed)
+    if any(str(entry["volid"]) == wanted.volume for entry in listed):
+        return True
+    return volume.is_there(vm, wanted.volume)
 
 
-def _prove_unused(vm: Vm, volume: str) -> None:
+def _prove_unused(vm: Vm, disk: str) -> None:
     """Raise OrphanChangedError when a guest has the VMID, or uses the disk."""
     guests = vm.client.get("cluster/resources", type="vm")
     if any(int(guest["vmid"]) == vm.vmid for guest in guests) or vm.config() is not None:
-        raise _changed(f"There is a guest {vm.vmid}, so disk {volume} may be its")
+        raise _changed(f"There is a guest {vm.vmid}, so disk {disk} may be its")
     for guest in guests:
-        if any(volume in value for value in _values(vm, guest)):
-            raise _changed(f"Guest {guest['vmid']} on node {guest['node']} uses disk {volume}")
+        if any(disk in value for value in _values(vm, guest)):
+            raise _changed(f"Guest {guest['vmid']} on node {guest['node']} uses disk {disk}")
 
 
 def _values(vm: Vm, guest: dict[str, Any]) -> Iterator[str]:

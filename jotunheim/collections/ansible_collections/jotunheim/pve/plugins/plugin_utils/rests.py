@@ -37,7 +37,7 @@ def hold(client: ProxmoxClient, node: str, journal: Journal) -> None:
         return
 
     def compare() -> None:
-        _compare(plan.seen, state.read(client, node, **plan.watched), new=plan.record is None)
+        _compare(plan.seen, state.read(client, node, **plan.watched), hint=plan.outdated_hint)
 
     def before_change() -> None:
         compare()
@@ -48,10 +48,10 @@ def hold(client: ProxmoxClient, node: str, journal: Journal) -> None:
     client.before_change = before_change
 
 
-def _compare(seen: Mapping[str, Any], found: Mapping[str, Any], *, new: bool) -> None:
+def _compare(seen: Mapping[str, Any], found: Mapping[str, Any], *, hint: str) -> None:
     moved = state.moved(seen, found)
     if moved:
         raise PlanOutdatedError(
             f"Since the preview this has moved: {', '.join(moved)}. Nothing was changed.",
-            hint="Delete the server, then preview again." if new else "Preview again.",
+            hint=hint,
         )
