@@ -148,6 +148,8 @@ class Settings(BaseModel):
     listen: Annotated[str, AfterValidator(_listen_address)] = "127.0.0.1:8080"
     worker_concurrency: int = Field(default=4, ge=1, le=64)
     """Runs at once in one worker process."""
+    batch_jobs: int = Field(default=25, ge=1, le=50)
+    """How many jobs of one type share a run; 1: each has its own."""
     max_running_jobs: int = Field(default=0, ge=0)
     """Jobs that run at once in all workers; 0: as many as the workers carry out."""
     max_clones_per_storage: int = Field(default=0, ge=0)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from jotunheim.ansible import runner
+from jotunheim.ansible.runner import Run, RunResult
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
 from jotunheim.repositories.proxmox.facts import Counters
@@ -20,12 +22,14 @@ class ActionContext:
         run_environment: environment variables for runs, so that their plugins find the store.
         stop: set when the run must end: the lease is lost, or the worker has to go.
         cancel: set when the run must end, because somebody wants the job cancelled.
+        run: carries out a run of Ansible: `runner.run`, or together with those of other jobs.
         count: what the process of a server's VM has counted, and when it was asked for that: by server id and node.
     """
 
     settings: Settings
     keyring: Keyring
     run_environment: Mapping[str, str]
+    run: Callable[[Run], RunResult] = runner.run
     stop: threading.Event = field(default_factory=threading.Event)
     cancel: threading.Event = field(default_factory=threading.Event)
     count: Callable[[uuid.UUID, Node, Counters, datetime], None] = lambda *_: None

@@ -100,6 +100,8 @@ class Run:
     check: bool = False
     checks_arguments: bool = True
     """Whether roles check their arguments first, each host's by a process of its own; by hand they do in any case."""
+    forks: int = FORKS
+    """On how many hosts at once."""
 
     @cached_property
     def inventory(self) -> str:
@@ -210,7 +212,7 @@ def _run(wanted: Run) -> RunResult:
                 raise failures.disk("a report of Ansible is gone")  # noqa: TRY301 - it ends the run as any other
             told = None if broken else translate(event, secrets)
             if told is not None:
-                _collect(results[told.host], told)
+                collect(results[told.host], told)
                 wanted.on_event(told)
         except Exception as error:  # noqa: BLE001 - raised below: here it would leave Ansible running
             broken.append(error)
@@ -283,7 +285,7 @@ def _prepared(
         playbook=str(paths.PLAYBOOKS / wanted.playbook),
         inventory=str(hosts_file),
         cmdline=_options(wanted),
-        forks=FORKS,
+        forks=wanted.forks,
         ident="run",
         quiet=True,
         suppress_env_files=True,
@@ -311,6 +313,7 @@ def _prepared(
         "ANSIBLE_HOME": str(wanted.directory / "home"),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_STDOUT_CALLBACK": "jotunheim_events",
+        "ANSIBLE_STRATEGY": "ansible.builtin.free",  # no host waits for another
         "LC_ALL": "C.UTF-8",
         "ORIGINAL_STDOUT_CALLBACK": "jotunheim_silent",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
@@ -338,7 +341,8 @@ def _launcher(environment: Mapping[str, str]) -> list[str]:
     return warm or [sys.executable, "-P", "-m", "jotunheim.ansible.launcher", str(os.getpid())]
 
 
-def _collect(host: HostResult, event: TaskEvent) -> None:
+def collect(host: HostResult, event: TaskEvent) -> None:
+    """Keep what an event tells about a host."""
     if event.kind is Kind.OK:
         host.results[event.action] = event.result
         host.tasks[event.task] = event.result

@@ -49,6 +49,25 @@ CLONING = frozenset({JobType.BUILD, JobType.REBUILD, JobType.BACKUP_RESTORE})
 """Jobs that write whole disks: nodes and storages bound how many do so at once."""
 
 
+BATCHED = frozenset(
+    {
+        JobType.BUILD,
+        JobType.CONFIGURE,
+        JobType.FIREWALL,
+        JobType.REBUILD,
+        JobType.PASSWORD,
+        JobType.POWER,
+        JobType.SUSPEND,
+        JobType.UNSUSPEND,
+        JobType.DELETE,
+        JobType.SNAPSHOT_CREATE,
+        JobType.SNAPSHOT_ROLLBACK,
+        JobType.SNAPSHOT_DELETE,
+    }
+)
+"""Jobs that one worker's slot may carry out together with others of the same type. What takes hours has a slot for itself."""
+
+
 class JobStatus(StrEnum):
     """Life of a job; the legal moves stand in `repositories.peewee.jobs`."""
 

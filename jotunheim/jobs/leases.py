@@ -29,8 +29,8 @@ class LeaseKeeper:
     _held: dict[uuid.UUID, _Held] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, budgets: turns.Budgets) -> Job | None:
-        """Take the job whose turn it is, with its lease; None: there is none."""
+    def take(self, budgets: turns.Budgets) -> list[Job]:
+        """Take the job whose turn it is, and those that can be carried out with it, with their leases; none: there is none."""
         with self._lock:
             held = list(self._held)
         return turns.take(self.owner, self.lease_seconds, budgets, held)

@@ -2,6 +2,9 @@
 
 wake-up call or sweep → whose turn it is → claim (lease) → run, renewing the lease → outcome: succeeded, failed, put off
 for another attempt, cancelled, or handed over when the worker has to go
+
+Jobs of one type are claimed together and share a run of Ansible (ansible/batches.py). All else is each one's own: its
+thread, its lease, its outcome.
 """
 
 import logging
@@ -10,12 +13,15 @@ import shutil
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server.cancel import TooLateError
+from jotunheim.ansible import runner
+from jotunheim.ansible.batches import Batch
+from jotunheim.ansible.runner import Run, RunResult
 from jotunheim.data.job import JobError
 from jotunheim.exceptions import JotunheimError
 from jotunheim.exceptions.repository import LeaseLostError, StoreUnavailableError
@@ -25,7 +31,7 @@ from jotunheim.jobs.kind import JobKind
 from jotunheim.jobs.leases import LeaseKeeper
 from jotunheim.jobs.queue import Queue
 from jotunheim.jobs.webhook.deliverer import Deliverer
-from jotunheim.repositories.peewee import turns
+from jotunheim.repositories.peewee import database, turns
 from jotunheim.repositories.peewee.database import LOST, transaction
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.secrets import Keyring
@@ -43,6 +49,8 @@ POLL_FIRST_SECONDS = 0.05
 POLL_LAST_SECONDS = 0.25
 LOOK_SECONDS = 0.5
 """How soon a run learns that its job shall be cancelled."""
+AT_STORE = 8
+"""How many jobs of batches use the database at once: each that does has a connection."""
 SWEEPS_A_QUOTA = 3
 """How often workers look for lost jobs until they look for what quota wants."""
 SWEEPS_A_PRUNING = 20
@@ -75,7 +83,9 @@ class Worker:
             storage_clones=settings.max_clones_per_storage or None,
             worker_slots=settings.worker_concurrency,
             node_backups=settings.max_backups_per_node or None,
+            batch=settings.batch_jobs,
         )
+        self._at_store = threading.BoundedSemaphore(AT_STORE)
         self._stopping = threading.Event()
         self._deliverer = Deliverer(settings, keyring, self._leases.owner, self._stopping)
         self._draining: Callable[[], bool] = self._stopping.is_set
@@ -168,16 +178,52 @@ class Worker:
         outgoing.prune(self._settings)
 
     def work(self) -> None:
-        """Carry out one job after the other, until there is none to be had."""
+        """Carry out what is to be had, one batch after the other, until there is nothing."""
         while not self._draining():
-            job = self._leases.take(self._budgets)
-            if job is None:
-                return
-            self._remove_leftovers(job)
-            count = partial(metering.record_one, settings=self._settings)
-            context = ActionContext(self._settings, self._keyring, self._run_environment, count=count)
-            with self._leases.keep(job, context.stop, context.cancel):
-                self._carry_out(job, context)
+            jobs = self._leases.take(self._budgets)
+            match jobs:
+                case []:
+                    return
+                case [job]:
+                    self._work_on(job, runner.run)
+                case _:
+                    self._work_on_batch(jobs)
+
+    def _work_on_batch(self, jobs: Sequence[Job]) -> None:
+        log.info("%s jobs (%s) are carried out together.", len(jobs), jobs[0].type)
+        batch = Batch(len(jobs))
+        threads = [threading.Thread(target=self._work_in, args=(batch, job)) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        batch.join()
+
+    def _work_in(self, batch: Batch, job: Job) -> None:
+        """Carry out one job of a batch, in a thread of its own. While it waits for its run, it holds nothing that others need."""
+        seat = batch.seat()
+
+        def run(wanted: Run) -> RunResult:
+            database.let_go()
+            self._at_store.release()
+            try:
+                return seat.run(wanted)
+            finally:
+                self._at_store.acquire()
+
+        with self._at_store:
+            try:
+                self._work_on(job, run)
+            finally:
+                seat.leave()
+                database.let_go()
+
+    def _work_on(self, job: Job, run: Callable[[Run], RunResult]) -> None:
+        self._remove_leftovers(job)
+        count = partial(metering.record_one, settings=self._settings)
+        context = ActionContext(self._settings, self._keyring, self._run_environment, run=run, count=count)
+        with self._leases.keep(job, context.stop, context.cancel):
+            self._carry_out(job, context)
 
     def _carry_out(self, job: Job, context: ActionContext) -> None:
         """Run a claimed job to its end, or take it back, and record what became of it; raises nothing."""

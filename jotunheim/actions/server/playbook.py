@@ -109,7 +109,7 @@ def run_playbook(
         check=job.check_only,
     )
     _record(job, wanted)
-    result = runner.run(wanted)
+    result = context.run(wanted)
     if recorder.lease_lost:
         raise LeaseLostError(f"Job {job.id} belongs to another worker now.")
     if not job.check_only:

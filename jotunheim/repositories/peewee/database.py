@@ -229,6 +229,11 @@ def connect(settings: Settings, *, is_there: bool = False) -> None:
     database.initialize(opened)
 
 
+def let_go() -> None:
+    """Close the connection of this thread, which does not need one for long, or ends."""
+    database.close()
+
+
 def end() -> None:
     """Close the connections of all threads, at the end of a process."""
     if isinstance(database.obj, LastingPostgresql):

@@ -24,10 +24,20 @@ from jotunheim.repositories.peewee.pve_tasks import PveTask
 NOTED = "work.noted"
 RUN_FILE_VARIABLE = "JOTUNHEIM_RUN_FILE"
 CHANGING = "changing-*"
-"""Files beside the run file: each is there while a request that changes something is under way."""
+"""Files beside the run file, see `changing_file`."""
 STOPPING = "stopping"
-"""A file beside the run file: no such request begins any more. Both sides write theirs before they look for the other's."""
+"""A file beside the run file: no request that changes something begins any more, of any job."""
 _SECONDS_UNTIL_STOPPED = 10
+
+
+def changing_file(directory: Path, job_id: object) -> Path:
+    """The file in a run's directory that is there while a request of a job that changes something is under way."""
+    return directory / CHANGING.replace("*", str(job_id))
+
+
+def stopping_file(directory: Path, job_id: object) -> Path:
+    """The file that says that no such request of a job begins any more. Both sides write theirs before they look for the other's."""
+    return directory / f"{STOPPING}-{job_id}"
 
 
 class Journal:
@@ -40,8 +50,8 @@ class Journal:
     def __init__(self, job_id: uuid.UUID, fence: int, directory: Path) -> None:
         self._job_id = job_id
         self._fence = fence
-        self._stopping = directory / STOPPING
-        self._changing = directory / CHANGING.replace("*", str(job_id))
+        self._stopping = (directory / STOPPING, stopping_file(directory, job_id))
+        self._changing = changing_file(directory, job_id)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -49,7 +59,7 @@ class Journal:
         with suppress(OSError):  # no room: then the run can be stopped in the middle of the request
             self._changing.touch()
         try:
-            if not self._stopping.exists():
+            if not any(file.exists() for file in self._stopping):
                 self._job()
                 yield
                 return

@@ -3,18 +3,21 @@
 First what a lost worker left. Then the owner with the fewest running jobs, among several the one whose turn was longest ago,
 so that nobody's five hundred builds hold up somebody else's single one for longer than one job takes. Of an owner's jobs
 those whose time was set, then those that wait longest. A job is passed over while a budget that it needs is used up; when one that uses it ends, somebody looks again.
+
+Jobs of one type are taken together, into one slot of a worker, each when it would be its turn: a batch gives nobody more than budgets
+and fairness do.
 """
 
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from peewee import JOIN, SQL, fn
+from peewee import JOIN, SQL, Case, fn
 
-from jotunheim.data.job import CLONING, JobStatus, JobType
+from jotunheim.data.job import BATCHED, CLONING, JobStatus, JobType
 from jotunheim.repositories.peewee.accounts import Role, User
 from jotunheim.repositories.peewee.database import now, serialize, transaction
 from jotunheim.repositories.peewee.infrastructure import Node
@@ -24,12 +27,16 @@ SWEEP = "drift sweep"
 """Who asks for what nobody has asked for."""
 REMEMBERED = timedelta(hours=1)
 """How long it counts whose turn it was."""
+_SLOT = "/"
+"""Between a worker's name and that of its slot in the owner of a lease."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 # Clones write whole disks; previews write none.
 _CLONES = Job.type.in_(list(CLONING)) & ~Job.check_only
 _BACKS_UP = (Job.type == JobType.BACKUP_CREATE) & ~Job.check_only
 _SWEEPS = (Job.type == JobType.NODE_DRIFT) & (Job.requested_by == SWEEP)
+_BATCHED = Case(None, [(Job.type.in_(list(BATCHED)) & (Job.attempt == 0), Job.type)], None)
+"""The type of those that can be taken together. One that failed before runs by itself: it may have taken others with it."""
 _IS_SCHEDULED = Job.run_after.is_null(False)
 
 
@@ -43,12 +50,14 @@ class Budgets:
             one name on all its nodes.
         node_backups: of those that make a backup on one node. Proxmox VE makes one after the other there.
         worker_slots: how many runs one worker carries out at once; owners who are no operators get all but one.
+        batch: how many jobs one run is for.
     """
 
     running: int | None
     storage_clones: int | None
     worker_slots: int
     node_backups: int | None = None
+    batch: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,36 +77,48 @@ class Group:
     backs_up: bool = False
     sweeps: bool = False
     """Looks for drift that nobody waits for."""
+    batched: str | None = None
+    """Their type, when they can be taken together with others of it."""
     served: datetime | None = None
     """When a job of this owner last began, within `REMEMBERED`; None: none did."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """How many jobs of one kind a worker runs."""
+    """How many jobs of one kind a worker runs.
+
+    Attributes:
+        slot: in which of its slots; a worker's name is the part before the mark.
+    """
 
     owner_id: int | None
     node_id: int | None
     storage: str | None
     clones: bool
-    worker: str | None
+    slot: str | None
     count: int
     backs_up: bool = False
     sweeps: bool = False
 
+    @property
+    def worker(self) -> str:
+        """Who runs them."""
+        return (self.slot or "").partition(_SLOT)[0]
 
-def take(worker: str, lease_seconds: float, budgets: Budgets, held: Collection[uuid.UUID]) -> Job | None:
-    """Claim the job whose turn it is; None: there is none, or no budget for any.
+
+def take(worker: str, lease_seconds: float, budgets: Budgets, held: Collection[uuid.UUID]) -> list[Job]:
+    """Claim the job whose turn it is, and those that can be carried out with it; none: there is none, or no budget for any.
 
     Args:
         held: jobs that this worker is still busy with. It does not take one of them twice, even if it lost the lease.
     """
-    if _next(worker, budgets, held) is None:
-        return None  # found without a lock, for which everybody who wants to write would wait
+    slot = f"{worker}{_SLOT}{uuid.uuid4().hex[:8]}"
+    if not _next(slot, replace(budgets, batch=1), held):
+        return []  # found without a lock, for which everybody who wants to write would wait
     with transaction():
         serialize("turns")
-        job_id = _next(worker, budgets, held)
-        return None if job_id is None else Job.claim(job_id, worker, lease_seconds)
+        claimed = [Job.claim(job_id, slot, lease_seconds) for job_id in _next(slot, budgets, held)]
+        return [job for job in claimed if job is not None]
 
 
 def some(limit: int, held: Collection[uuid.UUID] = ()) -> list[uuid.UUID]:
@@ -111,18 +132,19 @@ def is_anybody_waiting() -> bool:
     return bool(_free().where(~_SWEEPS).exists())
 
 
-def choose(
-    groups: Iterable[Group], running: Sequence[Running], budgets: Budgets, worker: str
-) -> Group | None:
-    """The group whose first job comes next; None: no budget is left for any."""
+def choose(groups: Iterable[Group], running: Sequence[Running], budgets: Budgets, slot: str) -> Group | None:
+    """The group whose first job comes next into a slot of a worker; None: no budget is left for any."""
+    worker = slot.partition(_SLOT)[0]
     total = sum(entry.count for entry in running)
     if budgets.running is not None and total >= budgets.running:
         return None
-    of_owner, of_owner_here, on_node, on_storage, backups_on = (Counter[Any]() for _ in range(5))
+    of_owner, on_node, on_storage, backups_on = (Counter[Any]() for _ in range(4))
+    others = {
+        (entry.owner_id, entry.slot) for entry in running if entry.worker == worker and entry.slot != slot
+    }
+    of_owner_here = Counter(owner for owner, _ in others)
     for entry in running:
         of_owner[entry.owner_id] += entry.count
-        if entry.worker == worker:
-            of_owner_here[entry.owner_id] += entry.count
         if entry.clones:
             on_node[entry.node_id] += entry.count
             on_storage[entry.storage] += entry.count
@@ -163,11 +185,34 @@ def choose(
     )
 
 
-def _next(worker: str, budgets: Budgets, held: Collection[uuid.UUID]) -> uuid.UUID | None:
-    for job_id in _lost(held):
-        return job_id
-    chosen = choose(_waiting(), _running(), budgets, worker)
-    return None if chosen is None else _first_of(chosen)
+def _next(slot: str, budgets: Budgets, held: Collection[uuid.UUID]) -> list[uuid.UUID]:
+    lost = _lost(held)
+    if lost:
+        return lost  # by itself: it may be what its worker was lost by
+    groups, running = _waiting(), _running()
+    found: list[uuid.UUID] = []
+    ids: dict[Group, deque[uuid.UUID]] = {}
+    while len(found) < budgets.batch:
+        chosen = choose(groups, running, budgets, slot)
+        if chosen is None:
+            break
+        if chosen not in ids:
+            ids[chosen] = deque(_first_of(chosen, budgets.batch))
+        if not ids[chosen]:  # all taken, or somebody else took them just now
+            groups = [group for group in groups if group is not chosen]
+            continue
+        found.append(ids[chosen].popleft())
+        running.append(_as_running(chosen, slot))
+        if chosen.batched is None:
+            break
+        groups = [group for group in groups if group.batched == chosen.batched]
+    return found
+
+
+def _as_running(group: Group, slot: str) -> Running:
+    return Running(
+        group.owner_id, group.node_id, group.storage, group.clones, slot, 1, group.backs_up, group.sweeps
+    )
 
 
 def _lost(held: Collection[uuid.UUID], limit: int = 1) -> list[uuid.UUID]:
@@ -201,17 +246,33 @@ def _waiting() -> list[Group]:
     served = _served()
     clones, scheduled = _CLONES.alias("clones"), _IS_SCHEDULED.alias("scheduled")
     backs_up, sweeps = _BACKS_UP.alias("backs_up"), _SWEEPS.alias("sweeps")
+    batched = _BATCHED.alias("batched")
     operator = (Job.owner_id.is_null() | Role.admin).alias("operator")
     columns = (Job.owner_id, Job.node, Node.vm_storage, Node.max_concurrent_clones)
     query: Any = (
         _free()
         .select(
-            *columns, operator, clones, backs_up, sweeps, scheduled, fn.MIN(Job.created_at).alias("since")
+            *columns,
+            operator,
+            clones,
+            backs_up,
+            sweeps,
+            scheduled,
+            batched,
+            fn.MIN(Job.created_at).alias("since"),
         )
         .join(Node, JOIN.LEFT_OUTER)
         .join(User, JOIN.LEFT_OUTER, on=(User.id == Job.owner_id))
         .join(Role, JOIN.LEFT_OUTER, on=(Role.name == User.role))
-        .group_by(*columns, Role.admin, SQL("clones"), SQL("backs_up"), SQL("sweeps"), SQL("scheduled"))
+        .group_by(
+            *columns,
+            Role.admin,
+            SQL("clones"),
+            SQL("backs_up"),
+            SQL("sweeps"),
+            SQL("scheduled"),
+            SQL("batched"),
+        )
     )
     return [
         Group(
@@ -224,10 +285,11 @@ def _waiting() -> list[Group]:
             backs_up=bool(is_backup),
             sweeps=bool(is_sweep),
             scheduled=bool(is_scheduled),
+            batched=type_,
             since=since,
             served=served.get(owner_id),
         )
-        for owner_id, node_id, storage, node_clones, is_operator, is_clone, is_backup, is_sweep, is_scheduled, since in query.tuples()
+        for owner_id, node_id, storage, node_clones, is_operator, is_clone, is_backup, is_sweep, is_scheduled, type_, since in query.tuples()
     ]
 
 
@@ -247,7 +309,7 @@ def _running() -> list[Running]:
     ]
 
 
-def _first_of(group: Group) -> uuid.UUID | None:
+def _first_of(group: Group, limit: int) -> list[uuid.UUID]:
     alike = (
         Job.owner_id.is_null() if group.owner_id is None else Job.owner_id == group.owner_id,
         Job.node.is_null() if group.node_id is None else Job.node == group.node_id,
@@ -255,6 +317,7 @@ def _first_of(group: Group) -> uuid.UUID | None:
         _BACKS_UP if group.backs_up else ~_BACKS_UP,
         _SWEEPS if group.sweeps else ~_SWEEPS,
         _IS_SCHEDULED if group.scheduled else ~_IS_SCHEDULED,
+        _BATCHED.is_null() if group.batched is None else group.batched == _BATCHED,
     )
-    found = _free().where(*alike).order_by(Job.run_after, Job.created_at).first()
-    return found.id if found else None  # somebody else took it just now
+    query = _free().where(*alike).order_by(Job.run_after, Job.created_at).limit(limit)
+    return [job.id for job in query]

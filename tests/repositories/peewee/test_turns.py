@@ -1,5 +1,6 @@
 """Whose turn it is: fair between owners, within budgets, what was lost first."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -126,7 +127,8 @@ def test_an_owner_leaves_one_slot_of_a_worker_to_others(slots: int, allowed: int
     theirs = group(1, clones=False, is_operator=False)
 
     def chosen(count: int, worker: str = HERE) -> Group | None:
-        return turns.choose([theirs], [running(1, count, clones=False, worker=worker)], budgets, HERE)
+        busy = [running(1, 9, clones=False, worker=f"{worker}/{number}") for number in range(count)]
+        return turns.choose([theirs], busy, budgets, HERE)
 
     assert chosen(allowed - 1) is theirs
     assert chosen(allowed) is None
@@ -162,8 +164,38 @@ def queued(
 
 
 def take(budgets: Budgets = FREE, **given: object) -> Job | None:
+    """What a worker gets, when it takes one job at a time."""
+    return next(iter(take_batch(budgets, **given)), None)
+
+
+def take_batch(budgets: Budgets, **given: object) -> list[Job]:
     """What a worker gets."""
     return turns.take(HERE, 30, budgets, **{"held": (), **given})  # type: ignore[arg-type]
+
+
+def test_jobs_of_one_type_are_taken_together_each_in_its_turn(node: Node) -> None:
+    owners = [User.create(email=f"{name}@example.com", name=name, role="client").id for name in "ab"]
+    batches = replace(FREE, batch=4)
+    scan = queued(None, None, "node.scan")
+    flood = [queued(None, owners[0], "server.power") for _ in range(5)]
+    theirs = [queued(None, owners[1], "server.power") for _ in range(2)]
+    builds = [queued(node, owners[1]) for _ in range(2)]
+    assert take_batch(batches) == [scan]  # what takes long has a slot for itself
+    assert take_batch(batches) == [flood[0], theirs[0], flood[1], theirs[1]]
+    assert take_batch(replace(batches, running=7)) == flood[2:4]
+    assert take_batch(batches) == builds[:1]  # the node makes no more clones at once
+    assert take_batch(batches) == flood[4:]
+    assert take_batch(batches) == []
+
+
+def test_what_failed_before_is_taken_by_itself() -> None:
+    jobs = [queued(type_="server.power") for _ in range(3)]
+    Job.update(attempt=1).where(Job.id == jobs[1].id).execute()
+    lost = Job.claim(queued(type_="server.power").id, ELSEWHERE, -1)
+    batches = replace(FREE, batch=4)
+    taken = [{job.id for job in take_batch(batches)} for _ in range(3)]
+    assert lost is not None
+    assert taken == [{lost.id}, {jobs[0].id, jobs[2].id}, {jobs[1].id}]
 
 
 def test_jobs_are_taken_one_an_owner_in_turn(node: Node) -> None:
