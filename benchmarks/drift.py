@@ -3,7 +3,6 @@
 By itself: `python -m benchmarks.drift [SERVERS]`.
 """
 
-import os
 import ssl
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks import processor
 from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.addresses import Address, AddressPool
@@ -69,10 +69,10 @@ def measure(directory: Path, servers: int = SERVERS) -> Figures:
         _vms(sandbox, made)
         service.done(f"servers/{made[0]['id']}/drift/check")  # Ansible is loaded
         worker, other = service.workers[0].pid, sandbox.process.pid
-        before, began = (_processor(worker), _processor(other)), time.perf_counter()
+        before, began = (processor.seconds(worker), processor.seconds(other)), time.perf_counter()
         job = service.finished(service.ask(f"nodes/{service.ids['node']}/drift")["job"]["id"], seconds=600)
         took = time.perf_counter() - began
-        after = (_processor(worker), _processor(other))
+        after = (processor.seconds(worker), processor.seconds(other))
     drifted = len(range(0, servers, DRIFTED_EVERY))
     if job["result"] != {"in_sync": servers - drifted, "drifted": drifted}:
         raise SystemExit(f"The look has found something else: {job['result']}, {job['error']}")
@@ -186,14 +186,6 @@ def _vm(pve: httpx.Client, server: Mapping[str, Any], cores: int) -> None:
     send("PUT", f"{base}/firewall/options", **options)
     send("POST", f"{base}/firewall/ipset", name="ipfilter-net0")
     send("POST", f"{base}/firewall/ipset/ipfilter-net0", cidr=server["address"])
-
-
-def _processor(pid: int) -> float:
-    """Seconds of processor time of a process and all below it, those that are over too."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    children = Path(f"/proc/{pid}/task").glob("*/children")
-    below = [int(child) for listed in children for child in listed.read_text().split()]
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + sum(map(_processor, below))
 
 
 if __name__ == "__main__":

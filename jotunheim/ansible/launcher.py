@@ -22,6 +22,9 @@ _LOST_LOOKS = 100
 _LOOK_PAUSE_SECONDS = 0.01
 """Between two looks for results. Ansible's own, a millisecond, costs more than the tasks where nodes take their time."""
 
+_NICENESS = 10
+"""Runs may be many processes: the worker, which renews leases, and the API come first."""
+
 
 def main() -> None:
     """Entry point; the first argument is the pid that must be the parent."""
@@ -32,6 +35,7 @@ def main() -> None:
 def play(arguments: list[str]) -> None:
     """Be `ansible-playbook` with these arguments; ends the process."""
     _tie_children()
+    os.nice(_NICENESS)
     # A child for each task: its garbage collection shall not look at, and so copy, what the run has loaded by then.
     os.register_at_fork(before=gc.freeze)
     sys.argv = ["ansible-playbook", *arguments]

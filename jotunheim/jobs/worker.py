@@ -14,6 +14,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -185,7 +186,7 @@ class Worker:
                 case []:
                     return
                 case [job]:
-                    self._work_on(job, runner.run)
+                    self._work_on(job, runner.run, nullcontext())
                 case _:
                     self._work_on_batch(jobs)
 
@@ -211,18 +212,25 @@ class Worker:
             finally:
                 self._at_store.acquire()
 
-        with self._at_store:
-            try:
-                self._work_on(job, run)
-            finally:
-                seat.leave()
-                database.let_go()
+        try:
+            self._work_on(job, run, self._at_store)
+        finally:
+            seat.leave()
+            database.let_go()
 
-    def _work_on(self, job: Job, run: Callable[[Run], RunResult]) -> None:
-        self._remove_leftovers(job)
+    def _work_on(
+        self, job: Job, run: Callable[[Run], RunResult], turn: AbstractContextManager[object]
+    ) -> None:
+        """Carry out one job, whose lease is renewed from now on.
+
+        Args:
+            run: see `ActionContext`.
+            turn: what it waits for until it begins.
+        """
         count = partial(metering.record_one, settings=self._settings)
         context = ActionContext(self._settings, self._keyring, self._run_environment, run=run, count=count)
-        with self._leases.keep(job, context.stop, context.cancel):
+        with self._leases.keep(job, context.stop, context.cancel), turn:
+            self._remove_leftovers(job)
             self._carry_out(job, context)
 
     def _carry_out(self, job: Job, context: ActionContext) -> None:
@@ -298,7 +306,8 @@ class Worker:
                 pause = 0 if sync.relocate(job, self._keyring, self._settings) else None
             with transaction():
                 if context.stop.is_set():
-                    job.hand_over()
+                    # Not when the worker goes. But one whose lease runs out each time must not go on for ever.
+                    job.hand_over(counted=not self._draining())
                     log.info("Job %s is handed over.", job.id)
                     return
                 if pause is not None:

@@ -142,7 +142,9 @@ def test_two_owners_servers_of_one_name_share_a_run(service: Service) -> None:
     assert batches(service) == [2]
 
 
-def test_ansible_that_dies_fails_all_who_were_at_it_and_they_go_on(service: Service, sandbox: Sandbox) -> None:
+def test_ansible_that_dies_fails_all_who_were_at_it_and_they_go_on(
+    service: Service, sandbox: Sandbox
+) -> None:
     created = asked(service, "dies", 4)
     for each in created:
         strike(sandbox, each, "config", method="PUT", delay=4, count=1)

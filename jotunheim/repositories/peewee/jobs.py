@@ -5,9 +5,11 @@ owner, expiry and a fencing number that grows with every claim. Whoever writes t
 number; when it is no longer the job's, the write is refused with `LeaseLostError`.
 """
 
+import operator
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Any
 
 from peewee import (
@@ -207,11 +209,10 @@ class Job(Table):
             The ids whose lease was lost to somebody else.
         """
         expiry = now() + timedelta(seconds=lease_seconds)
-        return {
-            job_id
-            for job_id, fence in leases.items()
-            if not cls.update(lease_expires_at=expiry).where(_held(job_id, fence)).execute()
-        }
+        ours = reduce(operator.or_, (_held(job_id, fence) for job_id, fence in leases.items()))
+        # One statement: other writers would come in between, and a lease run out before its turn.
+        renewed = cls.update(lease_expires_at=expiry).where(ours).returning(cls.id).execute()
+        return leases.keys() - {job.id for job in renewed}
 
     def assert_lease(self) -> None:
         """Raise LeaseLostError unless this job is still ours, and keep it so until the transaction ends."""
@@ -278,9 +279,14 @@ class Job(Table):
         """The work ended without its result."""
         self._finish(JobStatus.FAILED, error)
 
-    def hand_over(self) -> None:
-        """Put the job back into the queue for another worker; the attempt is not counted."""
-        self._move(JobStatus.QUEUED, attempt=Job.attempt - 1, lease_owner=None, lease_expires_at=None)
+    def hand_over(self, *, counted: bool = False) -> None:
+        """Put the job back into the queue for another worker.
+
+        Args:
+            counted: whether the attempt counts: it does when it was in vain.
+        """
+        attempt = {} if counted else {"attempt": Job.attempt - 1}
+        self._move(JobStatus.QUEUED, lease_owner=None, lease_expires_at=None, **attempt)
 
     def put_off(self, error: JobError, pause_seconds: float) -> None:
         """Put the job back into the queue after a failure that may pass; the error stays readable meanwhile."""
