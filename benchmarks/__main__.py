@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import api, build, drift, pools
+from benchmarks import api, build, drift, many, pools
 from benchmarks import runner as runs
 from benchmarks import sandbox as stand_in
 from tests.support.sandbox import Sandbox
@@ -41,7 +41,10 @@ def main() -> None:
         reads, clones = stand_in.measure(directory)
         made, taken = pools.measure(directory)
         looked = drift.measure(directory)
-    PAGE.write_text("\n".join(_page(builds, noop, requests, looked, made, taken, reads, clones)) + "\n")
+        grown = many.measure(directory)
+    PAGE.write_text(
+        "\n".join(_page(builds, noop, requests, looked, grown, made, taken, reads, clones)) + "\n"
+    )
     print(PAGE.read_text())
 
 
@@ -50,6 +53,7 @@ def _page(
     noop: Figures,
     requests: Figures,
     looked: drift.Figures,
+    grown: list[many.Figures],
     made: Figures,
     taken: Figures,
     reads: Figures,
@@ -74,6 +78,7 @@ def _page(
         lambda seconds: f"{seconds:.2f}",
     )
     yield from _table("One request", requests, api.BASE, "ms", lambda seconds: f"{1000 * seconds:.1f}")
+    yield from many.page(grown)
     yield from drift.page(looked)
     yield from _table("Making an address pool", made, pools.RAW, "s", lambda seconds: f"{seconds:.2f}")
     yield from _table("Taking one address", taken, pools.SMALL, "ms", lambda seconds: f"{1000 * seconds:.1f}")

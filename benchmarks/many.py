@@ -16,7 +16,7 @@ from tests.support.processes import wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
 
-COUNTS = (10, 100, 500)
+COUNTS = (10, 100)
 ALONE_AT_MOST = 100
 """More builds in runs of their own take minutes, and cost as much each."""
 CALLERS = 8

@@ -4,7 +4,8 @@
     job's thread ── run() ┼─ one joint run ──┤
     job's thread ── run() ┘                  └ returns when that has ended, whatever the others do
 
-Hosts do not wait for each other: the strategy is `free`. Whoever is to be stopped leaves; the joint run goes on for the others.
+Hosts do not wait for each other. Whoever is to be stopped leaves; the joint run goes on for the others. When it dies as a whole,
+each goes on alone: then it is seen whose doing it was.
 """
 
 import threading
@@ -56,7 +57,11 @@ class Batch:
                     self._changed.wait_for(lambda: self._awaited == 0, GATHER_SECONDS)
                     gathered, self._gathered = self._gathered, None
                     self._begin(gathered)
-        return member.outcome() if member else runner.run(wanted)
+        if member is not None:
+            result = member.outcome()
+            if result.status != "failed" or result.failure is None:
+                return result
+        return runner.run(wanted)
 
     def leave(self) -> None:
         """One of them does not run anything."""
@@ -198,6 +203,7 @@ class _Joint:
             members[0].wanted,
             hosts=hosts,
             forks=max(runner.FORKS, len(hosts)),
+            shared=True,
             on_event=self._tell,
             is_cancelled=self._is_left,
         )

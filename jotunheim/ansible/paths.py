@@ -14,6 +14,8 @@ ROLES = CONTENT / "roles"
 COLLECTIONS = _PACKAGE / "collections"
 CALLBACKS = _PACKAGE / "ansible" / "callbacks"
 """Callback plugins of the service; runs by hand do not use them."""
+STRATEGIES = _PACKAGE / "ansible" / "strategies"
+"""Its strategy plugin, likewise."""
 
 
 def environment() -> dict[str, str]:

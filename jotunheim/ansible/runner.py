@@ -102,6 +102,8 @@ class Run:
     """Whether roles check their arguments first, each host's by a process of its own; by hand they do in any case."""
     forks: int = FORKS
     """On how many hosts at once."""
+    shared: bool = False
+    """Whether each host is there for another job; then none waits for another one."""
 
     @cached_property
     def inventory(self) -> str:
@@ -313,7 +315,9 @@ def _prepared(
         "ANSIBLE_HOME": str(wanted.directory / "home"),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_STDOUT_CALLBACK": "jotunheim_events",
-        "ANSIBLE_STRATEGY": "ansible.builtin.free",  # no host waits for another
+        "ANSIBLE_STRATEGY": "jotunheim",
+        "ANSIBLE_STRATEGY_PLUGINS": str(paths.STRATEGIES),
+        "JOTUNHEIM_SHARED_RUN": "1" if wanted.shared else "",
         "LC_ALL": "C.UTF-8",
         "ORIGINAL_STDOUT_CALLBACK": "jotunheim_silent",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),

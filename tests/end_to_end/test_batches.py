@@ -5,7 +5,6 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ def test_one_that_fails_and_one_that_is_slow_concern_nobody_else(service: Servic
     created = asked(service, "apart")
     fails, slow, *others = created
     strike(sandbox, fails, "config", method="PUT", status=500, message="no more of this", count=None)
-    strike(sandbox, slow, "config", method="PUT", delay=6, count=1)
+    strike(sandbox, slow, "config", method="PUT", delay=9, count=1)
     service.start_worker()
     done = ended(service, others, succeeded=MANY - 2)
     [failed] = ended(service, [fails], failed=1)
@@ -83,8 +82,7 @@ def test_one_that_fails_and_one_that_is_slow_concern_nobody_else(service: Servic
     assert service.read(f"jobs/{slow['job']['id']}")["job"]["status"] == "running"
     [late] = ended(service, [slow], succeeded=1)
     assert batches(service) == [MANY]
-    last = max(datetime.fromisoformat(job["finished_at"]) for job in done)
-    assert (datetime.fromisoformat(late["finished_at"]) - last).total_seconds() > 2
+    assert all(job["finished_at"] < late["finished_at"] for job in done)
     sandbox.control.delete("/faults").raise_for_status()
     service.ask(f"jobs/{failed['id']}/retry")
     [again] = ended(service, [fails], succeeded=1)
@@ -142,9 +140,7 @@ def test_two_owners_servers_of_one_name_share_a_run(service: Service) -> None:
     assert batches(service) == [2]
 
 
-def test_ansible_that_dies_fails_all_who_were_at_it_and_they_go_on(
-    service: Service, sandbox: Sandbox
-) -> None:
+def test_when_ansible_dies_each_goes_on_alone(service: Service, sandbox: Sandbox) -> None:
     created = asked(service, "dies", 4)
     for each in created:
         strike(sandbox, each, "config", method="PUT", delay=4, count=1)
@@ -153,11 +149,8 @@ def test_ansible_that_dies_fails_all_who_were_at_it_and_they_go_on(
     wait_for(lambda: len(sandbox.clone_tasks()) == clones + 4, "the clones", seconds=60)
     time.sleep(1)
     _kill_ansible(service)
-    jobs = ended(service, created, failed=4)
-    assert {(job["error"]["code"], job["error"]["retryable"]) for job in jobs} == {("ansible_killed", True)}
-    for job in jobs:
-        service.ask(f"jobs/{job['id']}/retry")
-    ended(service, created, succeeded=4)
+    jobs = ended(service, created, succeeded=4)
+    assert {job["attempt"] for job in jobs} == {1}
     assert len(sandbox.clone_tasks()) == clones + 4
     assert worker.poll() is None
 
