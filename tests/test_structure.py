@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import yaml
+
 from jotunheim.ansible import paths
 
 ALLOWED = ("jotunheim.repositories", "jotunheim.exceptions", "jotunheim.lifeline", "jotunheim.bounded")
@@ -28,3 +30,18 @@ def test_plugins_import_repositories_and_nothing_above_them() -> None:
         if name.split(".")[0] == "jotunheim" and not name.startswith(ALLOWED)
     }
     assert ours == set()
+
+
+def test_roles_are_flat_lists_of_tasks() -> None:
+    """A job that shares a run has ended when so many tasks have: `playbooks.step_count`, `ansible/batches.py`."""
+    nested = {"block", "include_tasks", "import_tasks", "include_role", "import_role", "meta", "notify"}
+    files = sorted(paths.ROLES.glob("*/tasks/*.yml"))
+    assert files
+    for file in files:
+        assert file.name == "main.yml"
+        for task in yaml.safe_load(file.read_text()):
+            used = {key.rpartition(".")[2] for key in task}
+            assert used.isdisjoint(nested), (file, task)
+    for file in paths.PLAYBOOKS.glob("*.yml"):
+        plays = yaml.safe_load(file.read_text())
+        assert all(play.keys().isdisjoint({"tasks", "pre_tasks", "post_tasks", "handlers"}) for play in plays)
