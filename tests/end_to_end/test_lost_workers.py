@@ -152,8 +152,8 @@ def test_a_worker_told_to_go_finishes_its_run_and_claims_nothing_more(
     clones = len(slow_clone.clone_tasks())
     worker = fresh_service.start_worker(JOTUNHEIM_WORKER_CONCURRENCY="1")
     first = fresh_service.create_server("last-one", start=False)
-    second = fresh_service.create_server("too-late", start=False)
     _in_the_middle_of_the_clone(fresh_service, slow_clone, clones)
+    second = fresh_service.create_server("too-late", start=False)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(20) == 0
     assert fresh_service.read(f"jobs/{first['job']['id']}")["job"]["status"] == "succeeded"
