@@ -153,6 +153,25 @@ class GuestRefusedError(ProxmoxRequestError):
     code = "guest_refused"
 
 
+class GuestUnreachableError(ProxmoxRequestError):
+    """The guest's agent does not answer, or there is none. Nothing was done in the guest."""
+
+    code = "guest_unreachable"
+    retryable = True
+
+
+class GuestInterruptedError(ProxmoxRequestError):
+    """A command in the guest was cut short, or its result is lost; how far it came is not known."""
+
+    code = "guest_interrupted"
+
+
+class GuestTimeoutError(ProxmoxRequestError):
+    """A command in the guest took longer than it may, and was ended there."""
+
+    code = "guest_timeout"
+
+
 class SnapshotNotFoundError(ProxmoxNotFoundError):
     """The VM has no snapshot of this name."""
 

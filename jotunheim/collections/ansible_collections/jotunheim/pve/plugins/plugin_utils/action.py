@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import rests
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.common import journal_of, message_of
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.options import Spec
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.plan import Plan
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.target import VARIABLES, Target, read_target
@@ -27,14 +27,6 @@ from jotunheim.repositories.proxmox import ProxmoxClient
 
 if TYPE_CHECKING:
     from jotunheim.repositories.peewee.journal import Journal
-
-# Imported before Ansible forks, like the rest: the store takes as long to import as a task takes to run.
-# A run by hand has no job, hence no journal, and needs no store.
-_open_journal: Callable[[str], Journal | None] | None = None
-if os.environ.get("JOTUNHEIM_RUN_FILE"):
-    from jotunheim.repositories.peewee import journal
-
-    _open_journal = journal.open_journal
 
 # The name of the fact by which one task tells the next ones of the same play what it proved.
 _FACT = "jotunheim_pve"
@@ -201,7 +193,7 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
         return read_target({name: self.variable(name) for name in VARIABLES})
 
     def _journal(self) -> Journal | None:
-        return None if _open_journal is None else _open_journal(str(self._variables["inventory_hostname"]))
+        return journal_of(str(self._variables["inventory_hostname"]))
 
 
 def _seen(guest_changes: Iterable[str] | None) -> dict[str, Any]:
@@ -209,9 +201,7 @@ def _seen(guest_changes: Iterable[str] | None) -> dict[str, Any]:
 
 
 def _failure(error: JotunheimError, code: str | None = None) -> dict[str, Any]:
-    message = error.message
-    if isinstance(error, DataValidationError):
-        message = " ".join(f"{problem.field}: {problem.message}." for problem in error.problems)
+    message = message_of(error)
     failure: dict[str, Any] = {
         "failed": True,
         "changed": False,

@@ -15,8 +15,8 @@ from jotunheim.repositories.proxmox.tasks import pauses
 
 # See docs: "How Proxmox VE really behaves". A silent agent may be one whose guest is still booting.
 _SILENT = re.compile(r"QEMU guest agent is not running|qmp command '.*' failed - got timeout", re.IGNORECASE)
-_NONE = re.compile(r"No QEMU guest agent configured|VM \d+ is not running", re.IGNORECASE)
-_REFUSED = re.compile(r"Agent error: ?(.*)", re.IGNORECASE | re.DOTALL)
+NONE = re.compile(r"No QEMU guest agent configured|VM \d+ is not running", re.IGNORECASE)
+REFUSED = re.compile(r"Agent error: ?(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def enabled(config: Mapping[str, Any]) -> bool:
@@ -35,7 +35,7 @@ def ask(vm: Vm, command: str, timeout_seconds: float) -> dict[str, Any] | None:
         try:
             return dict(vm.client.get(vm.path("agent", command)))
         except ProxmoxRequestError as error:
-            if _NONE.search(error.message):
+            if NONE.search(error.message):
                 return None
             if not _SILENT.search(error.message):
                 raise
@@ -62,13 +62,13 @@ def set_password(vm: Vm, user: str, password: str, *, hashed: bool) -> bool:
             crypted=True if hashed else None,
         )
     except ProxmoxRequestError as error:
-        refused = _REFUSED.search(error.message)
+        refused = REFUSED.search(error.message)
         if refused:
             raise GuestRefusedError(
                 f"The guest did not set the password of {user!r}: {refused[1].strip()}.",
                 hint="Check that the account exists in the guest.",
             ) from None
-        if _NONE.search(error.message) or "agent is not running" in error.message:
+        if NONE.search(error.message) or "agent is not running" in error.message:
             return False
         raise
     return True
