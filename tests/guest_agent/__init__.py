@@ -1,0 +1,1 @@
+"""Modules and commands inside real guests, through the guest agent."""
