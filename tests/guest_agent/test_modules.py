@@ -152,6 +152,31 @@ def test_another_user_s_rights_are_taken_with_become(server: Server, playbooks: 
     )
 
 
+def test_what_outlasts_a_command_works_too(server: Server, playbooks: Playbooks) -> None:
+    boots = {
+        "boot_time_command": "stat -c %Z /run",
+        "search_paths": ["/usr/local/sbin"],
+        "reboot_command": "reboot",
+    }
+    run = play(
+        playbooks,
+        server,
+        [
+            {"ansible.builtin.command": "sleep 1.5", "async": 30, "poll": 1},
+            {"ansible.builtin.shell": "sleep 60 >/dev/null 2>&1 & echo started"},
+            {"ansible.builtin.reboot": boots},
+            {"ansible.builtin.meta": "reset_connection"},
+            {"ansible.builtin.wait_for_connection": {"timeout": 20}},
+            {"ansible.builtin.raw": "pgrep sleep"},
+        ],
+    )
+    asynchronous, started, rebooted, _, left = run.all
+    assert asynchronous["rc"] == 0
+    assert started["stdout"] == "started"
+    assert rebooted["rebooted"]
+    assert (left["rc"], left["stdout"]) == (1, "")  # the last task failed, so the run did
+
+
 def test_nothing_secret_is_printed_at_the_highest_verbosity(server: Server, playbooks: Playbooks) -> None:
     hidden = {"no_log": True, "ignore_errors": True}
     run = play(
