@@ -154,7 +154,7 @@ class GuestRefusedError(ProxmoxRequestError):
 
 
 class GuestUnreachableError(ProxmoxRequestError):
-    """The guest's agent does not answer, or there is none. Nothing was done in the guest."""
+    """The guest's agent does not answer, or there is none. Nothing was begun in the guest."""
 
     code = "guest_unreachable"
     retryable = True

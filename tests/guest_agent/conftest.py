@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from jotunheim.ansible.warm import WarmAnsible
 from jotunheim.repositories.proxmox import Endpoint, ProxmoxClient, TlsPolicy
 from tests.collection.conftest import COLLECTIONS
 from tests.playbooks import pve_playbooks
@@ -87,7 +88,16 @@ def commands(server: Server) -> Iterator[GuestCommands]:
     opened.close()
 
 
+@pytest.fixture(scope="package")
+def warm_ansible() -> Iterator[WarmAnsible]:
+    """A loaded Ansible, as the service has it."""
+    warm = WarmAnsible(pve_playbooks.ENVIRONMENT)
+    warm.start()
+    yield warm
+    warm.close()
+
+
 @pytest.fixture
-def playbooks(server: Server, tmp_path: Path) -> pve_playbooks.Playbooks:
-    """Playbooks as a person runs them."""
-    return pve_playbooks.Playbooks(pve_playbooks.Sandbox(server.sandbox.ready), tmp_path)
+def playbooks(server: Server, tmp_path: Path, warm_ansible: WarmAnsible) -> pve_playbooks.Playbooks:
+    """Playbooks against the sandbox, in a loaded Ansible."""
+    return pve_playbooks.Playbooks(pve_playbooks.Sandbox(server.sandbox.ready), tmp_path, warm_ansible)
