@@ -96,7 +96,9 @@ def _modules(server: Server, client: SshClient, folder: Path) -> None:
 
 def _run(playbooks: pve_playbooks.Playbooks, inventory: Path, count: int) -> float:
     playbook = playbooks.folder / "pings.yml"
-    tasks: list[dict[str, Any]] = [{"name": "Choose", "ansible.builtin.import_role": {"name": "pve_connection"}}]
+    tasks: list[dict[str, Any]] = [
+        {"name": "Choose", "ansible.builtin.import_role": {"name": "pve_connection"}}
+    ]
     tasks += [{"name": str(number), "ansible.builtin.ping": {}} for number in range(count)]
     playbook.write_text(yaml.safe_dump([{"hosts": "servers", "gather_facts": False, "tasks": tasks}]))
     began = time.perf_counter()

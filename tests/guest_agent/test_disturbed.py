@@ -31,6 +31,10 @@ AWAY = {"status": 596, "empty": True}
 CUT = {"reset": True}
 TIMEOUT = {"status": 500, "message": f"VM {VMID} qmp command 'guest-exec' failed - got timeout"}
 NOT_THERE = {"status": 500, "message": "QEMU guest agent is not running"}
+FROZEN = {
+    "status": 500,
+    "message": "Agent error: Command guest-exec has been disabled: the agent is in frozen state",
+}
 FORGOTTEN = {"status": 500, "message": "Agent error: Invalid parameter 'pid'"}
 
 
@@ -49,6 +53,8 @@ def _first(server: Server) -> None:
         ("exec", TIMEOUT | {"when": "after"}),
         ("exec", TIMEOUT | {"when": "before"}),
         ("exec", NOT_THERE | {"when": "before", "count": 3}),
+        ("exec", FROZEN | {"when": "before", "count": 3}),
+        ("exec-status", FROZEN | {"when": "before", "count": 3}),
         ("exec-status", AWAY | {"when": "after", "count": 4}),
         ("exec-status", CUT | {"when": "after", "count": 10}),
         ("exec-status", TIMEOUT | {"when": "after", "count": 3}),
@@ -206,14 +212,18 @@ def test_a_stopped_vm_is_said_so_and_a_foreign_one_is_not_talked_to(server: Serv
 
 
 def test_a_token_that_is_revoked_in_mid_run_ends_it(server: Server) -> None:
-    server.sandbox.make_token("other@pve!agent")
-    secret = server.sandbox.do("POST", "/access/users/other@pve/token/second", privsep=0)["value"]
+    pve = server.sandbox  # with no more rights than documented
+    pve.do("POST", "/access/users", userid="other@pve")
+    pve.do("POST", "/access/roles", roleid="GuestAgent", privs="VM.Audit VM.Monitor")
+    pve.do("PUT", "/access/acl", path="/vms", roles="GuestAgent", users="other@pve")
+    secret = pve.do("POST", "/access/users/other@pve/token/second", privsep=0)["value"]
     endpoint = Endpoint(
         server.endpoint.host, "other@pve!second", secret, port=server.endpoint.port, tls=server.endpoint.tls
     )
     commands = GuestCommands(
         GuestCalls(Vm(ProxmoxClient(endpoint), Target(endpoint, "pve1", VMID, UUID)), 5), 20
     )
+    assert commands.run("true").code == 0
     timer = threading.Timer(0.5, server.sandbox.control.delete, args=["/tokens/other@pve!second"])
     timer.start()
     began = time.monotonic()

@@ -29,11 +29,14 @@ MOST_CONTENT = 61_440
 """Characters of a file's content that it takes."""
 
 _FIRST_PAUSE_SECONDS = 0.01
+_MOST_SHOWN = 300
 
-# PVE pings the agent first, so nothing was sent to it. The agent itself may have done what it did not answer.
+# PVE pings the agent first, so nothing was sent to it, and while file systems are frozen for a backup the agent does nothing
+# else. Of what it did not answer it may have done anything.
 _NOT_SENT = re.compile(
     r"QEMU guest agent is not running|Connection refused|unable to connect to VM \d+ qga", re.IGNORECASE
 )
+_FROZEN = re.compile(r"frozen state", re.IGNORECASE)
 _UNSURE = re.compile(r"qmp command '.*' failed", re.IGNORECASE)
 _FORGOTTEN = re.compile(r"Invalid parameter 'pid'|PID -?\d+ does not exist", re.IGNORECASE)
 _FORBIDDEN = re.compile(r"guest-[a-z-]+\W.*(disabled|not allowed|not been found)", re.IGNORECASE)
@@ -125,10 +128,13 @@ class GuestCalls:
                 return request()
             except ProxmoxRequestError as error:
                 away = isinstance(error, ProxmoxUnavailableError)
-                not_sent = _NOT_SENT.search(error.message)
-                if not (away or not_sent or _UNSURE.search(error.message)):
+                if _was_not_sent(error):
+                    sent = False
+                elif away or _UNSURE.search(error.message):
+                    sent = True
+                else:
                     raise _explained(error) from None
-                if not (repeatable or not_sent):
+                if sent and not repeatable:
                     return None
                 if time.monotonic() + pause > deadline:
                     raise GuestUnreachableError(
@@ -173,15 +179,26 @@ def as_bytes(text: str) -> bytes:
     return text.encode("latin-1")
 
 
+def printable(text: str) -> str:
+    """What a guest says, as part of an error's message: it may be anything, and long."""
+    words = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else "?" for letter in words[:_MOST_SHOWN])
+
+
+def _was_not_sent(error: ProxmoxRequestError) -> bool:
+    refused = agent.REFUSED.search(error.message)  # the guest's own words follow, whatever they are
+    return bool((_FROZEN if refused else _NOT_SENT).search(error.message))
+
+
 def _explained(error: ProxmoxRequestError) -> ProxmoxRequestError:
     """The error of a call, as one that says what to do."""
-    if agent.NONE.search(error.message):
+    refused = agent.REFUSED.search(error.message)
+    if refused is None and agent.NONE.search(error.message):
         stopped = "is not running" in error.message
         return GuestUnreachableError(error.message, hint="Start the server." if stopped else _SWITCH_ON)
-    refused = agent.REFUSED.search(error.message)
     if refused is None:
         return error
     return GuestRefusedError(
-        f"The guest's agent refused: {refused[1].strip()}",
+        f"The guest's agent refused: {printable(refused[1])}",
         hint=_ALLOW if _FORBIDDEN.search(error.message) else None,
     )

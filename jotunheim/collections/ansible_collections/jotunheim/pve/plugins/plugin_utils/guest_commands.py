@@ -23,6 +23,7 @@ from ansible_collections.jotunheim.pve.plugins.plugin_utils.guest_calls import (
     MOST_INPUT,
     GuestCalls,
     as_bytes,
+    printable,
 )
 
 from jotunheim.exceptions.repository import (
@@ -40,6 +41,7 @@ _PIECE = MOST_CONTENT // 4 * 3
 _BLOCK = 2 * 1024**2
 """Bytes that are compressed and put together at a time."""
 
+_DONE = re.compile(rb"jotunheim done (\d{1,3})")
 _PLAIN = re.compile(rb"[\t\n\x20-\x7e]*")
 _UPTIME_MARGIN_SECONDS = 10
 _MOST_LOOKS = 10
@@ -176,39 +178,33 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def shown(text: bytes) -> str:
-    """What a program of ours printed, for an error's message."""
-    return " ".join(text.decode(errors="replace").split())[:300]
-
-
 def _result(status: Mapping[str, Any]) -> Result:
-    """What the runner says about a command."""
+    """What the runner says about a command, in the first line of its output."""
     err = as_bytes(status.get("err-data", ""))
     line, _, out = as_bytes(status.get("out-data", "")).partition(b"\n")
     cut = status.get("out-truncated") or status.get("err-truncated")
-    match line.split():
-        case [b"jotunheim", b"done", code] if not cut and guest_scripts.MOST_OUTPUT not in (
-            len(out),
-            len(err),
-        ):
-            return Result(int(code), out, err)
-        case [b"jotunheim", b"done" | b"full", *_]:
+    if cut or line == b"jotunheim full" or guest_scripts.MOST_OUTPUT in (len(out), len(err)):
+        raise GuestRefusedError(
+            "A command in the guest printed more than can be passed on (16 MiB); it has ended.",
+            hint="Let it write to a file, and fetch that.",
+        )
+    done = _DONE.fullmatch(line)
+    if done:
+        return Result(int(done[1]), out, err)
+    shown = printable(err.decode(errors="replace"))
+    match line:
+        case b"jotunheim torn":
             raise GuestRefusedError(
-                "A command in the guest printed more than can be passed on (16 MiB); it has ended.",
-                hint="Let it write to a file, and fetch that.",
+                f"What was sent did not arrive whole in the guest. {shown}", hint="Is its disk full?"
             )
-        case [b"jotunheim", b"torn"]:
-            raise GuestRefusedError(
-                f"What was sent did not arrive whole in the guest. {shown(err)}", hint="Is its disk full?"
-            )
-        case [b"jotunheim", b"dead"]:
+        case b"jotunheim dead":
             raise GuestInterruptedError(f"The agent or the guest ended it. {_BEGUN}")
-        case [b"jotunheim", b"gone"]:
+        case b"jotunheim gone":
             raise GuestInterruptedError(f"The guest has booted anew. {_BEGUN}")
-        case [b"jotunheim", b"unclear"]:
+        case b"jotunheim unclear":
             raise GuestInterruptedError(
                 "The guest has booted anew; whether a command was started in it before is not known."
             )
     raise GuestRefusedError(
-        f"Nothing can be run in the guest: {shown(err)}", hint="docs/guest-agent.md says what it needs."
+        f"Nothing can be run in the guest: {shown}", hint="docs/guest-agent.md says what it needs."
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import math
 import posixpath
+import re
+import zlib
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,15 +12,16 @@ from hashlib import sha256
 from shlex import quote
 from typing import BinaryIO
 
+from ansible_collections.jotunheim.pve.plugins.plugin_utils.guest_calls import printable
 from ansible_collections.jotunheim.pve.plugins.plugin_utils.guest_commands import (
     GuestCommands,
     Result,
     new_key,
-    shown,
 )
 
 from jotunheim.exceptions.repository import GuestRefusedError, ProxmoxRequestError
 
+_TOLD = re.compile(rb"\s*(\d{1,18})\s+([0-9a-f]{64})  -\n")
 _PIECE = 1024**2
 _WHOLE = 4 * 1024**2
 """Files up to this size are read in one request; Proxmox VE would read 16 MiB."""
@@ -43,13 +44,12 @@ def put(guest: GuestCommands, source: BinaryIO, path: str) -> None:
 def fetch(guest: GuestCommands, path: str, target: BinaryIO) -> None:
     """Read a file of the guest."""
     failed = f"{path} could not be read"
-    told = guest.run(f"wc -c <{quote(path)} && sha256sum <{quote(path)}")
-    size, digest, _ = _checked(told, failed).decode().split()
+    told = _TOLD.fullmatch(_checked(guest.run(f"wc -c <{quote(path)} && sha256sum <{quote(path)}"), failed))
     seen = sha256()
-    for data in _contents(guest, path, int(size)):
+    for data in _contents(guest, path, int(told[1])) if told else ():
         seen.update(data)
         target.write(data)
-    if seen.hexdigest() != digest:
+    if told is None or seen.hexdigest() != told[2].decode():
         raise GuestRefusedError(f"{failed}: it changed meanwhile.", hint="Try again.")
 
 
@@ -57,13 +57,26 @@ def _contents(guest: GuestCommands, path: str, size: int) -> Iterator[bytes]:
     if size <= _WHOLE and path.startswith("/") and path.isascii():
         yield guest.calls.read(path)
         return
-    for number in range(math.ceil(size / _PIECE)):
-        script = f"dd if={quote(path)} bs={_PIECE} skip={number} count=1 2>/dev/null | gzip -c | base64"
-        yield gzip.decompress(b64decode(_checked(guest.run(script), f"{path} could not be read")))
+    for start in range(0, size, _PIECE):
+        script = (
+            f"dd if={quote(path)} bs={_PIECE} skip={start // _PIECE} count=1 2>/dev/null | gzip -c | base64"
+        )
+        piece = _unpacked(_checked(guest.run(script), f"{path} could not be read"))
+        yield piece
+        if len(piece) != min(_PIECE, size - start):
+            return  # it is shorter now; the caller sees it
+
+
+def _unpacked(text: bytes) -> bytes:
+    """A piece, and no more than one whatever the guest sends; what cannot be read is nothing."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(b64decode(text), _PIECE)
+    except (ValueError, zlib.error):
+        return b""
 
 
 def _checked(result: Result, failed: str) -> bytes:
     """The output of a command of ours."""
     if result.code != 0:
-        raise GuestRefusedError(f"{failed}: {shown(result.err)}")
+        raise GuestRefusedError(f"{failed}: {printable(result.err.decode(errors='replace'))}")
     return result.out
