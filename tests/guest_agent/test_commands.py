@@ -30,6 +30,7 @@ def test_a_command_arrives_as_it_is_and_tells_what_it_did(commands: GuestCommand
     assert (code, err) == (7, b"wrong\n")
     assert out.decode() == 'a\'b|ü€{{ x }}|two\nlines|$(id) \\ "q"|'
     assert commands.run("kill -9 $$").code == 137
+    assert commands.run(f"printf '%s' '{os.fsdecode(b'caf' + bytes([233]))}'").out == b"caf\xe9"
     assert commands.run("printf '\\377\\000\\r\\n'").out == b"\xff\x00\r\n"
 
 

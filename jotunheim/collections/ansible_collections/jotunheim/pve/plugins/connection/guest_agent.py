@@ -138,10 +138,10 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # ansible publishes no 
     default_user = "root"
 
     _client: ProxmoxClient | None = None
-    _guest: GuestCommands
+    _guest: GuestCommands | None = None
 
     def _connect(self) -> Connection:
-        if self._client is None:
+        if self._guest is None:
             die_with_parent()
             with _typed():
                 self._open()
@@ -157,7 +157,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # ansible publishes no 
             f"EXEC {len(cmd)} characters, input {len(in_data or b'')} bytes", host=self.get_option("host")
         )
         with _typed():
-            return self._guest.run(cmd, in_data)
+            return self._commands.run(cmd, in_data)
 
     def put_file(self, in_path: str, out_path: str) -> None:
         """Write a file of the guest."""
@@ -166,14 +166,19 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # ansible publishes no 
         if not Path(in_path).exists():
             raise AnsibleFileNotFound(f"There is no file {in_path}.")
         with _typed(), Path(in_path).open("rb") as source:
-            guest_files.put(self._guest, source, out_path)
+            guest_files.put(self._commands, source, out_path)
 
     def fetch_file(self, in_path: str, out_path: str) -> None:
         """Read a file of the guest."""
         super().fetch_file(in_path, out_path)
         display.vvv(f"FETCH {in_path} TO {out_path}", host=self.get_option("host"))
-        with _typed(), Path(out_path).open("wb") as target:
-            guest_files.fetch(self._guest, in_path, target)
+        part = Path(f"{out_path}.part")
+        try:
+            with _typed(), part.open("wb") as target:
+                guest_files.fetch(self._commands, in_path, target)
+            part.replace(out_path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def reset(self) -> None:
         """Begin anew: the VM is looked at again."""
@@ -181,19 +186,25 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # ansible publishes no 
 
     def close(self) -> None:
         """Remove what commands left in the guest, and end the session."""
-        if self._client is not None:
+        if self._guest is not None:
             self._guest.close()
+        if self._client is not None:
             self._client.__exit__(None, None, None)
-        self._client, self._connected = None, False
+        self._client = self._guest = None
+        self._connected = False
+
+    @property
+    def _commands(self) -> GuestCommands:
+        assert self._guest is not None  # connected by Ansible's decorator
+        return self._guest
 
     def _open(self) -> None:
         target = read_target({name: self.get_option(name) for name in VARIABLES})
-        client = ProxmoxClient(target.endpoint, journal_of(str(self.get_option("host"))))
-        vm = Vm(client, target)
+        self._client = ProxmoxClient(target.endpoint, journal_of(str(self.get_option("host"))))
+        vm = Vm(self._client, target)
         require_agent(vm, vm.owned_config())
         calls = GuestCalls(vm, self.get_option("agent_timeout_seconds"))
         self._guest = GuestCommands(calls, self.get_option("command_timeout_seconds"))
-        self._client = client
 
 
 @contextmanager

@@ -29,6 +29,7 @@ MOST_CONTENT = 61_440
 """Characters of a file's content that it takes."""
 
 _FIRST_PAUSE_SECONDS = 0.01
+_HURRIED_SECONDS = 3
 _MOST_SHOWN = 300
 
 # PVE pings the agent first, so nothing was sent to it, and while file systems are frozen for a backup the agent does nothing
@@ -63,6 +64,10 @@ class GuestCalls:
     def __init__(self, vm: Vm, patience_seconds: float) -> None:
         self._vm = vm
         self._patience_seconds = patience_seconds
+
+    def hurried(self) -> GuestCalls:
+        """The same agent, for what is not worth waiting for."""
+        return GuestCalls(self._vm, min(self._patience_seconds, _HURRIED_SECONDS))
 
     def start(self, words: Sequence[str], given: str | None = None, *, repeatable: bool) -> int | None:
         """Start a program. Returns its process id; None: whether it was started is not known.

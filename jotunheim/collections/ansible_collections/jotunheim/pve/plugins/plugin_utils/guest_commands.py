@@ -75,7 +75,7 @@ class GuestCommands:
 
     def run(self, command: str, data: bytes | None = None) -> Result:
         """Run a shell command, with `data` as its standard input (None: empty)."""
-        length = len(command.encode())
+        length = len(_encoded(command))
         if length > MOST_COMMAND:
             raise GuestRefusedError(
                 f"A command of {length} bytes cannot be passed to the guest; {MOST_COMMAND} is the most.",
@@ -143,7 +143,7 @@ class GuestCommands:
         until = began + self._command_seconds if self._command_seconds else None
         for _ in range(_MOST_LOOKS):
             since = math.ceil(time.monotonic() - began) + _UPTIME_MARGIN_SECONDS
-            encoded, over = b64encode(command.encode()).decode(), " ".join(self._over)
+            encoded, over = b64encode(_encoded(command)).decode(), " ".join(self._over)
             told = [guest_scripts.KEEPER, mode, name, str(since), encoded, path, digest, over]
             words = ["/bin/sh", "-c", guest_scripts.RUNNER, "run", *(word or "-" for word in told)]
             pid = None
@@ -155,9 +155,9 @@ class GuestCommands:
                     raise
                 raise GuestInterruptedError(f"{error.message} {_BEGUN}", hint=error.hint) from None
             except TimeoutError:
-                self._execute(guest_scripts.END, name)
+                ended = "was ended" if self._execute(guest_scripts.END, name) else "could not be ended"
                 raise GuestTimeoutError(
-                    f"A command in the guest did not end within {self._command_seconds:g} s, and was ended."
+                    f"A command in the guest did not end within {self._command_seconds:g} s, and {ended}."
                 ) from None
             if status is not None:
                 self._over.clear()
@@ -165,17 +165,23 @@ class GuestCommands:
             mode = "again" if pid is None else "look"
         raise GuestInterruptedError(f"The guest's agent gives no result. {_BEGUN}")
 
-    def _execute(self, script: str, *words: str) -> None:
-        """Run a script that may be run twice, or not at all, and give it some time."""
+    def _execute(self, script: str, *words: str) -> bool:
+        """Run a script that may be run twice. Whether it has ended within some seconds; if not, that is no failure."""
+        calls = self.calls.hurried()
         with suppress(ProxmoxRequestError, TimeoutError):
-            pid = self.calls.start(["/bin/sh", "-c", script, "script", *words], repeatable=True)
-            if pid is not None:
-                self.calls.wait(pid, time.monotonic() + _ENDING_SECONDS)
+            pid = calls.start(["/bin/sh", "-c", script, "script", *words], repeatable=True)
+            return pid is not None and calls.wait(pid, time.monotonic() + _ENDING_SECONDS) is not None
+        return False
 
 
 def new_key() -> str:
     """A name for a command that no other has."""
     return secrets.token_hex(16)
+
+
+def _encoded(command: str) -> bytes:
+    """In UTF-8; names of files may be any bytes, which Ansible keeps as surrogates."""
+    return command.encode(errors="surrogateescape")
 
 
 def _result(status: Mapping[str, Any]) -> Result:

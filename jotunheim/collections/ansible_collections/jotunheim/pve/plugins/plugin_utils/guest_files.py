@@ -35,7 +35,7 @@ def put(guest: GuestCommands, source: BinaryIO, path: str) -> None:
     try:
         moved = guest.feed(key, source, part, f"{there}; mv -f -- {quote(part)} {quote(path)}")
         _checked(moved, f"{path} could not be written")
-    except ProxmoxRequestError:
+    except GuestRefusedError:
         with suppress(ProxmoxRequestError):
             guest.run(f"rm -f -- {quote(part)}")
         raise
