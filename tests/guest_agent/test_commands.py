@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,20 @@ def test_nothing_stays_in_the_guest(server: Server, commands: GuestCommands) -> 
     commands.close()
     assert server.guest.sh(f"ls -A {folder}") == "live\n"
     server.guest.sh(f"rm -r {folder}/live")
+
+
+def test_many_at_once_do_not_disturb_each_other(server: Server) -> None:
+    def work(number: int) -> None:
+        commands, data = server.commands(), os.urandom(400_000)
+        for _ in range(3):
+            put(commands, data, f"/srv/of-{number}")
+            assert fetched(commands, f"/srv/of-{number}") == data
+            assert commands.run("cat", b"%d" % number * 70_000).out == b"%d" % number * 70_000
+        commands.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert server.guest.sh(f"ls -A {guest_scripts.FOLDER}") == ""
 
 
 def test_what_is_sent_to_the_node_is_ascii_and_within_its_limits(

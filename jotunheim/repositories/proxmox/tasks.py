@@ -61,12 +61,12 @@ def is_upid(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("UPID:")
 
 
-def pauses(first_seconds: float | None = None) -> Iterator[float]:
+def pauses(first_seconds: float | None = None, growth: float = 1.5) -> Iterator[float]:
     """Seconds between two looks at something that takes time: 50 ms (or `first_seconds`), growing by half up to 1 s."""
     pause = FIRST_PAUSE_SECONDS if first_seconds is None else first_seconds
     while True:
         yield pause
-        pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+        pause = min(pause * growth, LONGEST_PAUSE_SECONDS)
 
 
 def succeeded(exit_status: str) -> bool:

@@ -28,7 +28,9 @@ MOST_INPUT = 65_536
 MOST_CONTENT = 61_440
 """Characters of a file's content that it takes."""
 
+# Most modules take some tenths of a second: a look costs less than the time that is slept for too long.
 _FIRST_PAUSE_SECONDS = 0.01
+_PAUSE_GROWTH = 1.2
 _HURRIED_SECONDS = 3
 _MOST_SHOWN = 300
 
@@ -92,7 +94,7 @@ class GuestCalls:
         Raises:
             TimeoutError: the program runs on.
         """
-        for pause in pauses(_FIRST_PAUSE_SECONDS):
+        for pause in pauses(_FIRST_PAUSE_SECONDS, _PAUSE_GROWTH):
             time.sleep(pause)
             status = self._ask(lambda: self._status(pid))
             if not status or "signal" in status:
