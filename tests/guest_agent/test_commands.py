@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def test_a_command_arrives_as_it_is_and_tells_what_it_did(commands: GuestCommand
     assert out.decode() == 'a\'b|ü€{{ x }}|two\nlines|$(id) \\ "q"|'
     assert commands.run("kill -9 $$").code == 137
     assert commands.run(f"printf '%s' '{os.fsdecode(b'caf' + bytes([233]))}'").out == b"caf\xe9"
+    assert commands.run("#" * 47_000 + "\necho on").out == b"on\n"
     assert commands.run("printf '\\377\\000\\r\\n'").out == b"\xff\x00\r\n"
 
 
@@ -68,6 +70,14 @@ def test_a_file_goes_there_and_back(commands: GuestCommands, size: int, path: st
     assert fetched(commands, path) == data
     put(commands, b"other", path)
     assert fetched(commands, path) == b"other"
+
+
+def test_a_command_is_not_seen_among_the_guest_s_processes(commands: GuestCommands) -> None:
+    command = "ps axww -o args # canary-in-a-command"
+    seen = commands.run(command).out
+    assert b"/bin/sh -c" in seen
+    assert b"canary" not in seen
+    assert b64encode(command.encode()) not in seen
 
 
 def test_a_file_that_is_written_is_seen_by_root_alone(commands: GuestCommands) -> None:

@@ -153,7 +153,9 @@ def test_with_systemd_a_command_runs_out_of_the_agent_s_control_group(
     try:
         assert commands.run(f"cat; {ONCE}", b"input ") == (3, b"input 1\n", b"")
         assert server.guest.sh("wc -l </srv/scopes; wc -l </srv/runs") == "1\n1\n"
-        assert server.guest.sh("cut -c-33 /srv/scopes").startswith("--quiet --scope --collect setsid")
+        scope = server.guest.sh("cat /srv/scopes")
+        assert scope.startswith("--quiet --scope --collect --description=jotunheim-agent setsid")
+        assert "/srv/runs" not in scope
     finally:
         server.guest.sh("rm -r /run/systemd /usr/local/bin/systemd-run")
 

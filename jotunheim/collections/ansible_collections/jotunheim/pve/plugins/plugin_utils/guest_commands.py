@@ -34,8 +34,8 @@ from jotunheim.exceptions.repository import (
     ProxmoxRequestError,
 )
 
-MOST_COMMAND = 96_000
-"""Bytes. The kernel's limit for one argument is 128 KiB, which is base64 then."""
+MOST_COMMAND = 48_000
+"""Bytes: in base64 a part of the input."""
 
 _PIECE = MOST_CONTENT // 4 * 3
 _BLOCK = 2 * 1024**2
@@ -75,17 +75,12 @@ class GuestCommands:
 
     def run(self, command: str, data: bytes | None = None) -> Result:
         """Run a shell command, with `data` as its standard input (None: empty)."""
-        length = len(_encoded(command))
-        if length > MOST_COMMAND:
-            raise GuestRefusedError(
-                f"A command of {length} bytes cannot be passed to the guest; {MOST_COMMAND} is the most.",
-                hint="Put it into a file, and copy that.",
-            )
+        line = _line(command)
         key = new_key()
-        if data and (len(data) > MOST_INPUT or not _PLAIN.fullmatch(data)):
+        if data and (len(line) + len(data) > MOST_INPUT or not _PLAIN.fullmatch(data)):
             return self.feed(key, io.BytesIO(data), f"{guest_scripts.FOLDER}/{key}.in", command)
         try:
-            return self._carry_out(key, command, given=data.decode() if data else None)
+            return self._carry_out(key, line + (data or b"").decode())
         finally:
             self._over.append(key)
 
@@ -95,7 +90,7 @@ class GuestCommands:
         Args:
             key: of `new_key`.
         """
-        digest, number, block = sha256(), 0, source.read(_BLOCK)
+        line, digest, number, block = _line(command), sha256(), 0, source.read(_BLOCK)
         try:
             while True:
                 following = source.read(_BLOCK)
@@ -104,8 +99,8 @@ class GuestCommands:
                 name = f"{key}.{number}"
                 self._write_pieces(name, gzip.compress(block, mtime=0))
                 if not following:
-                    return self._carry_out(name, command, path, digest.hexdigest())
-                self._carry_out(name, ":", path)
+                    return self._carry_out(name, line, path, digest.hexdigest())
+                self._carry_out(name, _line(":"), path)
                 block = following
         finally:
             self._over.append(key)
@@ -129,26 +124,23 @@ class GuestCommands:
                 self.run(":")  # makes the folder
                 self.calls.write(file, content)
 
-    def _carry_out(
-        self, name: str, command: str, path: str = "", digest: str = "", given: str | None = None
-    ) -> Result:
+    def _carry_out(self, name: str, given: str, path: str = "", digest: str = "") -> Result:
         """Run a command under a name that no other has.
 
         Args:
+            given: the command's line, and its standard input.
             path: what the pieces under this name are added to.
             digest: SHA-256 of what is then there; with it, it is the command's standard input.
-            given: its standard input otherwise.
         """
         began, mode = time.monotonic(), "run"
         until = began + self._command_seconds if self._command_seconds else None
         for _ in range(_MOST_LOOKS):
             since = math.ceil(time.monotonic() - began) + _UPTIME_MARGIN_SECONDS
-            encoded, over = b64encode(_encoded(command)).decode(), " ".join(self._over)
-            told = [guest_scripts.KEEPER, mode, name, str(since), encoded, path, digest, over]
+            told = [guest_scripts.KEEPER, mode, name, str(since), path, digest, " ".join(self._over)]
             words = ["/bin/sh", "-c", guest_scripts.RUNNER, "run", *(word or "-" for word in told)]
             pid = None
             try:
-                pid = self.calls.start(words, None if mode == "look" else given, repeatable=mode != "run")
+                pid = self.calls.start(words, given, repeatable=mode != "run")
                 status = None if pid is None else self.calls.wait(pid, until)
             except GuestUnreachableError as error:
                 if mode == "run" and pid is None:
@@ -179,9 +171,15 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def _encoded(command: str) -> bytes:
-    """In UTF-8; names of files may be any bytes, which Ansible keeps as surrogates."""
-    return command.encode(errors="surrogateescape")
+def _line(command: str) -> str:
+    """A command as the runner reads it. Names of files in it may be any bytes, which Ansible keeps as surrogates."""
+    encoded = command.encode(errors="surrogateescape")
+    if len(encoded) > MOST_COMMAND:
+        raise GuestRefusedError(
+            f"A command of {len(encoded)} bytes cannot be passed to the guest; {MOST_COMMAND} is the most.",
+            hint="Put it into a file, and copy that.",
+        )
+    return b64encode(encoded).decode() + "\n"
 
 
 def _result(status: Mapping[str, Any]) -> Result:

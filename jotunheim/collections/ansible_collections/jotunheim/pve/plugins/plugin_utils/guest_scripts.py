@@ -3,6 +3,9 @@
 The guest agent hands a program's output over once. When that answer gets lost, or the agent starts anew, the command is
 not run again: its output and exit code lie in a folder that is named after the command, from where `RUNNER` reads them.
 
+The command itself comes as the first line of the runner's input: the agent and systemd log what stands in arguments, and other users of
+the guest can see it.
+
 What they need is in every Linux: a POSIX shell, coreutils (or busybox), gzip, setsid.
 """
 
@@ -15,7 +18,7 @@ MOST_OUTPUT = 16 * 1024**2 - 1024
 """Bytes of each output stream. The agent cuts off at 16 MiB, and the runner's own line is before the output."""
 
 KEEPER = r"""
-# $1: the command's folder, $2: the command. In a session of its own, so that it can be ended with all that it started.
+# $1: the command's folder. In a session of its own, so that it can be ended with all that it started.
 echo $$ >"$1/pid"
 mkfifo "$1/1" "$1/2" || exit
 { head -c MOST >"$1/out" || : >"$1/full"; cat >/dev/null; } <"$1/1" &
@@ -25,7 +28,7 @@ umask 022
 HOME=$(eval echo ~root) USER=root LOGNAME=root
 export PATH LANG HOME USER LOGNAME
 cd "$HOME" 2>/dev/null || cd /
-/bin/sh -c "$2" >"$1/1" 2>"$1/2"
+/bin/sh "$1/command" >"$1/1" 2>"$1/2"
 code=$?
 wait
 umask 077
@@ -39,7 +42,7 @@ RUNNER = r"""
 # look   one that has been started
 umask 077
 # `-` stands for nothing: Proxmox VE drops empty arguments.
-keeper=$1 mode=$2 id=$3 since=$4 command=$5 input=$6 sum=$7 forget=$8
+keeper=$1 mode=$2 id=$3 since=$4 input=$5 sum=$6 forget=$7
 root=FOLDER
 d=$root/$id
 
@@ -79,6 +82,8 @@ esac
 mkdir -p "$root" && chmod 700 "$root" || exit
 mkdir "$d" 2>/dev/null || { [ -d "$d" ] && await; mkdir "$d"; exit; }
 echo $$ >"$d/pid"
+IFS= read -r command
+printf %s "$command" | base64 -d >"$d/command" || exit
 exec 3<&0
 if [ "$input" != - ]; then
     cat "$root/$id".[0-9]* | tr -- '-_' '+/' | base64 -d | gzip -dc >>"$input" || say torn
@@ -88,15 +93,13 @@ if [ "$input" != - ]; then
         exec 3<"$input"
     fi
 fi
-text=$(printf %s "$command" | base64 -d && printf .)
-[ -n "$text" ] || exit
 keep() {
-    "$@" setsid /bin/sh -c "$keeper" keeper "$d" "${text%.}" <&3 3<&- >/dev/null 2>&1 &
+    "$@" setsid /bin/sh -c "$keeper" keeper "$d" <&3 3<&- >/dev/null 2>&1 &
     wait $!
 }
 # Out of the agent's control group: where systemd ends that with the agent, the command goes on.
 if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
-    keep systemd-run --quiet --scope --collect
+    keep systemd-run --quiet --scope --collect --description=jotunheim-agent
 fi
 [ "$(cat "$d/pid")" != $$ ] || keep
 await
