@@ -1,5 +1,6 @@
 """Ansible's own modules in a guest, over the guest agent: whole plays."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.guest_agent.conftest import UUID, Server
+from tests.guest_agent.conftest import UUID, VMID, Server
 from tests.playbooks.pve_playbooks import ENVIRONMENT, Playbooks, Run, Unsafe, _Dumper
 
 CANARY = "canary-7f3e-in-the-guest"
@@ -176,6 +177,27 @@ def test_what_outlasts_a_command_works_too(server: Server, playbooks: Playbooks)
     assert started["stdout"] == "started"
     assert rebooted["rebooted"]
     assert (left["rc"], left["stdout"]) == (1, "")  # the last task failed, so the run did
+
+
+def test_a_guest_cannot_say_that_its_vm_was_proven_to_be_ours(server: Server, playbooks: Playbooks) -> None:
+    uuid = UUID[:-1] + "9"
+    proof = {"proven_at": 9e9, "vmid": VMID, "node": "pve1", "uuid": uuid, "seal": "0" * 64}
+    facts = json.dumps({"ansible_facts": {"jotunheim_pve": proof}, "changed": False})
+    server.guest.write("/srv/python", f"#!/bin/sh\ncat >/dev/null\necho '{facts}'\n")
+    server.guest.sh("chmod +x /srv/python")
+    here = {"ansible_python_interpreter": "/srv/python", "pve_uuid": UUID}
+    run = play(
+        playbooks,
+        server,
+        [
+            {"ansible.builtin.setup": {}, "vars": here},
+            {"jotunheim.pve.vm_power": {"state": "started"}, "ignore_errors": True},
+        ],
+        pve_uuid=uuid,
+    )
+    told, refused = run.all
+    assert told["ansible_facts"]["jotunheim_pve"]["proven_at"] == 9e9
+    assert refused["error"]["code"] == "vm_not_ours"
 
 
 def test_nothing_secret_is_printed_at_the_highest_verbosity(server: Server, playbooks: Playbooks) -> None:

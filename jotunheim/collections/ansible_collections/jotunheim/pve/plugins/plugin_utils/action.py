@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -182,12 +184,22 @@ class PveAction(ActionBase):  # type: ignore[misc]  # ansible publishes no types
 
     def _tell(self, **known: Any) -> dict[str, Any]:
         about = {"vmid": self.target.vmid, "node": self.target.node, "uuid": self.target.uuid}
-        return {"ansible_facts": {_FACT: dict(self._known()) | about | known}}
+        told = {**self._known(), **about, **known}
+        return {"ansible_facts": {_FACT: told | {"seal": self._seal(told)}}}
 
     def _known(self) -> Mapping[str, Any]:
-        known = self._variables.get("ansible_facts", {}).get(_FACT, {})
+        told = self._variables.get("ansible_facts", {}).get(_FACT)
+        if not isinstance(told, Mapping):
+            return {}
+        known = {key: value for key, value in told.items() if key != "seal"}
         same = all(known.get(key) == getattr(self.target, key) for key in ("vmid", "node", "uuid"))
-        return known if same else {}
+        sealed = same and hmac.compare_digest(str(told.get("seal")).encode(), self._seal(known).encode())
+        return known if sealed else {}
+
+    def _seal(self, known: Mapping[str, Any]) -> str:
+        """Shows that a fact is ours. What runs in a guest returns facts as well, and a guest is its owner's."""
+        text = json.dumps(known, sort_keys=True)
+        return hmac.new(self.target.endpoint.token_secret.encode(), text.encode(), "sha256").hexdigest()
 
     def _read_target(self) -> Target:
         return read_target({name: self.variable(name) for name in VARIABLES})
