@@ -24,7 +24,7 @@ from tests.support.sandbox import Sandbox
 from ansible_collections.jotunheim.pve.plugins.plugin_utils import guest_files  # isort: skip
 
 COMMANDS = 50
-MODULES = 20
+MODULES = 15
 FILE_BYTES = 20_000_000
 
 
