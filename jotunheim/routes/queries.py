@@ -9,18 +9,17 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field, JsonValue
 
 from jotunheim.data.backup.status import BackupStatus
-from jotunheim.data.fields import LABEL_KEY, Id, Vmid
+from jotunheim.data.fields import Id, Vmid
 from jotunheim.data.job import JobStatus, JobType
 from jotunheim.data.node.orphan import OrphanKind
 from jotunheim.data.node.spec import OsFamily
 from jotunheim.data.node.view import AddressState
 from jotunheim.data.paging import MAX_PER_PAGE
 from jotunheim.data.server.drift import DriftStatus
+from jotunheim.data.server.filters import OwnServerFilters, ServerFilters, by_label
 from jotunheim.data.server.importing import GuestKind
-from jotunheim.data.server.status import Power, ServerStatus
 from jotunheim.data.server.traffic import PERIOD
 from jotunheim.data.webhook.kinds import DeliveryStatus, EventKind
-from jotunheim.exceptions.model import DataValidationError, FieldProblem
 from jotunheim.routes.call import ListQuery, NoQuery
 
 
@@ -110,20 +109,12 @@ class AddressListQuery(ListQuery):
     server_id: uuid.UUID | None = None
 
 
-class ClientServerListQuery(ListQuery):
+class ClientServerListQuery(OwnServerFilters, ListQuery):
     """The query of an owner's list of servers."""
 
     sort: str | None = _sorted_by(
         "created_at", "name", "status", "updated_at", "expires_at", "cpu", "memory_bytes", "disk_bytes"
     )
-    name: str | None = _text()
-    status: ServerStatus | None = None
-    power: Power | None = None
-    suspended: bool | None = None
-    protected: bool | None = None
-    template_id: Id | None = None
-    label_selector: str | None = _text(1024)
-    """`env=ci,tier=web`: servers that have all these labels."""
 
     def filters(self) -> dict[str, Any]:
         """As of all lists; the labels one by one.
@@ -131,12 +122,10 @@ class ClientServerListQuery(ListQuery):
         Raises:
             DataValidationError: the selector is not of that form.
         """
-        wanted = super().filters()
-        selector = wanted.pop("label_selector", "")
-        return wanted | ({"labels": _labels(selector)} if selector else {})
+        return by_label(super().filters())
 
 
-class ServerListQuery(ClientServerListQuery):
+class ServerListQuery(ServerFilters, ClientServerListQuery):
     """The query of the list of servers."""
 
     sort: str | None = _sorted_by(
@@ -152,11 +141,6 @@ class ServerListQuery(ClientServerListQuery):
         "owner_id",
         "node_id",
     )
-    owner_id: Id | None = None
-    node_id: Id | None = None
-    location_id: Id | None = None
-    vmid: Vmid | None = None
-    external_id: str | None = _text()
 
 
 class ServerJobListQuery(ListQuery):
@@ -382,13 +366,3 @@ class AuditQuery(NoQuery):
         """What the log is narrowed to, by name."""
         given = self.model_dump(exclude={"cursor", "limit"})
         return {name: value for name, value in given.items() if value is not None}
-
-
-def _labels(selector: str) -> dict[str, str]:
-    wanted = {}
-    for term in selector.split(","):
-        key, equals, value = term.strip().partition("=")
-        if not equals or not LABEL_KEY.fullmatch(key):
-            raise DataValidationError([FieldProblem("label_selector", "must be KEY=VALUE, joined by commas")])
-        wanted[key] = value
-    return wanted

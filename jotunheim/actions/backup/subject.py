@@ -72,5 +72,5 @@ def run_seconds(context: ActionContext) -> int:
 
 def _server_of(backup: Backup) -> Server:
     """The backup's server, or one that is no row and stands for it: its backups are found by what it was."""
-    found: Server | None = Server.with_places({}).where(Server.id == backup.server_id).first()
+    found: Server | None = Server.with_places().where(Server.id == backup.server_id).first()
     return found or Server(id=backup.server_uuid, vmid=backup.vmid, name=backup.server_name, node=backup.node)

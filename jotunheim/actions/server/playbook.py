@@ -49,7 +49,7 @@ def load(job: Job) -> Server:
     Raises:
         ServerDeploymentError: there is none any more.
     """
-    server: Server | None = locking(Server.with_places({}).where(Server.id == job.server_id), Server).first()
+    server: Server | None = locking(Server.with_places().where(Server.id == job.server_id), Server).first()
     if server is None:
         raise ServerDeploymentError("not_found", "The server of this job is gone.")
     return server

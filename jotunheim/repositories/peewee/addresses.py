@@ -25,7 +25,16 @@ from peewee import (
 
 from jotunheim.data.node.view import AddressState
 from jotunheim.data.server.spec import PREFIXES
-from jotunheim.repositories.peewee.database import EPOCH, Table, UtcField, Versioned, insert_rows, now, unused
+from jotunheim.repositories.peewee.database import (
+    EPOCH,
+    Table,
+    UtcField,
+    Versioned,
+    among,
+    insert_rows,
+    now,
+    unused,
+)
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.sort_keys import sort_key
@@ -162,6 +171,7 @@ class Address(Table):
     sort_key = CharField(max_length=33, unique=True)
     server = ForeignKeyField(Server, backref="addresses", null=True, on_delete="RESTRICT")
     server_id: uuid.UUID | None
+    pool_id: int
     allocated_at = UtcField(null=True)
     reserved_for = CharField(null=True)
     free_from = UtcField(default=EPOCH)
@@ -259,16 +269,17 @@ class Address(Table):
     @classmethod
     def of(cls, servers: Iterable[Server]) -> "dict[uuid.UUID, list[Address]]":
         """Addresses and delegated prefixes with their pools, by server id; of each family the ones first that it has had for longest."""
+        rows = list(cls.select().where(among(cls.server, (server.id for server in servers))))
+        # Many have the same pool: joined rows would make it anew for each.
+        pools = AddressPool.select().where(AddressPool.id.in_({row.pool_id for row in rows})) if rows else ()
+        by_id = {pool.id: pool for pool in pools}
         found: dict[uuid.UUID, list[Address]] = {}
-        query = (
-            cls.select(cls, AddressPool)
-            .join(AddressPool, JOIN.INNER)
-            .where(cls.server.in_([server.id for server in servers]))
-            .order_by(AddressPool.family, cls.allocated_at, cls.sort_key)
-        )
-        for address in query:
-            assert address.server_id is not None
-            found.setdefault(address.server_id, []).append(address)
+        for row in rows:
+            assert row.server_id is not None
+            row.pool = by_id[row.pool_id]
+            found.setdefault(row.server_id, []).append(row)
+        for held in found.values():
+            held.sort(key=lambda row: (row.pool.family, row.allocated_at or EPOCH, row.sort_key))
         return found
 
     @classmethod

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from peewee import (
+    SQL,
     BigIntegerField,
     Database,
     DatabaseError,
@@ -95,6 +96,13 @@ def now() -> datetime:
 def transaction() -> AbstractContextManager[Any]:
     """A transaction on this thread's connection; it commits at the end, an exception rolls it back."""
     return cast("AbstractContextManager[Any]", database.atomic())
+
+
+def snapshot() -> AbstractContextManager[Any]:
+    """A part in which all reads see one moment. It only reads, and keeps nobody from writing."""
+    if isinstance(database.obj, LastingPostgresql):
+        return cast("AbstractContextManager[Any]", database.atomic(isolation_level="REPEATABLE READ"))
+    return cast("AbstractContextManager[Any]", database.atomic("DEFERRED"))
 
 
 def transact(work: Callable[[], Result]) -> Result:
@@ -212,6 +220,14 @@ def insert_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     while batch := list(islice(remaining, _ROWS_A_STATEMENT)):
         values = [value for row in batch for value in row]
         cursor.execute(f"INSERT INTO {table} ({names}) VALUES {', '.join([places] * len(batch))}", values)  # noqa: S608 - names of ours
+
+
+def among(field: Any, values: Iterable[object]) -> Any:
+    """The condition that a column has one of these values; Peewee composes one for each value, which takes longer than the query."""
+    given = [field.db_value(value) for value in values]
+    if not given:
+        return field.in_([])
+    return field.in_(SQL(f"({', '.join([database.obj.param] * len(given))})", given))
 
 
 def connect(settings: Settings, *, is_there: bool = False) -> None:

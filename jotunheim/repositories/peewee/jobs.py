@@ -26,7 +26,7 @@ from peewee import (
 from jotunheim.data.job import JobError, JobStatus, OnCancel
 from jotunheim.exceptions.model import IllegalTransitionError
 from jotunheim.exceptions.repository import LeaseLostError, UniquenessError
-from jotunheim.repositories.peewee.database import Table, UtcField, now, unique
+from jotunheim.repositories.peewee.database import Table, UtcField, among, now, unique
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.job_announcements import announce_end
 from jotunheim.repositories.peewee.servers import Server
@@ -196,7 +196,7 @@ class Job(Table):
         """Ids of queued and running jobs, by server id; of a scheduled one when there is no other."""
         query = (
             cls.select(cls.id, cls.server)
-            .where(cls.server.in_([server.id for server in servers]) & cls.status.in_(LIVE))
+            .where(among(cls.server, (server.id for server in servers)) & cls.status.in_(LIVE))
             .order_by(cls.run_after.is_null())
         )
         return {job.server_id: job.id for job in query if job.server_id}

@@ -27,6 +27,7 @@ from jotunheim.repositories.peewee.database import (
     Table,
     UtcField,
     Versioned,
+    among,
     now,
     unique,
 )
@@ -182,14 +183,37 @@ class Server(Versioned, Table):
         return self.expires_at is not None and self.expires_at <= now() and not self.protected
 
     @classmethod
-    def with_places(cls, labels: Mapping[str, str]) -> Any:
-        """A select of servers that have all these labels, with node, location and template joined."""
+    def with_places(cls) -> Any:
+        """A select of servers with node, location and template joined."""
         query = cls.select(cls, Node, Location, Template).join(Node).join(Location).switch(cls)
-        query = query.join(Template, JOIN.LEFT_OUTER)
+        return query.join(Template, JOIN.LEFT_OUTER)
+
+    @classmethod
+    def labelled(cls, labels: Mapping[str, str]) -> Any:
+        """A select of servers that have all these labels."""
+        query = cls.select()
         for key, value in labels.items():
-            labelled = Label.select(Label.server).where((Label.key == key) & (Label.value == value))
-            query = query.where(cls.id.in_(labelled))
+            having = Label.select(Label.server).where((Label.key == key) & (Label.value == value))
+            query = query.where(cls.id.in_(having))
         return query
+
+    @classmethod
+    def in_location(cls, location_id: int) -> Any:
+        """The condition that the node of a server stands in this location."""
+        return cls.node.in_(Node.select(Node.id).where(Node.location == location_id))
+
+    @classmethod
+    def place(cls, servers: "Iterable[Server]") -> None:
+        """Give servers their nodes, with locations, and templates: many have the same, and joined rows would make them anew for each."""
+        rows = list(servers)
+        node_ids, template_ids = {row.node_id for row in rows}, {row.template_id for row in rows} - {None}
+        with_location = Node.select(Node, Location).join(Location)
+        nodes = {node.id: node for node in with_location.where(Node.id.in_(node_ids))}
+        templates = {row.id: row for row in Template.select().where(Template.id.in_(template_ids))}
+        for row in rows:
+            row.node = nodes[row.node_id]
+            if row.template_id is not None:
+                row.template = templates[row.template_id]
 
     @classmethod
     def vmids_among(cls, vmids: Iterable[int]) -> set[int]:
@@ -436,7 +460,8 @@ class Label(Table):
     def of(cls, servers: Iterable[Server]) -> dict[uuid.UUID, dict[str, str]]:
         """Labels by server id."""
         found: dict[uuid.UUID, dict[str, str]] = {}
-        query = cls.select().where(cls.server.in_([server.id for server in servers])).order_by(cls.key)
-        for label in query:
-            found.setdefault(label.server_id, {})[label.key] = label.value
+        wanted = among(cls.server, (server.id for server in servers))
+        query: Any = cls.select(cls.server, cls.key, cls.value).where(wanted).order_by(cls.key).tuples()
+        for server_id, key, value in query:
+            found.setdefault(server_id, {})[key] = value
         return found

@@ -124,9 +124,7 @@ def _prune(found: BackupSchedule) -> Job | None:
 
 def _locked(found: BackupSchedule) -> tuple[Server | None, BackupSchedule | None]:
     """The server, unless a job has it or it is about to go, and the schedule; the server first, as all requests do."""
-    server: Server | None = locking(
-        Server.with_places({}).where(Server.id == found.server_id), Server
-    ).first()
+    server: Server | None = locking(Server.with_places().where(Server.id == found.server_id), Server).first()
     if server is None or server.status == ServerStatus.DELETING or Job.blocking(server) is not None:
         return None, None
     schedule: BackupSchedule | None = locking(

@@ -128,7 +128,7 @@ def candidates(spec: ServerSpec, backup: Backup, archived: Configuration) -> lis
 
 def _templates(backup: Backup) -> dict[int, Template]:
     """What the backup's server is rebuilt from, by the node on which that is; nothing if nobody knows."""
-    server: Server | None = Server.with_places({}).where(Server.id == backup.server_id).first()
+    server: Server | None = Server.with_places().where(Server.id == backup.server_id).first()
     if server is None or server.template is None:
         return {}
     group_id = server.template.group_id

@@ -120,7 +120,7 @@ def relocate(job: Job, keyring: Keyring, settings: Settings) -> bool:
     Raises:
         LeaseLostError: the job belongs to another worker now.
     """
-    server = Server.with_places({}).where(Server.id == job.server_id).first()
+    server = Server.with_places().where(Server.id == job.server_id).first()
     if server is None:
         return False
     try:

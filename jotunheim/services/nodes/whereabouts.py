@@ -163,7 +163,7 @@ def record_missing(node: Node, strays: Strays, told: facts.Facts, asked_at: date
 
 def _still(ids: Mapping[uuid.UUID, Place] | frozenset[uuid.UUID], asked_at: datetime) -> Iterator[Server]:
     """Those of these servers that no job has touched since the node was asked; nobody else changes them now."""
-    query = Server.with_places({}).where(Server.id.in_(list(ids))).order_by(Server.id)
+    query = Server.with_places().where(Server.id.in_(list(ids))).order_by(Server.id)
     for server in locking(query, Server):
         if _is_settled(server, asked_at):
             yield server

@@ -62,7 +62,7 @@ def sweep(settings: Settings) -> list[Job]:
 def waiting(job: Job, node: Node) -> list[Server]:
     """The servers that a job has still to look at, with node and template; those that are not ready have no VM to be compared."""
     wanted = job.parameters["servers"]
-    query = Server.with_places({}).where((Server.node == node) & (Server.status == ServerStatus.READY))
+    query = Server.with_places().where((Server.node == node) & (Server.status == ServerStatus.READY))
     if wanted is not None:
         query = query.where(Server.id.in_([uuid.UUID(id_) for id_ in wanted]))
     done = Drift.checked_since(node, datetime.fromisoformat(job.parameters["since"]))
@@ -124,7 +124,7 @@ def _announce(server: Server, row: Drift) -> None:
 def _unchanged(compared: Compared) -> Server | None:
     """The server, when our record is the one that was compared and nobody has worked on the VM since; held until the transaction ends."""
     known = compared.server
-    query = Server.with_places({}).where(Server.id == known.id)
+    query = Server.with_places().where(Server.id == known.id)
     server: Server | None = locking(query, Server).first()
     if server is None or server.status != ServerStatus.READY or server.version != known.version:
         return None

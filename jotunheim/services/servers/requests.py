@@ -50,7 +50,7 @@ def find(id_: uuid.UUID, owner_id: int | None = None, if_match: str | None = Non
         NotFoundError: there is none, or it is somebody else's.
         PreconditionFailedError: it has another version.
     """
-    query = Server.with_places({}).where(Server.id == id_)
+    query = Server.with_places().where(Server.id == id_)
     if owner_id is not None:
         query = query.where(Server.owner == owner_id)
     server: Server | None = locking(query, Server).first()

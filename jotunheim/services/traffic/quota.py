@@ -141,7 +141,7 @@ def review(servers: Iterable[Server], found: Mapping[uuid.UUID, Standing], setti
 
 def hold(id_: uuid.UUID) -> Server | None:
     """A server that nobody else changes until the transaction ends; None: it is gone."""
-    found: Server | None = locking(Server.with_places({}).where(Server.id == id_), Server).first()
+    found: Server | None = locking(Server.with_places().where(Server.id == id_), Server).first()
     return found
 
 
