@@ -2,9 +2,10 @@
 
 from jotunheim.actions.backup import subject
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server import configure, firewall
+from jotunheim.actions.server import firewall
 from jotunheim.actions.server.playbook import load, read_back, run_playbook, succeed
 from jotunheim.ansible import runner, variables
+from jotunheim.ansible.asserted import asserted
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.addresses import Address
@@ -43,7 +44,7 @@ def restore(job: Job, context: ActionContext) -> None:
             timeout_seconds=timeout,
         ),
         **rendered.variables,
-        **variables.pve_config(server, server.node, addresses, fields=configure.asserted(server)),
+        **variables.pve_config(server, server.node, addresses, fields=asserted(server)),
         **variables.pve_power("started" if asked["start"] else "stopped"),
         **variables.pve_info(context.settings),
     }

@@ -5,16 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server import configure, firewall
-from jotunheim.ansible import runner, variables
+from jotunheim.ansible import runner
+from jotunheim.ansible.asserted import asserted
+from jotunheim.ansible.recorded import variables_of
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.drifts import Compared
+from jotunheim.repositories.peewee.firewalls import ServerRuleset
 from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.servers import Server
-from jotunheim.settings import Settings
 
 PLAYBOOK = "server_drift.yml"
 DRIFT = "jotunheim.pve.vm_drift"
@@ -27,13 +28,20 @@ def compare(job: Job, context: ActionContext, node: Node, servers: Sequence[Serv
         ServerDeploymentError: the run was stopped.
     """
     asked_at = now()
-    addresses = Address.of(servers)
+    addresses, rules = Address.of(servers), ServerRuleset.rules_of(servers)
     hosts = {
         server.id: runner.Host(
             name=f"server-{server.id}",  # two owners may have servers of one name
             job_id=str(job.id),
             fence=job.fence,
-            variables=expected(server, node, addresses.get(server.id, []), context.settings),
+            variables=variables_of(
+                server,
+                node,
+                addresses.get(server.id, []),
+                rules.get(server.id, []),
+                context.settings,
+                fields=asserted(server) | {"disk_bytes"},
+            ),
             secrets=context.secrets_of(node),
         )
         for server in servers
@@ -54,19 +62,6 @@ def compare(job: Job, context: ActionContext, node: Node, servers: Sequence[Serv
     if context.interrupted:
         raise ServerDeploymentError("ansible_failed", "The run was stopped before it had finished.")
     return [_compared(server, hosts[server.id].name, result, asked_at) for server in servers]
-
-
-def expected(server: Server, node: Node, addresses: list[Address], settings: Settings) -> dict[str, Any]:
-    """The variables that say what is recorded: those with which `configure` would assert it, and the disk's size."""
-    fields = configure.asserted(server) | {"disk_bytes"}
-    device = variables.pve_device(server) if server.imported else {}
-    return {
-        **variables.connection(server, node, settings),
-        **device,
-        **variables.pve_config(server, node, addresses, fields=fields),
-        **firewall.render(server, addresses).variables,
-        **variables.pve_drift(server),
-    }
 
 
 def _compared(server: Server, host: str, result: runner.RunResult, asked_at: Any) -> Compared:

@@ -11,6 +11,7 @@ from jotunheim.actions.context import ActionContext
 from jotunheim.actions.server import configure, delete, firewall, rebuild, snapshots, suspension
 from jotunheim.actions.server.playbook import INFO, load, read_back, run_playbook, succeed
 from jotunheim.ansible import runner, variables
+from jotunheim.ansible.asserted import asserted
 from jotunheim.data.job import OnCancel
 from jotunheim.data.server.status import Power
 from jotunheim.exceptions import JotunheimError
@@ -88,7 +89,7 @@ def assert_change(job: Job, context: ActionContext) -> None:
     """
     wait(job, context)
     server, asked, is_kept = load(job), job.parameters, keeps(job)
-    fields = set(asked["fields"]) or set(configure.asserted(server))
+    fields = set(asked["fields"]) or set(asserted(server))
     if not is_kept:
         fields.discard("disk_bytes")
     ids = Address.ids_of(server)
@@ -148,7 +149,7 @@ def stop_rollback(job: Job, context: ActionContext) -> None:
     wait(job, context)
     server = load(job)
     addresses = Address.of([server]).get(server.id, [])
-    result = configure.apply(job, context, server, configure.asserted(server), addresses, restart="never")
+    result = configure.apply(job, context, server, asserted(server), addresses, restart="never")
     succeed(job, lambda: server.record_power(Power(read_back(server, result)["status"])))
 
 

@@ -8,6 +8,7 @@ from jotunheim.actions.server import firewall
 from jotunheim.actions.server.firewall import Rendered
 from jotunheim.actions.server.playbook import RESTART, load, read_back, run_playbook, succeed
 from jotunheim.ansible import runner, variables
+from jotunheim.ansible.asserted import asserted
 from jotunheim.data.server.status import Power
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.jobs import Job
@@ -34,24 +35,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "anti_spoofing": ("net0",),
 }
 """The settings of the VM that each field of a change is made of."""
-ALL = frozenset(SETTINGS) - {"disk_bytes"} | {"onboot"}
-"""What is asserted when nothing is named. Not a disk's size: whoever grew it on the node is not contradicted."""
-
-IMPORTED = frozenset({"cpu", "memory_bytes", "tags", "description", "iso"})
-"""The same of an imported server, as long as it is what somebody else has made: nothing that its guest would notice."""
-
 SETS_RATE = frozenset({"rate", "network", "addresses"})
 """Fields with which the rate of the network device is set."""
-
-
-def asserted(server: Server) -> frozenset[str]:
-    """The fields that are asserted when nothing is named."""
-    if not server.imported:
-        return ALL
-    held = {"onboot"} if server.is_suspended else set()
-    # Also when it is not throttled: what a backup or a snapshot brings back may be of a time when it was.
-    is_limited = server.throttle_bytes_per_second or server.limits.get("traffic_bytes") is not None
-    return IMPORTED | held | ({"rate"} if is_limited else set())
 
 
 def configure(job: Job, context: ActionContext) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from jotunheim.actions.context import ActionContext
-from jotunheim.actions.server import configure
 from jotunheim.actions.server.playbook import load, read_back, run_playbook, succeed
 from jotunheim.ansible import variables
+from jotunheim.ansible.asserted import asserted
 from jotunheim.data.server.status import Power
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.jobs import Job
@@ -45,7 +45,7 @@ def roll_back(job: Job, context: ActionContext) -> None:
     given = {
         **variables.pve_snapshot("rolled_back", asked["name"]),
         **variables.pve_config(
-            server, server.node, Address.of([server]).get(server.id, []), fields=configure.asserted(server)
+            server, server.node, Address.of([server]).get(server.id, []), fields=asserted(server)
         ),
         **variables.pve_power("started" if asked["start"] else "stopped"),
     }

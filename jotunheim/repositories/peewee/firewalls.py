@@ -15,7 +15,7 @@ from peewee import (
     fn,
 )
 
-from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, now, unused
+from jotunheim.repositories.peewee.database import Table, UtcField, Versioned, among, now, unused
 from jotunheim.repositories.peewee.servers import Server
 
 
@@ -80,6 +80,20 @@ class ServerRuleset(Table):
         """Ids of the rulesets that a server applies, in their order."""
         query = cls.select(cls.ruleset).where(cls.server == server).order_by(cls.position)
         return [row.ruleset_id for row in query]
+
+    @classmethod
+    def rules_of(cls, servers: Iterable[Server]) -> dict[uuid.UUID, list[dict[str, Any]]]:
+        """The rules of the rulesets that servers apply, in their order, by server id."""
+        found: dict[uuid.UUID, list[dict[str, Any]]] = {}
+        query = (
+            cls.select(cls, Ruleset)
+            .join(Ruleset)
+            .where(among(cls.server, (server.id for server in servers)))
+            .order_by(cls.position)
+        )
+        for row in query:
+            found.setdefault(row.server_id, []).extend(row.ruleset.rules)
+        return found
 
     @classmethod
     def outdated_ids_of(cls, server: Server) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jotunheim.actions.server.configure import asserted
+from jotunheim.ansible.asserted import asserted
 from jotunheim.data.job import JobType
 from jotunheim.data.server.traffic import CreditRequest
 from jotunheim.repositories.peewee import database
