@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import api, build, drift, many, pools
+from benchmarks import api, build, drift, inventory, many, pools
 from benchmarks import runner as runs
 from benchmarks import sandbox as stand_in
 from tests.support.sandbox import Sandbox
@@ -42,8 +42,9 @@ def main() -> None:
         made, taken = pools.measure(directory)
         looked = drift.measure(directory)
         grown = many.measure(directory)
+        hosts = inventory.measure(directory)
     PAGE.write_text(
-        "\n".join(_page(builds, noop, requests, looked, grown, made, taken, reads, clones)) + "\n"
+        "\n".join(_page(builds, noop, requests, looked, grown, hosts, made, taken, reads, clones)) + "\n"
     )
     print(PAGE.read_text())
 
@@ -54,6 +55,7 @@ def _page(
     requests: Figures,
     looked: drift.Figures,
     grown: list[many.Figures],
+    hosts: Figures,
     made: Figures,
     taken: Figures,
     reads: Figures,
@@ -80,6 +82,14 @@ def _page(
     yield from _table("One request", requests, api.BASE, "ms", lambda seconds: f"{1000 * seconds:.1f}")
     yield from many.page(grown)
     yield from drift.page(looked)
+    yield from _table(
+        f"{inventory.SERVERS} servers as hosts of an Ansible inventory",
+        hosts,
+        inventory.BASE,
+        "s",
+        lambda seconds: f"{seconds:.2f}",
+    )
+    yield inventory.NOTE
     yield from _table("Making an address pool", made, pools.RAW, "s", lambda seconds: f"{seconds:.2f}")
     yield from _table("Taking one address", taken, pools.SMALL, "ms", lambda seconds: f"{1000 * seconds:.1f}")
     yield (

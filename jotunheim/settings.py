@@ -27,12 +27,15 @@ from jotunheim.exceptions.model import DataValidationError, FieldProblem
 PREFIX = "JOTUNHEIM_"
 DEFAULT_FILE = Path("/etc/jotunheim/jotunheim.toml")
 
-# Of the command line's remote commands and of this module itself, not settings of the service.
+# Of the command line's remote commands, the inventory plugin and this module itself, not settings of the service.
 NOT_SETTINGS = {
     "JOTUNHEIM_CONFIG",
     "JOTUNHEIM_URL",
     "JOTUNHEIM_TOKEN",
+    "JOTUNHEIM_TOKEN_FILE",
     "JOTUNHEIM_CA_FILE",
+    "JOTUNHEIM_FINGERPRINT",
+    "JOTUNHEIM_INVENTORY_SOURCE",
     "JOTUNHEIM_NODE_TOKEN_SECRET",
     "JOTUNHEIM_RUN_FILE",
     "JOTUNHEIM_SHARED_RUN",

@@ -15,7 +15,7 @@ import yaml
 
 GROUP = "servers"
 """The group that the playbooks run on."""
-RESERVED_NAMES = frozenset({GROUP, "all", "ungrouped", "localhost"})
+RESERVED_NAMES = frozenset({GROUP, "all", "ungrouped", "localhost", "127.0.0.1", "::1"})
 """Names that mean something else to Ansible than a host."""
 
 
