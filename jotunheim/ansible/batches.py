@@ -22,8 +22,8 @@ from jotunheim.ansible.runner import HostResult, Run, RunResult
 from jotunheim.exceptions.service import ServerDeploymentError
 from jotunheim.repositories.peewee.journal import changing_file, stopping_file
 
-GATHER_SECONDS = 1.0
-"""How long those that are ready wait for the others of their batch; who comes later runs alone."""
+GATHER_SECONDS = 5.0
+"""How long those that are ready wait for the next of their batch; who comes after they have begun runs alone."""
 
 
 class Batch:
@@ -54,7 +54,8 @@ class Batch:
                 member = _Member(wanted)
                 self._gathered.append(member)
                 if len(self._gathered) == 1:  # the first one sees to it that they begin
-                    self._changed.wait_for(lambda: self._awaited == 0, GATHER_SECONDS)
+                    while self._awaited and self._changed.wait(GATHER_SECONDS):
+                        pass  # another one has come
                     gathered, self._gathered = self._gathered, None
                     self._begin(gathered)
         if member is not None:

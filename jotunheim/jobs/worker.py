@@ -50,7 +50,7 @@ POLL_FIRST_SECONDS = 0.05
 POLL_LAST_SECONDS = 0.25
 LOOK_SECONDS = 0.5
 """How soon a run learns that its job shall be cancelled."""
-AT_STORE = 8
+AT_STORE = 4
 """How many jobs of batches use the database at once: each that does has a connection."""
 SWEEPS_A_QUOTA = 3
 """How often workers look for lost jobs until they look for what quota wants."""

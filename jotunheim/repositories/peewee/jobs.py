@@ -5,16 +5,15 @@ owner, expiry and a fencing number that grows with every claim. Whoever writes t
 number; when it is no longer the job's, the write is refused with `LeaseLostError`.
 """
 
-import operator
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import reduce
 from typing import Any
 
 from peewee import (
     AutoField,
     BooleanField,
+    Case,
     CharField,
     ForeignKeyField,
     IntegerField,
@@ -209,7 +208,9 @@ class Job(Table):
             The ids whose lease was lost to somebody else.
         """
         expiry = now() + timedelta(seconds=lease_seconds)
-        ours = reduce(operator.or_, (_held(job_id, fence) for job_id, fence in leases.items()))
+        id_: Any = cls.id
+        fences = Case(id_, [(id_.db_value(job_id), fence) for job_id, fence in leases.items()])
+        ours = among(cls.id, leases) & (cls.fence == fences) & (cls.status == JobStatus.RUNNING)
         # One statement: other writers would come in between, and a lease run out before its turn.
         renewed = cls.update(lease_expires_at=expiry).where(ours).returning(cls.id).execute()
         return leases.keys() - {job.id for job in renewed}
