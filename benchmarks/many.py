@@ -52,7 +52,11 @@ def measure(directory: Path, counts: Sequence[int] = COUNTS) -> list[Figures]:
 
 
 def _measure(folder: Path, count: int, *, together: bool) -> Figures:
-    settings = {"JOTUNHEIM_BATCH_JOBS": "25" if together else "1", "JOTUNHEIM_SWEEP_SECONDS": "3"}
+    settings = {
+        "JOTUNHEIM_BATCH_JOBS": "25" if together else "1",
+        "JOTUNHEIM_SWEEP_SECONDS": "3",  # as by default; other tests look more often, and have shorter leases
+        "JOTUNHEIM_LEASE_SECONDS": "10",
+    }
     with (
         Sandbox.start(folder, time_scale=0) as sandbox,
         Service.start(folder / "state", settings=settings) as service,
