@@ -11,7 +11,7 @@ each goes on alone: then it is seen whose doing it was.
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,30 +27,27 @@ GATHER_SECONDS = 5.0
 
 
 class Batch:
-    """Jobs that were claimed together.
+    """Jobs that were claimed together: the first run of each is shared.
 
     Args:
-        size: how many they are. Each takes a `seat`.
+        job_ids: each of them calls `run`, or `leave`.
     """
 
-    def __init__(self, size: int) -> None:
-        self._awaited = size
+    def __init__(self, job_ids: Iterable[str]) -> None:
+        self._awaited = set(job_ids)
         self._gathered: list[_Member] | None = []
         """Those that are ready; None: they have begun."""
         self._changed = threading.Condition()
         self._runs: list[threading.Thread] = []
 
-    def seat(self) -> "Seat":
-        """The place of one of them."""
-        return Seat(self)
-
     def run(self, wanted: Run) -> RunResult:
-        """Run what one of them wants for its one host, together with what the others want; see `runner.run`."""
+        """Run what a job wants for its one host, together with what the others want; see `runner.run`.
+
+        What a job runs after its first run is its alone.
+        """
+        member = None
         with self._changed:
-            self._come()
-            if self._gathered is None:
-                member = None
-            else:
+            if self._came(wanted.hosts[0].job_id) and self._gathered is not None:
                 member = _Member(wanted)
                 self._gathered.append(member)
                 if len(self._gathered) == 1:  # the first one sees to it that they begin
@@ -64,19 +61,23 @@ class Batch:
                 return result
         return runner.run(wanted)
 
-    def leave(self) -> None:
-        """One of them does not run anything."""
+    def leave(self, job_id: str) -> None:
+        """A job has ended; nobody waits for it any more."""
         with self._changed:
-            self._come()
+            self._came(job_id)
 
     def join(self) -> None:
         """Wait until nothing is left of its runs; call it when all of them have come."""
         for thread in self._runs:
             thread.join()
 
-    def _come(self) -> None:
-        self._awaited -= 1
+    def _came(self, job_id: str) -> bool:
+        """Note that a job has come; False: it had already."""
+        if job_id not in self._awaited:
+            return False
+        self._awaited.remove(job_id)
         self._changed.notify_all()
+        return True
 
     def _begin(self, members: Sequence["_Member"]) -> None:
         """Start a run for those that want the same but for their hosts."""
@@ -88,24 +89,6 @@ class Batch:
             thread = threading.Thread(target=_Joint(together).run, name="joint-run", daemon=True)
             self._runs.append(thread)
             thread.start()
-
-
-class Seat:
-    """One job's place in a batch."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._batch: Batch | None = batch
-
-    def run(self, wanted: Run) -> RunResult:
-        """See `runner.run`. The first run is shared with the batch; what comes after it, is the job's alone."""
-        batch, self._batch = self._batch, None
-        return runner.run(wanted) if batch is None else batch.run(wanted)
-
-    def leave(self) -> None:
-        """The job has ended; nobody waits for it any more."""
-        batch, self._batch = self._batch, None
-        if batch is not None:
-            batch.leave()
 
 
 def _likeness(wanted: Run) -> tuple[Any, ...]:
@@ -203,7 +186,6 @@ class _Joint:
         self._wanted = replace(
             members[0].wanted,
             hosts=hosts,
-            forks=max(runner.FORKS, len(hosts)),
             shared=True,
             on_event=self._tell,
             is_cancelled=self._is_left,

@@ -100,8 +100,6 @@ class Run:
     check: bool = False
     checks_arguments: bool = True
     """Whether roles check their arguments first, each host's by a process of its own; by hand they do in any case."""
-    forks: int = FORKS
-    """On how many hosts at once."""
     shared: bool = False
     """Whether each host is there for another job; then none waits for another one."""
 
@@ -287,7 +285,7 @@ def _prepared(
         playbook=str(paths.PLAYBOOKS / wanted.playbook),
         inventory=str(hosts_file),
         cmdline=_options(wanted),
-        forks=wanted.forks,
+        forks=max(FORKS, len(wanted.hosts)) if wanted.shared else FORKS,
         ident="run",
         quiet=True,
         suppress_env_files=True,

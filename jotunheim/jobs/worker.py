@@ -192,7 +192,7 @@ class Worker:
 
     def _work_on_batch(self, jobs: Sequence[Job]) -> None:
         log.info("%s jobs (%s) are carried out together.", len(jobs), jobs[0].type)
-        batch = Batch(len(jobs))
+        batch = Batch(str(job.id) for job in jobs)
         threads = [threading.Thread(target=self._work_in, args=(batch, job)) for job in jobs]
         for thread in threads:
             thread.start()
@@ -202,20 +202,19 @@ class Worker:
 
     def _work_in(self, batch: Batch, job: Job) -> None:
         """Carry out one job of a batch, in a thread of its own. While it waits for its run, it holds nothing that others need."""
-        seat = batch.seat()
 
         def run(wanted: Run) -> RunResult:
             database.let_go()
             self._at_store.release()
             try:
-                return seat.run(wanted)
+                return batch.run(wanted)
             finally:
                 self._at_store.acquire()
 
         try:
             self._work_on(job, run, self._at_store)
         finally:
-            seat.leave()
+            batch.leave(str(job.id))
             database.let_go()
 
     def _work_on(
