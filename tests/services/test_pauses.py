@@ -7,7 +7,7 @@ from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.services.servers import pauses
 from jotunheim.settings import Settings
-from tests.services.traffic.test_quota import add_node, add_servers
+from tests.services.records import add_node, add_servers
 
 
 def test_pauses_grow_to_a_day_until_something_succeeds(store: Settings) -> None:

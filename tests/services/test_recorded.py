@@ -15,7 +15,8 @@ from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.database import now
 from jotunheim.repositories.peewee.firewalls import Ruleset, ServerRuleset
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template
-from jotunheim.repositories.peewee.servers import OPEN_FIREWALL, Label, Server
+from jotunheim.repositories.peewee.labels import Label
+from jotunheim.repositories.peewee.servers import OPEN_FIREWALL, Server
 from jotunheim.settings import Settings
 
 RULE = {"direction": "in", "action": "DROP", "comment": ""}

@@ -1,5 +1,7 @@
 """What of a node can become a server: containers cannot, and are shown beside the VMs."""
 
+import base64
+
 import pytest
 
 from jotunheim.data.paging import Page
@@ -11,7 +13,7 @@ from jotunheim.settings import Settings
 from tests.repositories.proxmox.conftest import certificate as certificate  # a fixture
 from tests.repositories.proxmox.conftest import server as server  # a fixture
 from tests.repositories.proxmox.scripted_pve import Say, ScriptedServer
-from tests.services.traffic.test_quota import add_node
+from tests.services.records import add_node
 
 VM = {"vmid": 101, "name": "vm", "status": "running", "cpus": 2, "maxmem": 2**31, "maxdisk": 2**33}
 CONTAINER = {"vmid": "100", "name": "ct", "status": "stopped", "cpus": 1, "maxmem": 2**29, "type": "lxc"}
@@ -21,7 +23,7 @@ CONFIG = {"name": "vm", "scsi0": "local-lvm:vm-101-disk-0,size=8G", "boot": "ord
 def test_containers_are_shown_and_cannot_be_imported(
     store: Settings, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node, keyring = add_node(), Keyring.__new__(Keyring)
+    node, keyring = add_node(), Keyring([base64.b64encode(bytes(32)).decode()])
     monkeypatch.setattr(unmanaged, "endpoint", lambda *_: server.endpoint())
 
     def listed(wanted: Wanted, *script: Say) -> list[tuple[int, str, list[str]]]:

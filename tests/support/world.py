@@ -21,11 +21,12 @@ from jotunheim.repositories.peewee.firewalls import Ruleset
 from jotunheim.repositories.peewee.infrastructure import Location, Node, Template, TemplateGroup
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job, JobEvent
+from jotunheim.repositories.peewee.labels import Label
 from jotunheim.repositories.peewee.orphans import Orphan
 from jotunheim.repositories.peewee.plans import Plan
 from jotunheim.repositories.peewee.pve_tasks import PveTask
 from jotunheim.repositories.peewee.secrets import Secret
-from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.sessions import Session
 from jotunheim.repositories.peewee.ssh_keys import SshKey
 from jotunheim.repositories.peewee.traffic import (

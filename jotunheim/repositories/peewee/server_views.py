@@ -18,8 +18,9 @@ from jotunheim.data.server.view import (
 from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.labels import Label
 from jotunheim.repositories.peewee.paging import narrowed
-from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.servers import Server
 
 FILTERS = {
     "name": Server.name,
@@ -43,7 +44,7 @@ def select(wanted: Mapping[str, Any]) -> Any:
         wanted: values by the names of `ServerFilters`, and of `labels` that they must have.
     """
     others = {name: value for name, value in wanted.items() if name != "labels"}
-    return narrowed(Server.labelled(wanted.get("labels", {})), FILTERS, others)
+    return narrowed(Label.servers_with(wanted.get("labels", {})), FILTERS, others)
 
 
 def views(

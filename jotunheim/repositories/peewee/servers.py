@@ -11,7 +11,6 @@ from peewee import (
     BigIntegerField,
     BooleanField,
     CharField,
-    CompositeKey,
     ForeignKeyField,
     IntegerField,
     JSONField,
@@ -27,7 +26,6 @@ from jotunheim.repositories.peewee.database import (
     Table,
     UtcField,
     Versioned,
-    among,
     now,
     unique,
 )
@@ -187,15 +185,6 @@ class Server(Versioned, Table):
         """A select of servers with node, location and template joined."""
         query = cls.select(cls, Node, Location, Template).join(Node).join(Location).switch(cls)
         return query.join(Template, JOIN.LEFT_OUTER)
-
-    @classmethod
-    def labelled(cls, labels: Mapping[str, str]) -> Any:
-        """A select of servers that have all these labels."""
-        query = cls.select()
-        for key, value in labels.items():
-            having = Label.select(Label.server).where((Label.key == key) & (Label.value == value))
-            query = query.where(cls.id.in_(having))
-        return query
 
     @classmethod
     def in_location(cls, location_id: int) -> Any:
@@ -427,41 +416,3 @@ class Server(Versioned, Table):
         if not moved:
             raise IllegalTransitionError(f"Server {self.name}", "no longer " + current, wanted)
         self.status = wanted
-
-
-class Label(Table):
-    """One label of a server."""
-
-    server = ForeignKeyField(Server, backref="labels", on_delete="CASCADE")
-    server_id: uuid.UUID
-    key = CharField(max_length=63)
-    value = CharField(max_length=255)
-
-    class Meta:
-        table_name = "server_label"
-        primary_key = CompositeKey("server", "key")
-        indexes = ((("key", "value"), False),)
-
-    @classmethod
-    def replace_all(cls, server: Server, labels: Mapping[str, str]) -> None:
-        """Give a server these labels in place of those that it has."""
-        cls.delete().where(cls.server == server).execute()
-        cls.attach(server, labels)
-
-    @classmethod
-    def attach(cls, server: Server, labels: Mapping[str, str]) -> None:
-        """Give labels to a new server."""
-        if labels:
-            cls.insert_many(
-                [{"server": server, "key": key, "value": value} for key, value in labels.items()]
-            ).execute()
-
-    @classmethod
-    def of(cls, servers: Iterable[Server]) -> dict[uuid.UUID, dict[str, str]]:
-        """Labels by server id."""
-        found: dict[uuid.UUID, dict[str, str]] = {}
-        wanted = among(cls.server, (server.id for server in servers))
-        query: Any = cls.select(cls.server, cls.key, cls.value).where(wanted).order_by(cls.key).tuples()
-        for server_id, key, value in query:
-            found.setdefault(server_id, {})[key] = value
-        return found

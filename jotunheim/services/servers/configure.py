@@ -21,7 +21,8 @@ from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
-from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.labels import Label
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.services import ssh_keys
 from jotunheim.services.networks import addresses, claims
 from jotunheim.services.proxmox import placement

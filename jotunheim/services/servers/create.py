@@ -17,8 +17,9 @@ from jotunheim.repositories.peewee.addresses import Address
 from jotunheim.repositories.peewee.backups import Backup
 from jotunheim.repositories.peewee.database import now, previewed, transaction, unique
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.labels import Label
 from jotunheim.repositories.peewee.secrets import Keyring, Secret
-from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.traffic import TrafficMeter
 from jotunheim.repositories.proxmox.configuration import Configuration
 from jotunheim.services import ssh_keys

@@ -29,9 +29,10 @@ from jotunheim.repositories.peewee.addresses import Address, AddressPool
 from jotunheim.repositories.peewee.database import now, previewed, unique
 from jotunheim.repositories.peewee.infrastructure import Node, Template
 from jotunheim.repositories.peewee.jobs import Job
+from jotunheim.repositories.peewee.labels import Label
 from jotunheim.repositories.peewee.orphans import Orphan
 from jotunheim.repositories.peewee.secrets import Keyring
-from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.repositories.peewee.vmids import claim_vmid
 from jotunheim.repositories.proxmox import ProxmoxClient, reads
 from jotunheim.repositories.proxmox.configuration import Configuration

@@ -17,7 +17,8 @@ from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.infrastructure import Location, Node
 from jotunheim.repositories.peewee.job_steps import JobStep
 from jotunheim.repositories.peewee.jobs import Job
-from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.labels import Label
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.settings import Settings
 
 MIGRATIONS = [

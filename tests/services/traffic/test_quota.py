@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -13,9 +12,8 @@ from jotunheim.ansible.asserted import asserted
 from jotunheim.data.job import JobType
 from jotunheim.data.server.traffic import CreditRequest
 from jotunheim.repositories.peewee import database
-from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.audit import AuditEntry
-from jotunheim.repositories.peewee.infrastructure import Location, Node
+from jotunheim.repositories.peewee.infrastructure import Node
 from jotunheim.repositories.peewee.jobs import Job
 from jotunheim.repositories.peewee.node_state import NodeState
 from jotunheim.repositories.peewee.servers import Server
@@ -31,42 +29,9 @@ from jotunheim.services.servers import differences
 from jotunheim.services.traffic import enforcement, metering, quota, read
 from jotunheim.services.traffic.periods import months_before, period_at
 from jotunheim.settings import Settings
+from tests.services.records import add_node, add_servers
 
 MANY = 60
-POLICY = [
-    {"percent": 80, "action": "notify", "rate_bytes_per_second": None},
-    {"percent": 100, "action": "throttle", "rate_bytes_per_second": 5000},
-    {"percent": 120, "action": "suspend", "rate_bytes_per_second": None},
-]
-
-
-def add_node(name: str = "pve1") -> Node:
-    """A node that answers."""
-    location = Location.get_or_none() or Location.create(name="l", short_code="l")
-    made: Node = Node.create(
-        name=name, location=location, host="h", port=1, token_id="t", vm_storage="v", backup_storage="b",
-        iso_storage="i", bridge="v", memory_overcommit=1, disk_overcommit=1, max_concurrent_clones=1,
-    )  # fmt: skip
-    NodeState.create(node=made, status="online")
-    return made
-
-
-def add_servers(node: Node, count: int = 1, **limits: Any) -> list[Server]:
-    """Servers of a node that are ready and run; all that they move is counted."""
-    owner = User.get_or_none() or User.create(email="o@example.com", name="o", role="client")
-    first = Server.select().count()
-    limits = {"traffic_bytes": 1000, "traffic_policy": POLICY, **limits}
-    with database.transaction():
-        made = [
-            Server.create(
-                vmid=100 + number, name=f"s{number}", hostname="h", owner=owner, node=node, cpu=1,
-                memory_bytes=1, status="ready", power="running", limits=limits,
-            )
-            for number in range(first, first + count)
-        ]  # fmt: skip
-        for server in made:
-            TrafficMeter.begin(server)
-    return made
 
 
 def told(servers: Sequence[Server], in_bytes: int, *, pid: int = 1, uptime: int = 60) -> dict[int, Counters]:
