@@ -89,7 +89,7 @@ def _page(
         "s",
         lambda seconds: f"{seconds:.2f}",
     )
-    yield inventory.NOTE
+    yield inventory.note(hosts)
     yield from _table("Making an address pool", made, pools.RAW, "s", lambda seconds: f"{seconds:.2f}")
     yield from _table("Taking one address", taken, pools.SMALL, "ms", lambda seconds: f"{1000 * seconds:.1f}")
     yield (

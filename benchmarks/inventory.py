@@ -20,7 +20,8 @@ from jotunheim.repositories.peewee import database
 from jotunheim.repositories.peewee.accounts import User
 from jotunheim.repositories.peewee.addresses import AddressPool
 from jotunheim.repositories.peewee.infrastructure import Node, Template
-from jotunheim.repositories.peewee.servers import Label, Server
+from jotunheim.repositories.peewee.labels import Label
+from jotunheim.repositories.peewee.servers import Server
 from jotunheim.settings import Settings
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service
@@ -38,11 +39,7 @@ NOTE = (
 
 
 def measure(directory: Path, servers: int = SERVERS) -> Figures:
-    """Seconds of each run, by where the hosts are from, in turns; each in a process of its own that has loaded Ansible.
-
-    Raises:
-        SystemExit: even the quickest run of one of the plugin's takes longer than it may.
-    """
+    """Seconds of each run, by where the hosts are from, in turns; each in a process of its own that has loaded Ansible."""
     folder = directory / "inventory"
     folder.mkdir()
     with (
@@ -74,11 +71,14 @@ def measure(directory: Path, servers: int = SERVERS) -> Figures:
             seconds = _parsed(file, servers, environment)
             if run:  # the first one fills the cache
                 figures[name].append(seconds)
-    # The quickest run: what else the machine does is none of our cost.
-    slow = {name: took for name, took in figures.items() if name != BASE and min(took) > SECONDS}
-    if slow and servers <= SERVERS:
-        raise SystemExit(f"The inventory is slow: {slow}")
     return figures
+
+
+def note(figures: Figures) -> str:
+    """What stands below the figures: what they are of, and which of them are more than they may be."""
+    # The quickest run: what else the machine does is none of our cost.
+    slow = [name for name, took in figures.items() if name != BASE and min(took) > SECONDS]
+    return NOTE + (f" **Not reached** by {' and '.join(slow)}." if slow else "")
 
 
 def add_servers(
@@ -133,6 +133,7 @@ def main() -> None:
         print(
             f"{what}: quickest {min(values):.2f} s, median {median:.2f} s, slowest {max(values):.2f} s, ratio {median / base:.1f}"
         )
+    print(note(figures))
 
 
 def _configured(folder: Path, name: str, **options: object) -> Path:

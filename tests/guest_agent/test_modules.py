@@ -91,6 +91,7 @@ def test_modules_do_in_the_guest_what_they_do_over_ssh(
             {"ansible.builtin.user": {"name": "deploy", "shell": "/bin/bash"}},
             {"ansible.builtin.user": {"name": "deploy", "shell": "/bin/bash"}},
             {"ansible.builtin.fetch": {"src": "/srv/blob", "dest": f"{tmp_path}/back", "flat": True}},
+            # Its exit code is looked at below.
             {"ansible.builtin.shell": "cat; exit 4", "args": {"stdin": "input"}, "ignore_errors": True},
         ],
         words=Unsafe("{{ lookup('pipe', 'id') }}"),
@@ -191,6 +192,7 @@ def test_a_guest_cannot_say_that_its_vm_was_proven_to_be_ours(server: Server, pl
         server,
         [
             {"ansible.builtin.setup": {}, "vars": here},
+            # That it is refused is looked at below.
             {"jotunheim.pve.vm_power": {"state": "started"}, "ignore_errors": True},
         ],
         pve_uuid=uuid,
